@@ -1,0 +1,108 @@
+"""OTP-style supervision for trio: child specs, supervisors, actors, a registry.
+
+Knows nothing of queues; `queueactors` is built on it.
+"""
+
+from ._actor import Actor, ActorRef, LaterReply
+from ._backoff import Backoff
+from ._child import ChildStatus, TellsDown, current_child
+from ._errors import (
+    ActorCrashedError,
+    ActorDownError,
+    ActorError,
+    ChildAlreadyPresentError,
+    ChildAlreadyStartedError,
+    ChildError,
+    ChildNotFoundError,
+    ChildRestartingError,
+    ChildRunningError,
+    ChildSpecError,
+    ChildStartError,
+    DownReason,
+    MaxChildrenError,
+    NameTakenError,
+    NotRegisteredError,
+    RestartIntensityError,
+    Shutdown,
+    SupervisorsError,
+    SupervisorStoppedError,
+    did_you_mean,
+)
+from ._exceptions import bare_nursery, describe
+from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply, State
+from ._open import ChildOptions, child_spec, open_supervisor
+from ._registry import Registry, RegistryEvent
+from ._spec import (
+    IGNORE,
+    AutoShutdown,
+    ChildCounts,
+    ChildInfo,
+    ChildSpec,
+    ChildState,
+    ChildType,
+    OnGiveUp,
+    RestartType,
+    ShutdownTime,
+    Strategy,
+    SupervisorFlags,
+    Tree,
+    check_childspecs,
+)
+from ._supervisor import Supervisor
+
+__all__ = [
+    "IGNORE",
+    "MAILBOX",
+    "Actor",
+    "ActorCrashedError",
+    "ActorDownError",
+    "ActorError",
+    "ActorRef",
+    "AutoShutdown",
+    "Backoff",
+    "ChildAlreadyPresentError",
+    "ChildAlreadyStartedError",
+    "ChildCounts",
+    "ChildError",
+    "ChildInfo",
+    "ChildNotFoundError",
+    "ChildOptions",
+    "ChildRestartingError",
+    "ChildRunningError",
+    "ChildSpec",
+    "ChildSpecError",
+    "ChildStartError",
+    "ChildState",
+    "ChildStatus",
+    "ChildType",
+    "DownReason",
+    "LaterReply",
+    "Mailbox",
+    "MaxChildrenError",
+    "NameTakenError",
+    "NotRegisteredError",
+    "OnGiveUp",
+    "Operation",
+    "PendingReply",
+    "Registry",
+    "RegistryEvent",
+    "RestartIntensityError",
+    "RestartType",
+    "Shutdown",
+    "ShutdownTime",
+    "State",
+    "Strategy",
+    "Supervisor",
+    "SupervisorFlags",
+    "SupervisorStoppedError",
+    "SupervisorsError",
+    "TellsDown",
+    "Tree",
+    "bare_nursery",
+    "check_childspecs",
+    "child_spec",
+    "current_child",
+    "describe",
+    "did_you_mean",
+    "open_supervisor",
+]

@@ -1,0 +1,95 @@
+"""Exceptions as facts: groups without their wrapping, and errors without their frames."""
+
+from __future__ import annotations
+
+import traceback
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+_RELEASED = "Traceback (its frames were released):"
+
+
+@asynccontextmanager
+async def bare_nursery() -> AsyncIterator[trio.Nursery]:
+    """Open a nursery that is an implementation detail: one error leaves it as it is.
+
+    Two errors leave it as a group. Cancellations beside an error are what it caused.
+    """
+    error: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            yield nursery
+    except BaseExceptionGroup as group:
+        error = _bare(group)
+    if error is not None:
+        raise error
+
+
+def _bare(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    rest = group.split(trio.Cancelled)[1]
+    if rest is None:
+        return leaves(group)[0]
+    return rest.exceptions[0] if len(rest.exceptions) == 1 else rest
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """Return the errors that a group holds at any depth, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in leaves(each)]
+    return [error]
+
+
+def without_cancelled(error: BaseException) -> BaseException | None:
+    """Return an error without the cancellations in it; None if it holds nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1]
+    return None if isinstance(error, trio.Cancelled) else error
+
+
+def fatal(error: BaseException) -> BaseException | None:
+    """Return the Ctrl-C or the exit that an error holds: never a crash. None: it is one."""
+    for leaf in leaves(error):
+        if not isinstance(leaf, Exception | trio.Cancelled):
+            return leaf
+    return None
+
+
+def describe(error: BaseException) -> str:
+    """Return an error as ``Type: message``, a group by its leaves."""
+    return "; ".join(
+        f"{type(leaf).__name__}: {leaf}" if str(leaf) else type(leaf).__name__
+        for leaf in leaves(error)
+    )
+
+
+def release_frames(error: BaseException) -> None:
+    """Let go of the frames of an error that is kept: they hold the dead actor's state.
+
+    Where each frame was stays readable, as a note of the error. (Clearing the frames instead
+    would close a coroutine that is merely suspended, before Python 3.13.)
+    """
+    pending: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while pending:
+        each = pending.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, BaseExceptionGroup):
+            pending += each.exceptions
+        pending += (each.__cause__, each.__context__)
+        if each.__traceback__ is None:
+            continue
+        lines = [_RELEASED]
+        for frame, line in traceback.walk_tb(each.__traceback__):
+            code = frame.f_code
+            lines.append(f'  File "{code.co_filename}", line {line}, in {code.co_name}')
+        notes = getattr(each, "__notes__", [])
+        each.__notes__ = [note for note in notes if not note.startswith(_RELEASED)]
+        each.add_note("\n".join(lines))
+        each.__traceback__ = None

@@ -1,0 +1,163 @@
+"""How a supervisor comes into being: around a body, or as a child of another.
+
+The only file of this package that knows signals.
+"""
+
+from __future__ import annotations
+
+import signal
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import trio
+
+from ._exceptions import bare_nursery
+from ._spec import ChildSpec, SupervisorFlags, check_childspecs
+from ._supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from random import Random
+
+    from ._backoff import Backoff
+    from ._child import ChildStatus
+    from ._registry import Registry
+    from ._spec import AutoShutdown, OnGiveUp, RestartType, ShutdownTime, Strategy
+
+
+@asynccontextmanager
+async def open_supervisor(  # noqa: PLR0913 - all keyword-only, all with defaults
+    specs: Iterable[ChildSpec] = (),
+    *,
+    strategy: Strategy = "one_for_one",
+    intensity: int = 1,
+    period: float = 5.0,
+    auto_shutdown: AutoShutdown = "never",
+    name: str = "root",
+    signals: bool = False,
+    registry: Registry | None = None,
+    random: Random | None = None,
+) -> AsyncIterator[Supervisor]:
+    """Run a supervisor around the body of an ``async with``.
+
+    The body starts once every child has initialised, in order. When the body ends, or is
+    cancelled, the children are stopped in reverse order, each given its ``shutdown`` seconds.
+
+    Args:
+      specs: The children, in start order.
+      strategy: Which siblings restart with a failed child.
+      intensity: Restarts allowed within ``period``; >= 0.
+      period: Seconds of the sliding window; > 0.
+      auto_shutdown: Whether the end of significant children ends the supervisor; the body is
+        cancelled then, silently.
+      name: Of the supervisor, in logs and errors.
+      signals: SIGINT and SIGTERM stop the supervisor in order, and cancel the body; a second
+        one kills the children. Only in the main thread.
+      registry: Where the children's names are kept; None: a new one.
+      random: For the jitter of backoffs; None: a new one.
+
+    Yields:
+      The running `Supervisor`.
+
+    Raises:
+      ChildSpecError: If a spec or a flag breaks a rule. Nothing was started.
+      ChildStartError: If a child did not initialise; ``__cause__`` is its error. There is no
+        retry; those started before it were stopped again.
+      RestartIntensityError: If it gave up; the body was cancelled.
+    """
+    flags = SupervisorFlags(
+        strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown
+    )
+    supervisor = Supervisor(specs, flags, name=name, registry=registry, random=random)
+    async with bare_nursery() as nursery:
+        with trio.CancelScope() as body:
+            if signals:
+                await nursery.start(_stop_at_signals, supervisor, body)
+            await nursery.start(_run_root, supervisor)
+            nursery.start_soon(_cancel_when_ended, supervisor, body)
+            yield supervisor
+        supervisor.stop()
+        await supervisor.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def _run_root(supervisor: Supervisor, *, task_status: trio.TaskStatus[Supervisor]) -> None:
+    await supervisor.run(task_status=task_status)
+
+
+async def _cancel_when_ended(supervisor: Supervisor, body: trio.CancelScope) -> None:
+    await supervisor.wait()
+    body.cancel()
+
+
+async def _stop_at_signals(
+    supervisor: Supervisor,
+    body: trio.CancelScope,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    """Cancel the body at the first signal, so that all stops in order; kill at the second."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            name = signal.Signals(number).name
+            if supervisor.stop_signal is None:
+                supervisor.stop_signal = signal.Signals(number)
+                supervisor.log.info("supervisor_signal", signal=name, then="stop in order")
+                body.cancel()
+            else:
+                supervisor.log.warning("supervisor_signal", signal=name, then="kill")
+                supervisor.kill()
+
+
+class ChildOptions(TypedDict, total=False):
+    """The options of `ChildSpec` that a helper passes on."""
+
+    restart: RestartType
+    shutdown: ShutdownTime | None
+    significant: bool
+    init_timeout: float | None
+    backoff: Backoff
+    on_give_up: OnGiveUp
+
+
+def child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
+    id: str,
+    children: Iterable[ChildSpec],
+    *,
+    strategy: Strategy = "one_for_one",
+    intensity: int = 1,
+    period: float = 5.0,
+    auto_shutdown: AutoShutdown = "never",
+    random: Random | None = None,
+    **child_options: Unpack[ChildOptions],
+) -> ChildSpec:
+    """Return the spec of a supervisor that is itself a child: trees of any depth.
+
+    It reports the `Supervisor`. Restarted, it starts ``children`` again; those that were added
+    later are gone, as in OTP.
+
+    Args:
+      id: Its id, and the last part of its path.
+      children: Its children, in start order.
+      strategy: As for `open_supervisor`; so are the next three.
+      intensity: Restarts allowed within ``period``.
+      period: Seconds of the sliding window.
+      auto_shutdown: Whether the end of significant children ends it.
+      random: For the jitter of backoffs; None: a new one.
+      **child_options: As for `ChildSpec`.
+
+    Raises:
+      ChildSpecError: If a spec or a flag breaks a rule.
+    """
+    flags = SupervisorFlags(
+        strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown
+    )
+    specs = tuple(children)
+    check_childspecs(specs, auto_shutdown=auto_shutdown)
+
+    async def start(*, task_status: ChildStatus) -> None:
+        supervisor = Supervisor(specs, flags, name=id, random=random)
+        await supervisor.run(task_status=task_status)
+
+    return ChildSpec(id=id, start=start, type="supervisor", **child_options)
