@@ -1,0 +1,103 @@
+"""The types that options are made of, and checks of their values.
+
+An option class (`queueactors.TimedOptions`, ...) is one frozen attrs class that serves code and
+configuration alike. Its annotations say what a field means, so that the configuration knows
+where ``"30s"`` or ``"module:function"`` may stand; in code they are plain floats and callables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import Enum
+from math import inf, isnan
+from typing import Annotated
+
+from ._errors import OptionsError
+
+
+class Means(Enum):
+    """What a value stands for, beyond its Python type."""
+
+    SECONDS = "seconds"  # in a config also "250ms" "30s" "5m" "2h" "7d"
+    TARGET = "target"  # a callable; in a config "module:attr"
+    PACE = "pace"  # seconds, or a callable from the attempt to seconds; in a config either form
+
+
+Seconds = Annotated[float, Means.SECONDS]
+Target = Annotated[Callable[..., object], Means.TARGET]  # type: ignore[explicit-any] # user's own
+Pace = Annotated[float | Callable[[int], float], Means.PACE]
+
+
+class Checks:
+    """Collects what is wrong with options, to report all of it at once."""
+
+    def __init__(self) -> None:
+        self.faults: list[tuple[str, str]] = []
+
+    def refuse(self, option: str, rule: str, value: object) -> None:
+        """Note that ``option`` breaks a rule."""
+        self.faults.append((option, f"expected {option} to be {rule}, got {value!r}"))
+
+    def seconds(self, option: str, value: object, *, positive: bool) -> None:
+        """Check a finite duration, > 0 or >= 0."""
+        if not is_seconds(value, positive=positive):
+            self.refuse(option, "seconds > 0" if positive else "seconds >= 0", value)
+
+    def integer(self, option: str, value: object, *, least: int) -> None:
+        """Check an int that is at least ``least``."""
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            self.refuse(option, f"an int >= {least}", value)
+
+    def boolean(self, option: str, value: object) -> None:
+        """Check a bool."""
+        if not isinstance(value, bool):
+            self.refuse(option, "true or false", value)
+
+    def string(self, option: str, value: object) -> None:
+        """Check a string that is not empty."""
+        if not isinstance(value, str) or not value:
+            self.refuse(option, "a non-empty string", value)
+
+    def target(self, option: str, value: object) -> None:
+        """Check a callable."""
+        if not callable(value):
+            self.refuse(option, "callable", value)
+
+    def done(self) -> None:
+        """Raise `OptionsError` if anything is wrong."""
+        if self.faults:
+            raise OptionsError(self.faults)
+
+
+def is_seconds(value: object, *, positive: bool) -> bool:
+    """Whether a value is a finite number of seconds, > 0 or >= 0."""
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and not isnan(value)
+        and value < inf
+        and (value > 0 if positive else value >= 0)
+    )
+
+
+def nanoseconds(option: str, value: object, *, positive: bool = True) -> int:
+    """Return a duration given in seconds as nanoseconds.
+
+    Raises:
+      ValueError: If it is not a finite number > 0 (>= 0 unless ``positive``).
+    """
+    if isinstance(value, int | float) and is_seconds(value, positive=positive):
+        return max(round(value * 1_000_000_000), 1 if positive else 0)
+    rule = "> 0" if positive else ">= 0"
+    raise ValueError(f"expected {option} to be seconds {rule}, got {value!r}")
+
+
+def items(values: Iterable[object]) -> tuple[object, ...]:
+    """Return values as a tuple: the converter of options that are lists.
+
+    Raises:
+      TypeError: If it is not a list of values; a string is none.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"expected a list of values, got {values!r}")
+    return tuple(values)

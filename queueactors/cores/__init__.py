@@ -1,0 +1,1 @@
+"""The cores: pure state machines, one module for each queue kind, usable without any runtime."""

@@ -1,0 +1,6 @@
+"""Engines: how a batch of operations is carried out. One protocol, and the local engine."""
+
+from ._local import LocalEngine, Method
+from ._protocol import Core, Engine, Lane, Parked
+
+__all__ = ["Core", "Engine", "Lane", "LocalEngine", "Method", "Parked"]

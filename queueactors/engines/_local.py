@@ -1,0 +1,109 @@
+"""The local engine: a core in this process, its records in a store in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from queueactors._errors import QueueActorsError
+from supervisors import Operation
+from supervisors import State as OperationState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._protocol import Core, Parked
+
+Method = Callable[..., object]  # type: ignore[explicit-any] # each operation has its own
+_QUEUED = OperationState.QUEUED
+
+
+@attrs.define(eq=False)
+class LocalEngine:
+    """Runs a core whose records are in memory: what is decided is committed.
+
+    Args:
+      core: The state machine.
+      parked: The operations that wait in this queue, from its former incarnations too.
+    """
+
+    core: Core
+    parked: Parked
+    culprit: Operation | None = attrs.field(default=None, init=False)
+    _methods: dict[str, Method] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Looked up once an incarnation: a queued bound method would point at a dead core.
+        self._methods = {name: getattr(self.core, name) for name in self.core.operations}
+
+    def wrap(self, wrapper: Callable[[Method], Method]) -> None:
+        """Put something around each of the core's operations: the injection of faults."""
+        self._methods = {name: wrapper(method) for name, method in self._methods.items()}
+
+    @property
+    def notices(self) -> list[tuple[str, dict[str, object]]]:
+        """What the core has to tell the log."""
+        return self.core.notices
+
+    @property
+    def errands(self) -> bool:
+        """Whether something waits that only the shell can do."""
+        return self.core.errands
+
+    def next_deadline(self) -> int | None:
+        """Return the next instant at which something happens by itself."""
+        parked = self.parked
+        if not parked:
+            return self.core.next_deadline(waiting=False)
+        instants = (self.core.next_deadline(waiting=True), parked.next_timeout())
+        return min((at for at in instants if at is not None), default=None)
+
+    async def execute(
+        self, batch: Sequence[Operation], now: int, resolved: list[Operation]
+    ) -> None:
+        """Carry out a batch, see `Engine.execute`. Never waits."""
+        self.core.advance(now)
+        parked = self.parked
+        if parked:
+            self._serve(now, resolved)
+            parked.time_out(now, resolved)
+        methods = self._methods
+        for operation in batch:
+            if operation.state is not _QUEUED:
+                continue  # withdrawn since
+            self.culprit = operation
+            if operation.waits is not None:
+                lane = parked.lane(operation.waits)
+                if lane:  # whoever waits already comes first
+                    parked.park(operation, lane)
+                    continue
+            try:
+                operation.value = methods[operation.method](now, *operation.args)
+            except QueueActorsError as error:
+                operation.error = error
+            else:
+                if operation.waits is not None and not operation.value:
+                    parked.park(operation, parked.lane(operation.waits))
+                    continue
+            resolved.append(operation)
+            if parked:
+                self._serve(now, resolved)
+        self.culprit = None
+
+    def _serve(self, now: int, resolved: list[Operation]) -> None:
+        """Let parked operations try again, each lane in its order."""
+        for lane in self.parked:
+            while (operation := lane.first()) is not None:
+                self.culprit = operation
+                try:
+                    operation.value = self._methods[operation.method](now, *operation.args)
+                except QueueActorsError as error:
+                    operation.error = error
+                else:
+                    if not operation.value:
+                        break
+                del lane[operation]
+                resolved.append(operation)
+        self.culprit = None

@@ -1,0 +1,145 @@
+"""The seam between the one loop and whatever keeps a queue's state.
+
+An engine gets a batch of operations and says which are resolved now: also waits that earlier
+batches parked. A refusal is a `QueueActorsError`, kept as the operation's outcome; any other
+exception is a crash of the actor.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from supervisors import Operation
+from supervisors import State as OperationState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+class Core(Protocol):
+    """What a local engine needs of a core."""
+
+    @property
+    def operations(self) -> tuple[str, ...]:
+        """The names of the methods that an operation may call."""
+
+    notices: list[tuple[str, dict[str, object]]]
+
+    @property
+    def errands(self) -> bool:
+        """Whether something waits that only the shell can do."""
+
+    def advance(self, now: int) -> None:
+        """Let everything happen whose instant has come."""
+
+    def next_deadline(self, *, waiting: bool) -> int | None:
+        """Return the next instant at which something happens by itself."""
+
+
+class Engine(Protocol):
+    """Carries out batches for one incarnation of a queue actor."""
+
+    culprit: Operation | None
+
+    @property
+    def notices(self) -> list[tuple[str, dict[str, object]]]:
+        """What the log is to be told: event and facts. The loop empties it."""
+
+    @property
+    def errands(self) -> bool:
+        """Whether something waits that only the shell can do."""
+
+    async def execute(
+        self, batch: Sequence[Operation], now: int, resolved: list[Operation]
+    ) -> None:
+        """Carry out a batch, and whatever it or the passing of time makes possible.
+
+        Appends the operations that are resolved and committed to ``resolved``, also when it
+        raises. Then ``culprit`` is the operation that crashed it, or None.
+        """
+
+    def next_deadline(self) -> int | None:
+        """Return the epoch nanoseconds at which `execute` must run next, with or without work."""
+
+
+class Lane(OrderedDict[Operation, None]):
+    """Operations that wait for the same thing, in the order in which they began to wait.
+
+    An `OrderedDict`, because taking from the front of a dict is quadratic.
+    """
+
+    def withdrawn(self, operation: Operation) -> None:
+        """Forget an operation whose caller has left."""
+        self.pop(operation, None)
+
+    def first(self) -> Operation | None:
+        """Return the one that has waited longest."""
+        return next(iter(self), None)
+
+
+class Parked:
+    """The operations that wait inside a queue. They belong to its name: they survive restarts."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, Lane] = {}
+        self._timeouts: list[tuple[int, int, Operation]] = []  # a heap; stale once not parked
+        self._count = 0  # breaks ties in the heap
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lanes.values()))
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes.values())
+
+    def __bool__(self) -> bool:
+        return any(self._lanes.values())
+
+    def lane(self, name: str) -> Lane:
+        """Return the lane of that name; a new one is empty."""
+        lane = self._lanes.get(name)
+        if lane is None:
+            lane = self._lanes[name] = Lane()
+        return lane
+
+    def park(self, operation: Operation, lane: Lane) -> None:
+        """Let an operation wait at the end of a lane."""
+        lane[operation] = None
+        operation.state = OperationState.PARKED
+        operation.home = lane
+        if operation.deadline_at is not None:
+            self._count += 1
+            heappush(self._timeouts, (operation.deadline_at, self._count, operation))
+            if len(self._timeouts) > 2 * len(self) + 64:
+                self._timeouts = [entry for entry in self._timeouts if _waits(entry[2])]
+                heapify(self._timeouts)
+
+    def time_out(self, now: int, resolved: list[Operation]) -> None:
+        """End the waits whose time is up, with `trio.TooSlowError`."""
+        while self._timeouts and self._timeouts[0][0] <= now:
+            operation = heappop(self._timeouts)[2]
+            if _waits(operation) and operation.home is not None:
+                operation.home.withdrawn(operation)
+                operation.error = trio.TooSlowError()
+                resolved.append(operation)
+
+    def next_timeout(self) -> int | None:
+        """Return the epoch nanoseconds at which the next wait ends by itself."""
+        while self._timeouts and not _waits(self._timeouts[0][2]):
+            heappop(self._timeouts)
+        return self._timeouts[0][0] if self._timeouts else None
+
+    def take_all(self) -> list[Operation]:
+        """Remove and return all of them."""
+        taken = [operation for lane in self._lanes.values() for operation in lane]
+        for lane in self._lanes.values():
+            lane.clear()
+        self._timeouts.clear()
+        return taken
+
+
+def _waits(operation: Operation) -> bool:
+    return operation.state is OperationState.PARKED

@@ -1,0 +1,40 @@
+"""The queue kinds there are, by the name that a definition or a configuration uses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import attrs
+
+from ._options import TimedOptions
+from ._timed import TimedKind, TimedQueue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from queueactors.stores import Kind
+
+    from ._actor import QueueActor
+
+Options = TimedOptions
+Queue = TimedQueue
+
+
+@attrs.frozen
+class QueueKind:
+    """The parts of one kind.
+
+    Args:
+      options: Its option class.
+      kind: Makes what a store needs: from the queue's name and options.
+      handle: Makes the public handle.
+    """
+
+    options: type[Options]
+    kind: Callable[[str, Options], Kind]
+    handle: Callable[[QueueActor, Options], Queue]
+
+
+KINDS: Final[Mapping[str, QueueKind]] = {
+    "timed": QueueKind(TimedOptions, TimedKind, TimedQueue),
+}

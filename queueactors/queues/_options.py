@@ -1,0 +1,76 @@
+"""The options of each queue kind: one class for code and for configuration."""
+
+from __future__ import annotations
+
+import attrs
+
+from queueactors._options import Checks, Seconds, Target, items
+from supervisors import MAILBOX
+
+
+@attrs.frozen(kw_only=True)
+class TimedOptions:
+    """How a timed queue behaves.
+
+    Args:
+      reservation_time: Seconds (> 0) that a reservation lasts, unless a call says otherwise.
+      unique: A value that is in the queue (ready, delayed, reserved or buried) does not go in
+        again.
+      max_reservations: How often a message may be reserved (>= 1). None: without limit.
+      on_exhausted: Where a message goes when the last allowed reservation ends without a
+        delete: ``"drop"`` (logged and counted), ``"bury"``, or the name of a queue, which gets
+        a `DeadLetter`.
+      values: Go in once, when the store holds no such queue yet.
+      sync_fn: The refill: called without arguments but ``sync_args`` when a reserve finds
+        nothing; returns the values to insert. Async or plain; a plain one runs in a thread.
+      sync_args: Its arguments.
+      sync_interval: Seconds (>= 0) from the end of a refill to the next; required with
+        ``sync_fn``. While somebody waits, the next one is at least 10 ms away.
+      sync_timeout: Seconds (> 0) after which a refill is given up. None: never.
+      store: The name of the store that keeps the queue.
+      mailbox: How many casts and submitted operations may wait for the queue (>= 1).
+
+    Raises:
+      OptionsError: If an option breaks its rule; ``.faults`` has every one.
+
+    Source: seed 002, ``timed_queue_server`` configuration (there in milliseconds).
+    """
+
+    reservation_time: Seconds
+    unique: bool = False
+    max_reservations: int | None = None
+    on_exhausted: str = "drop"
+    values: tuple[object, ...] = attrs.field(default=(), converter=items)
+    sync_fn: Target | None = None
+    sync_args: tuple[object, ...] = attrs.field(default=(), converter=items)
+    sync_interval: Seconds | None = None
+    sync_timeout: Seconds | None = None
+    store: str = "memory"
+    mailbox: int = MAILBOX
+
+    def __attrs_post_init__(self) -> None:
+        checks = Checks()
+        checks.seconds("reservation_time", self.reservation_time, positive=True)
+        checks.boolean("unique", self.unique)
+        if self.max_reservations is not None:
+            checks.integer("max_reservations", self.max_reservations, least=1)
+        checks.string("on_exhausted", self.on_exhausted)
+        checks.string("store", self.store)
+        checks.integer("mailbox", self.mailbox, least=1)
+        if self.sync_fn is not None:
+            checks.target("sync_fn", self.sync_fn)
+            if self.sync_interval is None:
+                checks.faults.append(("sync_fn", "sync_fn needs a sync_interval"))
+        if self.sync_interval is not None:
+            checks.seconds("sync_interval", self.sync_interval, positive=False)
+        if self.sync_timeout is not None:
+            checks.seconds("sync_timeout", self.sync_timeout, positive=True)
+        for option in ("sync_args", "sync_interval", "sync_timeout"):
+            if self.sync_fn is None and getattr(self, option) not in ((), None):
+                checks.faults.append((option, f"{option} needs a sync_fn"))
+        checks.done()
+
+    @property
+    def dead_letter(self) -> str | None:
+        """The queue that exhausted messages go to; None: they are dropped or buried."""
+        return None if self.on_exhausted in {"drop", "bury"} else self.on_exhausted

@@ -1,0 +1,5 @@
+"""Stores: where the records of queues are kept."""
+
+from ._memory import Kind, MemoryStore, Store
+
+__all__ = ["Kind", "MemoryStore", "Store"]
