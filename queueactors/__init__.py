@@ -1,0 +1,60 @@
+"""A runtime for named queues on trio: each an actor under a supervisor tree.
+
+Start with `open_runtime`; the README has a complete program.
+"""
+
+from supervisors import PendingReply
+
+from ._clock import Clock
+from ._errors import (
+    OptionsError,
+    QueueActorsError,
+    QueueClosedError,
+    QueueNotFoundError,
+    ReservationError,
+    ReservationExpiredError,
+    ReservationNotFoundError,
+    StoreError,
+    WorkerNotFoundError,
+)
+from ._idle import wait_until_idle
+from ._runtime import Runtime, open_runtime
+from .config import Config, ConfigError, Fault, load_config
+from .cores.timed import DeadLetter, Reservation, TimedMessage, TimedStatistics
+from .queues import LiveReservation, TimedOptions, TimedQueue
+from .stores import MemoryStore
+from .workers import Delivery, Worker, WorkerOptions, WorkerStatus, exp_backoff
+
+__all__ = [
+    "Clock",
+    "Config",
+    "ConfigError",
+    "DeadLetter",
+    "Delivery",
+    "Fault",
+    "LiveReservation",
+    "MemoryStore",
+    "OptionsError",
+    "PendingReply",
+    "QueueActorsError",
+    "QueueClosedError",
+    "QueueNotFoundError",
+    "Reservation",
+    "ReservationError",
+    "ReservationExpiredError",
+    "ReservationNotFoundError",
+    "Runtime",
+    "StoreError",
+    "TimedMessage",
+    "TimedOptions",
+    "TimedQueue",
+    "TimedStatistics",
+    "Worker",
+    "WorkerNotFoundError",
+    "WorkerOptions",
+    "WorkerStatus",
+    "exp_backoff",
+    "load_config",
+    "open_runtime",
+    "wait_until_idle",
+]

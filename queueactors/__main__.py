@@ -1,0 +1,5 @@
+"""``python -m queueactors``."""
+
+from queueactors.cli import main
+
+main()

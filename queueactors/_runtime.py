@@ -1,0 +1,457 @@
+"""The runtime: the queues and workers of one program, under one supervisor tree, by name.
+
+The tree: the runtime's own supervisor over the groups ``queues``, ``supervisors`` and
+``workers``, started in this order and stopped in reverse. What a configured supervisor places
+hangs under it, everything else under its group. A crash in one group does not restart another:
+the mailboxes bridge it.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+import structlog
+
+from supervisors import (
+    ChildOptions,
+    ChildSpec,
+    Mailbox,
+    StartFunction,
+    Supervisor,
+    Tree,
+    child_spec,
+    did_you_mean,
+    open_supervisor,
+)
+
+from ._clock import Clock
+from ._errors import QueueNotFoundError, WorkerNotFoundError
+from ._options import Checks, Target
+from .config import load_config
+from .queues import KINDS, Errands, Options, Queue, QueueActor
+from .workers import Worker, WorkerOptions
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from os import PathLike
+    from random import Random
+
+    from .config import ChildConfig, Config, SupervisorConfig
+    from .cores.timed import DeadLetter
+    from .engines import Engine, Parked
+    from .stores import Store
+
+# What hangs under a group is parked rather than given up: one poisoned queue must not end all.
+GROUP_INTENSITY: Final = 8
+GROUP_PERIOD: Final = 60.0  # seconds
+ROOT_INTENSITY: Final = 0  # a configured supervisor that gives up ends the runtime
+
+
+@attrs.define(eq=False)
+class _Defined:
+    """A queue that the runtime knows."""
+
+    kind: str
+    handle: Queue
+    actor: QueueActor
+    errands: Errands | None
+
+    def specs(self, options: ChildOptions) -> list[ChildSpec]:
+        """Return the children that the queue consists of."""
+        queue = f"queue.{self.handle.name}"
+        specs = [ChildSpec(id=queue, start=self.actor, **options)]
+        if self.errands is not None:
+            specs.append(ChildSpec(id=f"{queue}.errands", start=self.errands, **options))
+        return specs
+
+
+class Runtime:
+    """Queues and workers by name. Made by `open_runtime`."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self.config = config
+        self.clock = clock
+        self.supervisor: Supervisor  # the root of the tree, while the runtime is open
+        self._stores: dict[str, Store] = {}
+        self._queues: dict[str, _Defined] = {}
+        self._workers: dict[str, Worker] = {}
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+
+    def __repr__(self) -> str:
+        queues, workers = len(self._queues), len(self._workers)
+        return f"<Runtime {self.config.runtime.name!r}, {queues} queues, {workers} workers>"
+
+    # -- look-up -------------------------------------------------------------------------------
+
+    def queue(self, name: str) -> Queue:
+        """Return the queue of that name.
+
+        Raises:
+          QueueNotFoundError: If there is none; it suggests the nearest name.
+        """
+        defined = self._queues.get(name)
+        if defined is None:
+            raise QueueNotFoundError(name, tuple(self._queues))
+        return defined.handle
+
+    def worker(self, name: str) -> Worker:
+        """Return the worker of that name.
+
+        Raises:
+          WorkerNotFoundError: If there is none; it suggests the nearest name.
+        """
+        worker = self._workers.get(name)
+        if worker is None:
+            raise WorkerNotFoundError(name, tuple(self._workers))
+        return worker
+
+    def queues(self) -> tuple[Queue, ...]:
+        """Return all queues, in the order of their definition."""
+        return tuple(defined.handle for defined in self._queues.values())
+
+    def workers(self) -> tuple[Worker, ...]:
+        """Return all workers, in the order of their definition."""
+        return tuple(self._workers.values())
+
+    def queue_names(self, pattern: str = "*") -> tuple[str, ...]:
+        """Return the names of the queues that match a shell pattern, sorted."""
+        return tuple(sorted(name for name in self._queues if fnmatchcase(name, pattern)))
+
+    def tree(self) -> Tree:
+        """Return the supervisor tree at this instant; ``str()`` draws it."""
+        return self.supervisor.tree()
+
+    def parked(self) -> tuple[str, ...]:
+        """Return the ids of the children that failed too often and wait for an operator."""
+        return tuple(
+            info.id
+            for supervisor in _supervisors(self.supervisor)
+            for info in supervisor.which_children()
+            if info.state == "parked"
+        )
+
+    async def wait(self) -> None:
+        """Wait until the runtime ends."""
+        await self.supervisor.wait()
+
+    # -- definition ----------------------------------------------------------------------------
+
+    async def define(self, name: str, *, kind: str = "timed", **options: object) -> Queue:
+        """Define a queue and start it; return it once it is ready. The first definition stands.
+
+        Args:
+          name: The queue's.
+          kind: Its kind: ``"timed"``.
+          **options: The kind's, see `TimedOptions`.
+
+        Raises:
+          OptionsError: If an option breaks its rule.
+          TypeError: If there is no such option.
+          ValueError: If there is no such kind or store, or if the queue is defined already with
+            another kind or store. (With another option: that is logged, the first stands.)
+        """
+        if kind not in KINDS:
+            known = ", ".join(KINDS)
+            raise ValueError(f"expected kind to be one of {known}, got {kind!r}")
+        checks = Checks()
+        checks.string("name", name)
+        checks.done()
+        given = KINDS[kind].options(**options)  # type: ignore[arg-type] # it checks them itself
+        if given.store not in self._stores:
+            hint = did_you_mean(given.store, self._stores)
+            raise ValueError(f"queue {name!r}: there is no store {given.store!r}{hint}")
+        known_one = self._queues.get(name)
+        if known_one is not None:
+            return self._same(known_one, kind, given)
+        defined = self._define(name, kind, given)
+        try:
+            for spec in defined.specs(_PARK):
+                await self._group("queues").start_child(spec)
+        except BaseException:
+            del self._queues[name]
+            raise
+        return defined.handle
+
+    async def start_worker(
+        self, queue: Queue | str, handler: Target, *, name: str | None = None, **options: object
+    ) -> Worker:
+        """Start a worker and return it once it takes messages.
+
+        Args:
+          queue: The queue, or its name.
+          handler: Called with one `Delivery`; async or plain.
+          name: The worker's. None: the queue's name, numbered if that is taken.
+          **options: More, see `WorkerOptions`.
+
+        Raises:
+          QueueNotFoundError: If there is no such queue.
+          OptionsError: If an option breaks its rule.
+          TypeError: If there is no such option.
+          ValueError: If there is a worker of that name.
+        """
+        queue_name = queue if isinstance(queue, str) else queue.name
+        self.queue(queue_name)
+        given = WorkerOptions(queue=queue_name, handler=handler, **options)  # type: ignore[arg-type]
+        if name is None:
+            name = _free_name(queue_name, self._workers)
+        elif name in self._workers:
+            raise ValueError(f"there is a worker {name!r} already; stop it or choose another name")
+        worker = self._add_worker(name, given)
+        try:
+            await self._group("workers").start_child(_worker_spec(worker, _PARK))
+        except BaseException:
+            del self._workers[name]
+            raise
+        return worker
+
+    # -- operation -----------------------------------------------------------------------------
+
+    async def stop(self, name: str) -> None:
+        """Stop a queue, a worker, or any other child; it stays stopped. Nothing is lost.
+
+        Args:
+          name: The queue's or worker's name, or the id of a child in the tree.
+
+        Raises:
+          LookupError: If there is no such child.
+          ValueError: If both a queue and a worker have that name; give the child's id.
+        """
+        for supervisor, child in reversed(self._places(name)):
+            await supervisor.terminate_child(child)
+
+    async def start(self, name: str) -> None:
+        """Start what was stopped or parked. What runs already stays as it is.
+
+        Arguments and errors as for `stop`.
+        """
+        for supervisor, child in self._places(name):
+            if not _is_up(supervisor, child):
+                await supervisor.restart_child(child)
+
+    async def restart(self, name: str) -> None:
+        """Stop and start. Messages, reservations and waiting callers are kept.
+
+        Those who wait for a message or an answer get `supervisors.ActorDownError`.
+        Arguments and errors as for `stop`.
+        """
+        await self.stop(name)
+        await self.start(name)
+
+    async def clear_queues(self, *names: str) -> tuple[str, ...]:
+        """Remove all messages of some queues; return the names of those that held any.
+
+        Raises:
+          QueueNotFoundError: If there is no such queue; nothing was cleared.
+        """
+        queues = [self.queue(name) for name in names]
+        return tuple([queue.name for queue in queues if await queue.clear()])
+
+    async def clear_all_queues(self) -> tuple[str, ...]:
+        """Remove all messages; return the names of the queues that held any."""
+        return await self.clear_queues(*self._queues)
+
+    # -- helpers -------------------------------------------------------------------------------
+
+    def _same(self, known: _Defined, kind: str, given: Options) -> Queue:
+        """Return a queue that is there already, if the new definition can be its own."""
+        name = known.handle.name
+        if kind != known.kind or given.store != known.handle.options.store:
+            raise ValueError(
+                f"queue {name!r} is defined already, with kind {known.kind!r} "
+                f"and store {known.handle.options.store!r}"
+            )
+        if given != known.handle.options:
+            self._log.warning("definition_ignored", queue=name)
+        return known.handle
+
+    def _define(self, name: str, kind: str, options: Options) -> _Defined:
+        parts = KINDS[kind]
+        store = self._stores[options.store]
+
+        def open_engine(parked: Parked) -> Engine:
+            return store.open_engine(name, parts.kind(name, options), parked)
+
+        actor = QueueActor(name, self.clock, Mailbox(name, options.mailbox), open_engine)
+        errands = None
+        if options.sync_fn is not None or options.dead_letter is not None:
+            errands = Errands(actor, options, self._deliverer(options.dead_letter))
+        handle = parts.handle(actor, options)
+        defined = self._queues[name] = _Defined(kind, handle, actor, errands)
+        return defined
+
+    def _deliverer(self, target: str | None) -> Callable[[DeadLetter], Awaitable[object]] | None:
+        if target is None:
+            return None
+
+        async def deliver(letter: DeadLetter) -> object:
+            return await self.queue(target).insert(letter)
+
+        return deliver
+
+    def _add_worker(self, name: str, options: WorkerOptions) -> Worker:
+        worker = self._workers[name] = Worker(name, self.queue(options.queue), options, self)
+        return worker
+
+    def _specs(self) -> list[ChildSpec]:
+        """Define everything that the configuration names; return the runtime's own children."""
+        config = self.config
+        self._stores = {
+            name: cast("Store", each.factory(**each.options))
+            for name, each in config.stores.items()
+        }
+        for name, queue in config.queues.items():
+            self._define(name, queue.kind, queue.options)
+        for name, options in config.workers.items():
+            self._add_worker(name, options)
+        placed = {
+            (child.what, child.name)
+            for supervisor in config.supervisors.values()
+            for child in supervisor.children
+        }
+        queues = [
+            spec
+            for name, defined in self._queues.items()
+            if ("queue", name) not in placed
+            for spec in defined.specs(_PARK)
+        ]
+        workers = [
+            _worker_spec(worker, _PARK)
+            for name, worker in self._workers.items()
+            if ("worker", name) not in placed
+        ]
+        roots = [self._supervisor_spec(each, ChildOptions()) for each in config.roots]
+        return [
+            child_spec("queues", queues, intensity=GROUP_INTENSITY, period=GROUP_PERIOD),
+            child_spec("supervisors", roots, intensity=0),
+            child_spec("workers", workers, intensity=GROUP_INTENSITY, period=GROUP_PERIOD),
+        ]
+
+    def _supervisor_spec(self, config: SupervisorConfig, options: ChildOptions) -> ChildSpec:
+        flags = config.flags
+        children = [spec for child in config.children for spec in self._child_specs(child)]
+        return child_spec(
+            f"supervisor.{config.name}",
+            children,
+            strategy=flags.strategy,
+            intensity=flags.intensity,
+            period=flags.period,
+            auto_shutdown=flags.auto_shutdown,
+            **(ChildOptions(on_give_up=config.on_give_up) | config.options | options),
+        )
+
+    def _child_specs(self, child: ChildConfig) -> list[ChildSpec]:
+        """Return the spec, or specs, that one entry of a supervisor table stands for."""
+        match child.what:
+            case "queue":
+                specs = self._queues[child.name].specs(child.options)
+            case "worker":
+                specs = [_worker_spec(self._workers[child.name], child.options)]
+            case "supervisor":
+                below = self.config.supervisors[child.name]
+                specs = [self._supervisor_spec(below, child.options)]
+            case _:
+                start = cast("StartFunction", child.start)
+                specs = [ChildSpec(id=child.id, start=start, args=child.args, **child.options)]
+        return [attrs.evolve(specs[0], id=child.id), *specs[1:]]
+
+    def _group(self, name: str) -> Supervisor:
+        return cast("Supervisor", self.supervisor.value_of(name))
+
+    def _places(self, name: str) -> list[tuple[Supervisor, str]]:
+        """Return where the children are that a name means, in start order."""
+        if name in self._queues and name in self._workers:
+            raise ValueError(
+                f"{name!r} is a queue and a worker; say 'queue.{name}' or 'worker.{name}'"
+            )
+        if name in self._queues:
+            starts: list[object] = [self._queues[name].actor, self._queues[name].errands]
+        elif name in self._workers:
+            starts = [self._workers[name]]
+        else:
+            starts = []
+        everything = [
+            (supervisor, supervisor.get_childspec(info.id))
+            for supervisor in _supervisors(self.supervisor)
+            for info in supervisor.which_children()
+        ]
+        found = [
+            (supervisor, spec.id)
+            for supervisor, spec in everything
+            if any(spec.start is start for start in starts) or (not starts and spec.id == name)
+        ]
+        if not found:
+            known = [*self._queues, *self._workers, *(spec.id for _, spec in everything)]
+            raise LookupError(f"there is no child {name!r}{did_you_mean(name, known)}")
+        return found
+
+
+_PARK: Final = ChildOptions(on_give_up="park")
+
+
+def _worker_spec(worker: Worker, options: ChildOptions) -> ChildSpec:
+    with_shutdown = ChildOptions(shutdown=worker.options.shutdown) | options
+    return ChildSpec(id=f"worker.{worker.name}", start=worker, **with_shutdown)
+
+
+def _free_name(stem: str, taken: Mapping[str, object]) -> str:
+    name, number = stem, 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}"
+    return name
+
+
+def _supervisors(root: Supervisor) -> Iterator[Supervisor]:
+    """Yield a supervisor and those below it."""
+    yield root
+    for info in root.which_children():
+        below = root.value_of(info.id)
+        if isinstance(below, Supervisor):
+            yield from _supervisors(below)
+
+
+def _is_up(supervisor: Supervisor, child: str) -> bool:
+    states = {info.id: info.state for info in supervisor.which_children()}
+    return states[child] in {"starting", "running", "restarting"}
+
+
+@asynccontextmanager
+async def open_runtime(
+    config: str | PathLike[str] | Mapping[str, object] | Config | None = None,
+    *,
+    clock: Clock | None = None,
+    random: Random | None = None,
+    signals: bool = False,
+) -> AsyncIterator[Runtime]:
+    """Run a runtime around the body of an ``async with``.
+
+    The body starts once everything configured is up. When it ends, or is cancelled, everything
+    is stopped in reverse order: workers first, finishing what they have begun.
+
+    Args:
+      config: A TOML file, the same tables as a mapping, a `Config`, or None: nothing yet.
+      clock: None: one that starts at the system's time.
+      random: For the jitter of backoffs; None: a new one.
+      signals: SIGINT and SIGTERM stop the runtime in order, a second one at once. Only in the
+        main thread.
+
+    Yields:
+      The `Runtime`.
+
+    Raises:
+      ConfigError: If the configuration has faults: all of them. Nothing was started.
+      supervisors.ChildStartError: If something did not start.
+      supervisors.RestartIntensityError: If a configured supervisor gave up.
+    """
+    runtime = Runtime(load_config(config), Clock.open() if clock is None else clock)
+    async with open_supervisor(
+        runtime._specs(),  # noqa: SLF001 - the two are one thing
+        intensity=ROOT_INTENSITY,
+        name=runtime.config.runtime.name,
+        signals=signals,
+        random=random,
+    ) as runtime.supervisor:
+        yield runtime

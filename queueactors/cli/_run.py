@@ -1,0 +1,126 @@
+"""``queueactors run``: a runtime from a configuration, its log, its progress, its exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+import attrs
+import structlog
+import trio
+
+from queueactors._idle import wait_until_idle
+from queueactors._insist import insist
+from queueactors._runtime import open_runtime
+from supervisors import ActorDownError, SupervisorsError, describe
+
+from ._log import StatusLine, configure_log
+
+if TYPE_CHECKING:
+    from queueactors._runtime import Runtime
+    from queueactors.config import Config
+    from queueactors.cores.timed import TimedStatistics
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
+REDRAW: Final = 0.25  # seconds between two status lines on a terminal
+REPORT: Final = 10.0  # seconds between two progress events without one
+LAST_WORD: Final = 2.0  # seconds for the final statistics of a run that is being stopped
+
+
+def run_config(config: Config, *, until_idle: bool, log_format: str) -> int:
+    """Run a configuration until it is idle or stopped; return the exit code."""
+    status = StatusLine(sys.stderr)
+    configure_log(status, level=config.runtime.log_level, log_format=log_format)
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+    try:
+        return trio.run(_run, config, until_idle, status, strict_exception_groups=True)
+    except SupervisorsError as error:
+        status.show("")
+        log.critical("run_failed", error=describe(_deepest(error)), supervisor=describe(error))
+        return FAILED
+    except KeyboardInterrupt:
+        status.show("")
+        return INTERRUPTED
+
+
+async def _run(config: Config, until_idle: bool, status: StatusLine) -> int:  # noqa: FBT001
+    async with open_runtime(config, signals=True) as runtime:
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_show_progress, runtime, status)
+                if until_idle:
+                    await wait_until_idle(runtime)
+                else:
+                    await runtime.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            status.show("")
+            with trio.move_on_after(LAST_WORD, shield=True):
+                await _report(runtime)
+    match runtime.supervisor.stop_signal:
+        case signal.SIGINT:
+            return INTERRUPTED
+        case signal.SIGTERM:
+            return DONE
+    return FAILED if runtime.parked() else DONE
+
+
+async def _show_progress(runtime: Runtime, status: StatusLine) -> None:
+    """Show a status line on a terminal, or log a line now and then without one."""
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+    every = REDRAW if status.is_terminal else REPORT
+    rate: float | None = None
+    done_before, before = 0, trio.current_time()
+    while True:
+        await trio.sleep(every)
+        queues = (await _statistics(runtime)).values()
+        done = sum(each.deleted for each in queues)
+        ready = sum(each.ready for each in queues)
+        reserved = sum(each.reserved for each in queues)
+        now = trio.current_time()
+        latest = (done - done_before) / (now - before)
+        rate = latest if rate is None else 0.7 * rate + 0.3 * latest  # calmer to look at
+        done_before, before = done, now
+        if status.is_terminal:
+            status.show(f"done {done}   ready {ready}   reserved {reserved}   {rate:.0f}/s")
+        else:
+            log.info("progress", done=done, ready=ready, reserved=reserved, rate=round(latest))
+
+
+async def _statistics(runtime: Runtime) -> dict[str, TimedStatistics]:
+    """Return the statistics of every queue that is up."""
+    found: dict[str, TimedStatistics] = {}
+    for queue in runtime.queues():
+        try:
+            found[queue.name] = await insist(queue.statistics)
+        except ActorDownError:
+            continue
+    return found
+
+
+async def _report(runtime: Runtime) -> None:
+    """Log what came of it all."""
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+    for name, statistics in (await _statistics(runtime)).items():
+        log.info("queue_statistics", queue=name, **_told(statistics))
+    for worker in runtime.workers():
+        log.info("worker_statistics", worker=worker.name, **_told(worker.status()))
+    for child in runtime.parked():
+        log.error("child_is_parked", child=child)
+
+
+def _told(numbers: attrs.AttrsInstance) -> dict[str, object]:
+    """Return the numbers that say something."""
+    return {
+        key: value
+        for key, value in attrs.asdict(numbers).items()
+        if value is not None and value is not False and (value or key == "restarts")
+    }
+
+
+def _deepest(error: BaseException) -> BaseException:
+    """Return the error that all others are about."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
