@@ -1,0 +1,102 @@
+"""Every code block in the README and in docs/ runs, and the lists in docs/ are complete."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from queueactors import load_config
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(language: str) -> list[object]:
+    """Return the code blocks in a language, each with where it stands."""
+    return [
+        pytest.param(
+            match[2], id=f"{page.relative_to(ROOT)}:{text[: match.start()].count(chr(10)) + 1}"
+        )
+        for page in PAGES
+        for text in [page.read_text(encoding="utf-8")]
+        for match in BLOCK.finditer(text)
+        if match[1] == language
+    ]
+
+
+def test_every_block_is_in_a_language_that_a_test_runs() -> None:
+    languages = {match[1] for page in PAGES for match in BLOCK.finditer(page.read_text("utf-8"))}
+
+    assert languages <= {"python", "toml", "sh", "text"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", blocks("python"))
+def test_a_python_block_runs(code: str, tmp_path: Path) -> None:
+    program = tmp_path / "example.py"
+    program.write_text(code, encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    expected = re.findall(r"#> (.*)", code)  # what a line of the block says that it prints
+    assert [line.rstrip() for line in done.stdout.splitlines()] == expected
+
+
+@pytest.mark.parametrize("text", blocks("toml"))
+def test_a_toml_block_is_a_configuration(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "queues.toml"
+    file.write_text(text, encoding="utf-8")
+    (tmp_path / "myapp.py").write_text("def pending(): return []\ndef send(delivery): pass\n")
+
+    assert load_config(file).queues
+
+
+@pytest.mark.slow
+def test_the_first_command_of_the_readme_runs_the_main_job_from_a_fresh_clone(
+    tmp_path: Path,
+) -> None:
+    job, *_ = [block.values[0] for block in blocks("sh")]  # type: ignore[attr-defined] # a param
+    clone = tmp_path / "queueactors"
+    subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True)
+
+    done = subprocess.run(
+        ["bash", "-e", "-c", job],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"[\d,]+ files, [\d,]+ identifiers", done.stdout)
+
+
+def logged() -> set[str]:
+    """Return the name of every event that the code logs."""
+    call = re.compile(
+        r"(?:log\.(?:debug|info|warning|error|critical|exception)|_notice)\(\s*\"(\w+)\""
+    )
+    files = [*ROOT.glob("supervisors/**/*.py"), *ROOT.glob("queueactors/**/*.py")]
+    return {name for file in files for name in call.findall(file.read_text(encoding="utf-8"))}
+
+
+def test_docs_list_exactly_the_events_that_are_logged() -> None:
+    page = (ROOT / "docs/events.md").read_text(encoding="utf-8")
+
+    listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+
+    assert sorted(listed) == sorted(logged())
