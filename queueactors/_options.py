@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from math import inf, isnan
+from math import inf
 from typing import Annotated
 
 from ._errors import OptionsError
+
+LONGEST = 1e9  # seconds, some 30 years: what a duration must stay below
 
 
 class Means(Enum):
@@ -41,7 +43,7 @@ class Checks:
     def seconds(self, option: str, value: object, *, positive: bool) -> None:
         """Check a finite duration, > 0 or >= 0."""
         if not is_seconds(value, positive=positive):
-            self.refuse(option, "seconds > 0" if positive else "seconds >= 0", value)
+            self.refuse(option, _rule(value, positive=positive), value)
 
     def integer(self, option: str, value: object, *, least: int) -> None:
         """Check an int that is at least ``least``."""
@@ -74,8 +76,8 @@ def is_seconds(value: object, *, positive: bool) -> bool:
     return (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and not isnan(value)
-        and value < inf
+        and value == value  # not NaN  # noqa: PLR0124 - math.isnan overflows for a huge int
+        and value < LONGEST
         and (value > 0 if positive else value >= 0)
     )
 
@@ -88,8 +90,14 @@ def nanoseconds(option: str, value: object, *, positive: bool = True) -> int:
     """
     if isinstance(value, int | float) and is_seconds(value, positive=positive):
         return max(round(value * 1_000_000_000), 1 if positive else 0)
-    rule = "> 0" if positive else ">= 0"
-    raise ValueError(f"expected {option} to be seconds {rule}, got {value!r}")
+    raise ValueError(f"expected {option} to be {_rule(value, positive=positive)}, got {value!r}")
+
+
+def _rule(value: object, *, positive: bool) -> str:
+    """Return which rule of `is_seconds` a value breaks, as "expected x to be ..."."""
+    if isinstance(value, int | float) and LONGEST <= value < inf:
+        return f"seconds below {LONGEST:.0e}"
+    return "seconds > 0" if positive else "seconds >= 0"
 
 
 def items(values: Iterable[object]) -> tuple[object, ...]:

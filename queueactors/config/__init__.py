@@ -1,0 +1,30 @@
+"""Configuration: a TOML file, or the same as Python data, read and checked before anything runs."""
+
+from ._faults import ConfigError, Fault
+from ._load import load_config
+from ._render import render
+from ._schema import (
+    ChildConfig,
+    Config,
+    Origin,
+    QueueConfig,
+    RuntimeOptions,
+    StoreConfig,
+    SupervisorConfig,
+)
+from ._template import TEMPLATE
+
+__all__ = [
+    "TEMPLATE",
+    "ChildConfig",
+    "Config",
+    "ConfigError",
+    "Fault",
+    "Origin",
+    "QueueConfig",
+    "RuntimeOptions",
+    "StoreConfig",
+    "SupervisorConfig",
+    "load_config",
+    "render",
+]

@@ -1,0 +1,206 @@
+"""Checks the tables against the schema, and against each other.
+
+Supervisors and their children are left to `_tree`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from queueactors.queues import KINDS
+from queueactors.workers._options import WorkerOptions
+from supervisors import did_you_mean
+
+from ._reader import Reader, defaults, required
+from ._schema import Config, QueueConfig, RuntimeOptions, StoreConfig
+from ._source import SORTS
+from ._targets import TargetError, target_text
+from ._tree import SUPERVISOR_KEYS, read_supervisors
+
+if TYPE_CHECKING:
+    from ._faults import KeyPath
+    from ._source import Source
+
+Table = dict[str, object]
+Tables = dict[str, Table]
+
+_MEMORY = "memory"
+_NO_QUEUE = ("drop", "bury")  # what on_exhausted may be instead of a queue
+
+
+def check(source: Source, file: str | None) -> Config:
+    """Return the configuration that tables mean, after noting every fault in ``source``.
+
+    It is worth something only if there was none.
+    """
+    reader = Reader(source)
+    tables: dict[str, Tables] = {}
+    for sort in SORTS:
+        named = source.data.get(sort, {})
+        tables[sort] = {name: reader.table((sort, name), value) for name, value in named.items()}
+    _apply_defaults(reader, tables)
+    tables["store"].setdefault(_MEMORY, {"type": _MEMORY})
+    return Config(
+        runtime=_runtime(reader),
+        stores=_stores(reader, tables["store"]),
+        queues=_queues(reader, tables),
+        workers=_workers(reader, tables),
+        supervisors=read_supervisors(reader, tables),
+        file=file,
+    )
+
+
+def _apply_defaults(reader: Reader, tables: dict[str, Tables]) -> None:
+    """Give each table the keys of its sort's defaults table that it does not have."""
+    kinds = {kind: {"kind", *reader.hints(parts.options)} for kind, parts in KINDS.items()}
+    allowed = {
+        "queue": set[str]().union(*kinds.values()),
+        "worker": set(reader.hints(WorkerOptions)),
+        "supervisor": set(SUPERVISOR_KEYS),
+    }
+    for sort, value in reader.source.data.get("defaults", {}).items():
+        path: KeyPath = ("defaults", sort)
+        if sort not in allowed:
+            reader.refuse(path, f"unknown table {sort!r}{did_you_mean(sort, allowed)}")
+            continue
+        for key, default in reader.table(path, value).items():
+            if key not in allowed[sort]:
+                hint = did_you_mean(key, allowed[sort])
+                reader.refuse((*path, key), f"unknown key {key!r}{hint}")
+                continue
+            for name, table in tables[sort].items():
+                if key not in table and (sort != "queue" or _has(kinds, value, table, key)):
+                    table[key] = default
+                    reader.source.aliases[sort, name, key] = (*path, key)
+
+
+def _has(kinds: dict[str, set[str]], defaults: object, table: Table, key: str) -> bool:
+    """Whether the queue's kind has a key; a kind that is wrong is reported elsewhere."""
+    kind = table.get("kind", defaults.get("kind") if isinstance(defaults, dict) else None)
+    return not isinstance(kind, str) or key in kinds.get(kind, {key})
+
+
+def _runtime(reader: Reader) -> RuntimeOptions:
+    if "runtime" not in reader.source.data:
+        return RuntimeOptions()
+    table = reader.table(("runtime",), reader.source.data["runtime"][""])
+    return reader.build(RuntimeOptions, ("runtime",), table) or RuntimeOptions()
+
+
+def _stores(reader: Reader, tables: Tables) -> dict[str, StoreConfig]:
+    stores = {}
+    for name, table in tables.items():
+        path = ("store", name)
+        if path in reader.refused:
+            continue
+        factory = _factory(reader, path, table)
+        if factory is not None:
+            given = {key: value for key, value in table.items() if key != "type"}
+            options = reader.read(path, given, reader.hints(factory), required(factory))
+            kind = table["type"]
+            type_ = kind if isinstance(kind, str) else target_text(kind) or repr(kind)
+            stores[name] = StoreConfig(
+                type=type_, factory=factory, options=defaults(factory) | options
+            )
+    return stores
+
+
+def _factory(reader: Reader, path: KeyPath, table: Table) -> type | None:
+    """Return the class of a store; None if there is none."""
+    at = (*path, "type")
+    kind = table.get("type")
+    if "type" not in table:
+        reader.refuse(path, "type is required")
+    elif at in reader.refused:
+        pass
+    elif kind == _MEMORY:
+        from queueactors.stores import MemoryStore
+
+        return MemoryStore
+    elif isinstance(kind, str) and ":" not in kind:
+        secret = reader.got(at, kind) != repr(kind)
+        hint = "" if secret else did_you_mean(kind, [_MEMORY])
+        told = "expected type to be 'memory' or a target 'module:Class', got "
+        reader.refuse(at, f"{told}{reader.got(at, kind)}{hint}")
+    else:
+        return _own_store(reader, at, kind)
+    return None
+
+
+def _own_store(reader: Reader, at: KeyPath, kind: object) -> type | None:
+    try:
+        found = reader.targets.load(kind) if isinstance(kind, str) else kind
+        if isinstance(found, type) and attrs.has(found):
+            reader.hints(found)
+            return found
+    except TargetError as error:
+        reader.refuse_foreign(at, str(error))
+    except Exception as error:  # noqa: BLE001 - annotations may be anything
+        reader.refuse_foreign(at, f"the annotations of the class cannot be read: {error}")
+    else:
+        reader.refuse(at, f"expected type to be an attrs class, got {reader.got(at, kind)}")
+    return None
+
+
+def _queues(reader: Reader, tables: dict[str, Tables]) -> dict[str, QueueConfig]:
+    queues = {}
+    for name, table in tables["queue"].items():
+        path = ("queue", name)
+        if path in reader.refused:
+            continue
+        kind = table.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
+            _wrong_kind(reader, path, table)
+            continue
+        given = {key: value for key, value in table.items() if key != "kind"}
+        options = reader.build(KINDS[kind].options, path, given)
+        _exists(reader, path, "store", given, tables["store"])
+        if given.get("on_exhausted") not in _NO_QUEUE:
+            _check_dead_letter(reader, path, given, tables["queue"])
+        if options is not None:
+            queues[name] = QueueConfig(name=name, kind=kind, options=options)
+    return queues
+
+
+def _wrong_kind(reader: Reader, path: KeyPath, table: Table) -> None:
+    if "kind" not in table:
+        reader.refuse(path, f"kind is required: {', '.join(KINDS)}")
+    elif (*path, "kind") not in reader.refused:
+        from typing import Literal
+
+        reader.convert((*path, "kind"), "kind", Literal[tuple(KINDS)], table["kind"])
+
+
+def _check_dead_letter(reader: Reader, path: KeyPath, given: Table, queues: Tables) -> None:
+    at = (*path, "on_exhausted")
+    to = given.get("on_exhausted")
+    if not isinstance(to, str) or at in reader.refused:
+        return
+    if to == path[1]:
+        reader.refuse(at, "a queue cannot be its own dead letter queue; use 'bury' or 'drop'")
+    elif to not in queues:
+        reader.unknown(at, "queue", to, [*_NO_QUEUE, *queues])
+    elif queues[to].get("kind") != "timed":
+        reader.refuse(at, f"expected a timed queue, {reader.got(at, to)} is none")
+
+
+def _workers(reader: Reader, tables: dict[str, Tables]) -> dict[str, WorkerOptions]:
+    workers = {}
+    for name, table in tables["worker"].items():
+        path = ("worker", name)
+        if path in reader.refused:
+            continue
+        options = reader.build(WorkerOptions, path, table)
+        _exists(reader, path, "queue", table, tables["queue"])
+        if options is not None:
+            workers[name] = options
+    return workers
+
+
+def _exists(reader: Reader, path: KeyPath, key: str, table: Table, known: Tables) -> None:
+    at = (*path, key)
+    name = table.get(key)
+    if isinstance(name, str) and name not in known and at not in reader.refused:
+        reader.unknown(at, key, name, known)

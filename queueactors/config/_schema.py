@@ -1,0 +1,174 @@
+"""The values that a configuration consists of once it is checked: frozen, nothing started."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from queueactors._options import Checks, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queueactors.queues import Options
+    from queueactors.workers._options import WorkerOptions
+    from supervisors import ChildOptions, OnGiveUp, SupervisorFlags
+
+
+@attrs.frozen(kw_only=True)
+class RuntimeOptions:
+    """What concerns the runtime as a whole.
+
+    Args:
+      name: Its name, in logs and in the tree.
+      data_dir: The directory for what the runtime keeps on disk, relative to where it is started.
+      log_level: The least severe events that are logged.
+
+    Raises:
+      OptionsError: If an option breaks its rule; ``.faults`` has every one.
+    """
+
+    name: str = "queueactors"
+    data_dir: str = "var"
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+
+    def __attrs_post_init__(self) -> None:
+        checks = Checks()
+        checks.string("name", self.name)
+        checks.string("data_dir", self.data_dir)
+        checks.done()
+
+
+@attrs.frozen(kw_only=True)
+class StoreConfig:
+    """A store that queues can be kept in.
+
+    Args:
+      type: ``"memory"``, or the target of a class of yours.
+      factory: The class; called as ``factory(**options)``.
+      options: Those that were given, checked against the class, and its own plain defaults.
+    """
+
+    type: str
+    factory: Target
+    options: Mapping[str, object] = attrs.field(repr=False)  # often with a password
+
+
+@attrs.frozen(kw_only=True)
+class QueueConfig:
+    """A queue.
+
+    Args:
+      name: Its name.
+      kind: What kind of queue it is.
+      options: The options of that kind.
+    """
+
+    name: str
+    kind: str
+    options: Options
+
+
+@attrs.frozen(kw_only=True)
+class ChildConfig:
+    """A child of a supervisor of yours.
+
+    Args:
+      id: Its id: given, or ``"<what>.<name>"``.
+      what: What sort of child it is.
+      name: The name of the queue, worker or supervisor; for ``start`` the name of its function.
+      start: The child's start function, of a ``start`` child. None: another sort of child.
+      args: The arguments of ``start``.
+      options: The child options that were given; the others are left to whoever starts it.
+    """
+
+    id: str
+    what: Literal["queue", "worker", "supervisor", "start"]
+    name: str
+    start: Target | None = None
+    args: tuple[object, ...] = ()
+    options: ChildOptions
+
+
+@attrs.frozen(kw_only=True)
+class SupervisorConfig:
+    """A supervisor of yours.
+
+    Args:
+      name: Its name.
+      flags: How it treats its children as a group.
+      on_give_up: What happens to it when it exceeds its intensity.
+      options: The options that were given for it as a child, ``on_give_up`` aside. What the child
+        that places it says counts more.
+      children: Its children, in start order.
+    """
+
+    name: str
+    flags: SupervisorFlags
+    on_give_up: OnGiveUp
+    options: ChildOptions
+    children: tuple[ChildConfig, ...]
+
+
+@attrs.frozen
+class Origin:
+    """Where a value of the configuration came from.
+
+    Args:
+      file: The file. None: a mapping.
+      line: Its line there. None: a mapping.
+      table: The defaults table that it came from. None: it was given where it applies.
+      variables: The names of the environment variables in it.
+      secret: Whether one of them looks secret.
+      written: The value as the configuration writes it, secrets as ``${NAME}``.
+    """
+
+    file: str | None
+    line: int | None
+    table: str | None
+    variables: tuple[str, ...]
+    secret: bool
+    written: object
+
+    def __str__(self) -> str:
+        parts = [f"${{{name}}}" for name in self.variables]
+        parts += [] if self.table is None else [self.table]
+        place = [str(part) for part in (self.file, self.line) if part is not None]
+        return ", ".join([*parts, ":".join(place) or "given"])
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """A whole configuration, checked. Two are equal if they say the same, wherever they come from.
+
+    Args:
+      schema: The version of the format.
+      runtime: What concerns the runtime as a whole.
+      stores: By name, in the order given; ``memory`` is always there.
+      supervisors: By name, in the order given.
+      queues: By name, in the order given.
+      workers: By name, in the order given.
+      file: The file it was read from. None: none.
+      origins: Where each value that is not a default came from, by its dotted path.
+    """
+
+    schema: int = 1
+    runtime: RuntimeOptions = RuntimeOptions()
+    stores: Mapping[str, StoreConfig] = attrs.field(factory=dict)
+    supervisors: Mapping[str, SupervisorConfig] = attrs.field(factory=dict)
+    queues: Mapping[str, QueueConfig] = attrs.field(factory=dict)
+    workers: Mapping[str, WorkerOptions] = attrs.field(factory=dict)
+    file: str | None = attrs.field(default=None, eq=False)
+    origins: Mapping[str, Origin] = attrs.field(factory=dict, eq=False, repr=False)
+
+    @property
+    def roots(self) -> tuple[SupervisorConfig, ...]:
+        """The supervisors that no other one has as a child, in the order given."""
+        placed = {
+            child.name
+            for supervisor in self.supervisors.values()
+            for child in supervisor.children
+            if child.what == "supervisor"
+        }
+        return tuple(each for name, each in self.supervisors.items() if name not in placed)

@@ -1,0 +1,61 @@
+"""The commented configuration that ``queueactors init`` writes."""
+
+from __future__ import annotations
+
+TEMPLATE = """\
+# The configuration of a queueactors runtime.
+#
+# Check it with:  queueactors check FILE      Run it with:  queueactors run FILE
+# Durations are seconds, or "250ms", "30s", "5m", "2h", "7d".
+# ${VAR}, ${VAR:-default} and ${VAR:?message} put environment variables into strings; $$ is a $.
+
+schema = 1                      # version of this format; required
+# include = ["queues.d/*.toml"] # more files, relative to this one; default none
+
+[runtime]
+name = "queueactors"            # name in logs and in the tree; default "queueactors"
+data_dir = "var"                # directory for the runtime's own files; default "var"
+log_level = "info"              # debug, info, warning, error or critical; default "info"
+
+# What every queue, worker or supervisor has that does not say otherwise.
+[defaults.queue]
+mailbox = 1024                  # operations that may wait for a queue; default 1024
+
+[queue.emails]
+kind = "timed"                  # what kind of queue it is; required
+reservation_time = "30s"        # duration of a reservation; required
+unique = false                  # whether a value goes in only once; default false
+max_reservations = 5            # reservations of one message; default no limit
+on_exhausted = "bury"           # after the last one: drop, bury or a queue; default "drop"
+values = ["hello", "world"]     # go in once, into a new queue; default none
+store = "memory"                # name of the store that keeps it; default "memory"
+# sync_fn = "myapp.mail:pending" # "module:function" that refills it; default none
+# sync_args = []                # arguments of sync_fn; default none
+# sync_interval = "10s"         # duration between two refills; required with sync_fn
+# sync_timeout = "1m"           # duration until a refill is given up; default never
+
+[worker.mailer]
+queue = "emails"                # name of the queue to work on; required
+handler = "builtins:print"      # "module:function", called with each delivery; required
+args = []                       # more arguments of the handler; default none
+concurrency = 1                 # handlers at a time; default 1
+max_runtime = "5m"              # duration until a handler is cancelled; default never
+shutdown = "5s"                 # duration that handlers get to finish at a stop; default "5s"
+# backoff = "10s"               # duration until a retry, or a function; default exponential
+
+# Without a supervisor of yours, the runtime supervises queues and workers itself.
+[supervisor.mail]
+strategy = "one_for_all"        # or one_for_one, rest_for_one; default "one_for_one"
+intensity = 3                   # restarts allowed within the period; default 1
+period = "10s"                  # duration that restarts are counted in; default "5s"
+auto_shutdown = "never"         # or any_significant, all_significant; default "never"
+on_give_up = "escalate"         # end the daemon, or "park" the supervisor; default "escalate"
+
+[[supervisor.mail.child]]       # in the order of starting
+queue = "emails"                # or worker, supervisor, or start = "module:function"
+restart = "permanent"           # or transient, temporary; default "permanent"
+
+[[supervisor.mail.child]]
+worker = "mailer"
+shutdown = "10s"                # duration, "brutal" or "infinity"; default "5s"
+"""
