@@ -13,9 +13,10 @@ import attrs
 import trio
 from trio.lowlevel import current_task
 
-from ._errors import ActorDownError, DownReason, Shutdown
-from ._exceptions import leaves
-from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply
+from ._errors import ActorDownError, DownReason
+from ._exceptions import fatal, without_cancelled
+from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply, State
+from ._restart import ExitKind, classify
 from ._spec import ChildSpec
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ class Actor:
 
     __later: LaterReply | None = None
     __operation: Operation | None = None
-
+    __name = "?"
     __next: deque[object]
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Self:
@@ -173,7 +174,7 @@ class Actor:
         operation = self.__operation
         if operation is None or self.__later is not None:
             raise RuntimeError("reply_later() is for a call that is being handled, once")
-        self.__later = LaterReply(type(self).__name__, operation)
+        self.__later = LaterReply(self.__name, operation)
         return self.__later
 
     @classmethod
@@ -198,9 +199,9 @@ class Actor:
         return ChildSpec(id=id, start=start, args=args, **child_options)
 
     async def _loop(self, mailbox: Mailbox) -> None:
+        self.__name = mailbox.name
         while True:
-            while self.__next:
-                await self.handle_continue(self.__next.popleft())
+            await self._continue()
             batch = deque(mailbox.take(_BATCH))
             if not batch:
                 await mailbox.wait()
@@ -208,19 +209,27 @@ class Actor:
             try:
                 while batch:
                     await self._handle(batch.popleft(), mailbox.name)
-                    while self.__next:
-                        await self.handle_continue(self.__next.popleft())
+                    await self._continue()
             finally:
                 mailbox.put_back(batch)
             await trio.lowlevel.checkpoint()
 
+    async def _continue(self) -> None:
+        while self.__next:
+            await self.handle_continue(self.__next.popleft())
+            await trio.lowlevel.checkpoint()  # it may go on continuing
+
     async def _handle(self, operation: Operation, name: str) -> None:
+        if operation.state is State.WITHDRAWN:
+            return  # since it was taken from the mailbox
         operation.take()
         try:
             match operation.method:
                 case "call":
                     self.__operation = operation
-                    operation.value = await self.handle_call(*operation.args)
+                    value = await self.handle_call(*operation.args)
+                    if self.__later is None:  # else the answer may be here already
+                        operation.value = value
                 case "cast":
                     await self.handle_cast(*operation.args)
                 case _:
@@ -237,12 +246,11 @@ class Actor:
 
 
 def _answer_failure(operation: Operation, name: str, error: BaseException) -> None:
-    if all(
-        isinstance(leaf, Exception) and not isinstance(leaf, Shutdown) for leaf in leaves(error)
-    ):
-        operation.crashed(name, error)
-    else:
+    own = without_cancelled(error)
+    if own is None or fatal(own) or classify(own) is not ExitKind.ABNORMAL:
         operation.fail(ActorDownError(name, "stopped"))
+    else:
+        operation.crashed(name, error)
 
 
 @attrs.define(eq=False)
@@ -260,18 +268,29 @@ class _ActorStart:
         mailbox.owner = current_task()
         try:
             await actor.init(*args)
-            reference = ActorRef(mailbox)
-            if self.name is not None:
-                task_status.registry.register(self.name, reference, owner=task_status)
-            task_status.started(reference)
             try:
+                reference = ActorRef(mailbox)
+                if self.name is not None:
+                    task_status.registry.register(self.name, reference, owner=task_status)
+                task_status.started(reference)
                 await actor._loop(mailbox)  # noqa: SLF001 - its own shell
             except BaseException as error:
-                with task_status.shield():
-                    await actor.terminate(error)
+                await _terminate(actor, error, task_status)
                 raise
         finally:
-            mailbox.owner = None
+            if mailbox.owner is current_task():  # not if this one was left behind as unkillable
+                mailbox.owner = None
 
     def child_down(self, reason: DownReason) -> None:
         self.mailbox.close(reason)
+
+
+async def _terminate(actor: Actor, error: BaseException, status: ChildStatus) -> None:
+    try:
+        with status.shield() as scope:
+            scope.deadline = trio.current_time() + status.shutdown_seconds
+            await actor.terminate(error)
+    except Exception as another:
+        if fatal(error):  # must not be hidden
+            raise BaseExceptionGroup("terminate() failed too", [error, another]) from None
+        raise

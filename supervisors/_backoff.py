@@ -7,7 +7,6 @@ run).
 
 from __future__ import annotations
 
-from math import log
 from typing import TYPE_CHECKING
 
 import attrs
@@ -59,12 +58,10 @@ class Backoff:
 
     def delay(self, restarts: int, random: Random) -> float:
         """Return the seconds to wait, after ``restarts`` restarts in a row (>= 0)."""
-        if restarts == 0 or self.max == 0:
+        if restarts == 0 or self.min == 0:
             return 0.0
-        if self.min == 0 or self.factor == 1:
-            grown = self.min
-        else:  # the power itself overflows a float after some 1,000 restarts
-            full = log(self.max / self.min, self.factor)
-            steps = restarts - 1
-            grown = self.max if steps >= full else self.min * self.factor**steps
+        try:
+            grown = min(self.max, self.min * float(self.factor) ** (restarts - 1))
+        except OverflowError:  # the power, after some 1,000 restarts
+            grown = self.max
         return grown * random.uniform(1 - self.jitter, 1 + self.jitter)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, isnan
+from math import inf
 from typing import get_args
 
 
@@ -38,15 +38,25 @@ def seconds(name: str, value: object, *, positive: bool, or_else: str = "") -> l
     if (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and not isnan(value)
-        and value < inf
-        and (value > 0 if positive else value >= 0)
+        and (0 < value < inf if positive else 0 <= value < inf)  # NaN is neither
     ):
         return []
     rule = "> 0" if positive else ">= 0"
     return [f"expected {name} to be seconds {rule}{or_else}, got {value!r}"]
 
 
-def instance(name: str, value: object, kind: type | Callable[..., object], told: str) -> list[str]:
+def instance(name: str, value: object, kind: type, told: str) -> list[str]:
     """Check that a value is of a type; ``told`` says which in words."""
     return [] if isinstance(value, kind) else [f"expected {name} to be {told}, got {value!r}"]
+
+
+def text(name: str, value: object) -> list[str]:
+    """Check that a value is a string, and not an empty one."""
+    if isinstance(value, str) and value:
+        return []
+    return [f"expected {name} to be a non-empty string, got {value!r}"]
+
+
+def function(name: str, value: object) -> list[str]:
+    """Check that a value can be called (whether it is async shows when it is)."""
+    return [] if callable(value) else [f"expected {name} to be an async function, got {value!r}"]

@@ -7,7 +7,9 @@ by `_supervisor`.
 from __future__ import annotations
 
 from contextvars import ContextVar
+from math import inf
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from weakref import WeakSet
 
 import attrs
 import trio
@@ -51,15 +53,17 @@ class ChildStatus:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     phase: Phase = attrs.field(default="starting", init=False)
     stopping: bool = attrs.field(default=False, init=False)
+    killed_at: float | None = attrs.field(default=None, init=False)
+    shutdown_seconds: float = attrs.field(default=inf, init=False)
+    patience: trio.CancelScope | None = attrs.field(default=None, init=False)  # of a stop
     value: object = attrs.field(default=None, init=False)
     error: BaseException | None = attrs.field(default=None, init=False)
     ready_at: float | None = attrs.field(default=None, init=False)
     task: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
-    settled: trio.Event = attrs.field(factory=trio.Event, init=False)  # ready, or ended
+    settled: trio.Event = attrs.field(factory=trio.Event, init=False)  # or given up
     ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     at_end: list[Callable[[], None]] = attrs.field(factory=list, init=False)
-    _shields: list[trio.CancelScope] = attrs.field(factory=list, init=False)
-    _killed: bool = attrs.field(default=False, init=False)
+    _shields: WeakSet[trio.CancelScope] | None = attrs.field(default=None, init=False)
 
     def started(self, value: object = None) -> None:
         """Say that the child has initialised; ``value`` goes to whoever started it.
@@ -68,7 +72,9 @@ class ChildStatus:
           RuntimeError: If it was called before.
         """
         if self.phase != "starting":
-            raise RuntimeError(f"child {self.path!r} called task_status.started() twice")
+            raise RuntimeError(
+                f"child {self.path!r} called task_status.started() twice or too late"
+            )
         self.phase = "ready"
         self.value = value
         self.ready_at = trio.current_time()
@@ -80,20 +86,26 @@ class ChildStatus:
         Inside it the child goes on after it was asked to stop, for the ``shutdown`` seconds of
         its spec; then the shield is taken away.
         """
-        scope = trio.CancelScope(shield=not self._killed)
-        self._shields.append(scope)
+        scope = trio.CancelScope(shield=self.killed_at is None)
+        if self._shields is None:
+            self._shields = WeakSet()  # weak: a child may open one for every message
+        self._shields.add(scope)
         return scope
 
     def kill(self) -> None:
-        """Cancel the child and take all its shields away."""
-        self._killed = True
+        """Cancel the child and take all its shields away. More than once: no change."""
+        if self.killed_at is None:
+            self.killed_at = trio.current_time()
         self.scope.cancel()
-        for scope in self._shields:
+        for scope in self._shields or ():
             scope.shield = False
+        if self.patience is not None:
+            self.patience.cancel()
 
     async def run(self, spec: ChildSpec) -> None:
         """Be the child: run its start function and record how it ended. Never raises."""
         self.task = trio.lowlevel.current_task()
+        self.shutdown_seconds = spec.shutdown_seconds
         _current_child.set(self)
         try:
             with self.scope:

@@ -61,10 +61,15 @@ def fatal(error: BaseException) -> BaseException | None:
 
 def describe(error: BaseException) -> str:
     """Return an error as ``Type: message``, a group by its leaves."""
-    return "; ".join(
-        f"{type(leaf).__name__}: {leaf}" if str(leaf) else type(leaf).__name__
-        for leaf in leaves(error)
-    )
+    return "; ".join(map(_describe, leaves(error)))
+
+
+def _describe(leaf: BaseException) -> str:
+    try:
+        told = str(leaf)
+    except Exception:  # noqa: BLE001 - a stranger's __str__ must not end a supervisor
+        told = "(its message cannot be shown)"
+    return f"{type(leaf).__name__}: {told}" if told else type(leaf).__name__
 
 
 def release_frames(error: BaseException) -> None:
@@ -83,6 +88,8 @@ def release_frames(error: BaseException) -> None:
         if isinstance(each, BaseExceptionGroup):
             pending += each.exceptions
         pending += (each.__cause__, each.__context__)
+        if isinstance(each, AttributeError):
+            each.obj = None  # often the actor itself
         if each.__traceback__ is None:
             continue
         lines = [_RELEASED]
@@ -90,6 +97,7 @@ def release_frames(error: BaseException) -> None:
             code = frame.f_code
             lines.append(f'  File "{code.co_filename}", line {line}, in {code.co_name}')
         notes = getattr(each, "__notes__", [])
-        each.__notes__ = [note for note in notes if not note.startswith(_RELEASED)]
-        each.add_note("\n".join(lines))
-        each.__traceback__ = None
+        kept = [note for note in notes if not str(note).startswith(_RELEASED)]
+        # Not by assignment: a frozen dataclass that is an exception refuses any.
+        BaseException.__setattr__(each, "__notes__", [*kept, "\n".join(lines)])
+        each.with_traceback(None)

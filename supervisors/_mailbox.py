@@ -63,7 +63,8 @@ class Operation:
     Args:
       method: What the actor is to do; looked up by each incarnation.
       args: The arguments.
-      waits: An empty answer means "not yet": the operation is parked.
+      waits: An empty answer means "not yet": it is parked in the lane of this name. None: it does
+        not wait.
       deadline_at: Epoch nanoseconds at which a parked operation ends with `trio.TooSlowError`.
     """
 
@@ -86,7 +87,7 @@ class Operation:
         method: str,
         args: tuple[object, ...] = (),
         *,
-        waits: bool = False,
+        waits: str | None = None,
         deadline_at: int | None = None,
     ) -> None:
         self.method = method
@@ -119,6 +120,7 @@ class Operation:
         self.state = State.TAKEN
         self.home = None
 
+    @enable_ki_protection
     def resolve(self) -> None:
         """Wake whoever waits for the outcome, which is in ``value`` or ``error``."""
         self.state = State.DONE
@@ -207,7 +209,7 @@ class PendingReply(Generic[T]):
         return self.get_nowait()
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class Mailbox:
     """What was sent to one named actor and not taken yet.
 
@@ -295,8 +297,12 @@ class Mailbox:
 
     # -- the actor ---------------------------------------------------------------------------
 
+    @enable_ki_protection
     def take(self, limit: int) -> list[Operation]:
-        """Return up to ``limit`` operations, oldest first, without waiting."""
+        """Return up to ``limit`` operations, oldest first, without waiting.
+
+        Their callers can still withdraw them: look at the state before carrying one out.
+        """
         queue = self._queue
         if len(queue) <= limit:
             batch = list(queue)
@@ -307,16 +313,24 @@ class Mailbox:
             live = [operation for operation in batch if operation.state is not State.WITHDRAWN]
             self._dead -= len(batch) - len(live)
             batch = live
-        if queue:
-            self._casts -= sum(operation.task is None for operation in batch)
-        else:
-            self._casts = 0
+        casts = 0
+        for operation in batch:
+            operation.home = None  # withdrawn from now on, it is no longer in the queue
+            casts += operation.task is None
+        self._casts -= casts
         return batch
 
+    @enable_ki_protection
     def put_back(self, operations: Iterable[Operation]) -> None:
-        """Return operations that were taken and not carried out, in their order."""
+        """Return operations that were taken and not carried out, in their order.
+
+        A closed mailbox answers them: nobody would.
+        """
         for operation in reversed(list(operations)):
             if operation.state is State.WITHDRAWN:
+                continue
+            if self.down is not None:
+                operation.fail(ActorDownError(self.name, self.down))
                 continue
             operation.state = State.QUEUED
             operation.home = self
@@ -350,6 +364,7 @@ class Mailbox:
         """Take messages again: the actor is starting."""
         self.down = None
 
+    @enable_ki_protection
     def close(self, reason: DownReason) -> None:
         """Answer everything that waits, and all that is sent from now on: nobody is coming.
 

@@ -6,7 +6,7 @@ The only file of this package that knows signals.
 from __future__ import annotations
 
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import trio
@@ -17,6 +17,7 @@ from ._supervisor import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from contextlib import AbstractContextManager
     from random import Random
 
     from ._backoff import Backoff
@@ -69,16 +70,21 @@ async def open_supervisor(  # noqa: PLR0913 - all keyword-only, all with default
         strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown
     )
     supervisor = Supervisor(specs, flags, name=name, registry=registry, random=random)
-    async with bare_nursery() as nursery:
-        with trio.CancelScope() as body:
-            if signals:
-                await nursery.start(_stop_at_signals, supervisor, body)
-            await nursery.start(_run_root, supervisor)
-            nursery.start_soon(_cancel_when_ended, supervisor, body)
-            yield supervisor
-        supervisor.stop()
-        await supervisor.wait()
-        nursery.cancel_scope.cancel()
+    with _signals() if signals else nullcontext() as received:
+        async with bare_nursery() as nursery:
+            with trio.CancelScope() as body:
+                if received is not None:
+                    nursery.start_soon(_stop_at_signals, received, supervisor, body)
+                await nursery.start(_run_root, supervisor)
+                nursery.start_soon(_cancel_when_ended, supervisor, body)
+                yield supervisor
+            supervisor.stop()
+            await supervisor.wait()
+            nursery.cancel_scope.cancel()
+
+
+def _signals() -> AbstractContextManager[AsyncIterator[int]]:
+    return trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
 
 
 async def _run_root(supervisor: Supervisor, *, task_status: trio.TaskStatus[Supervisor]) -> None:
@@ -91,23 +97,18 @@ async def _cancel_when_ended(supervisor: Supervisor, body: trio.CancelScope) -> 
 
 
 async def _stop_at_signals(
-    supervisor: Supervisor,
-    body: trio.CancelScope,
-    *,
-    task_status: trio.TaskStatus[None],
+    received: AsyncIterator[int], supervisor: Supervisor, body: trio.CancelScope
 ) -> None:
     """Cancel the body at the first signal, so that all stops in order; kill at the second."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for number in signals:
-            name = signal.Signals(number).name
-            if supervisor.stop_signal is None:
-                supervisor.stop_signal = signal.Signals(number)
-                supervisor.log.info("supervisor_signal", signal=name, then="stop in order")
-                body.cancel()
-            else:
-                supervisor.log.warning("supervisor_signal", signal=name, then="kill")
-                supervisor.kill()
+    async for number in received:
+        name = signal.Signals(number).name
+        if supervisor.stop_signal is None:
+            supervisor.stop_signal = signal.Signals(number)
+            supervisor.log.info("supervisor_signal", signal=name, then="stop in order")
+            body.cancel()
+        else:
+            supervisor.log.warning("supervisor_signal", signal=name, then="kill")
+            supervisor.kill()
 
 
 class ChildOptions(TypedDict, total=False):

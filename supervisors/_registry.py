@@ -44,7 +44,7 @@ class RegistryEvent:
     value: object
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class _Entry:
     value: object
     owner: Owner
@@ -55,7 +55,9 @@ class Registry:
     """A table of unique names."""
 
     _entries: dict[str, _Entry] = attrs.field(factory=dict, init=False)
-    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # By owner, so that it needs one cleanup however often it registers and unregisters.
+    _owned: dict[Owner, dict[str, _Entry]] = attrs.field(factory=dict, init=False)
+    _awaited: dict[str, trio.Event] = attrs.field(factory=dict, init=False)
     _listeners: list[trio.MemorySendChannel[RegistryEvent]] = attrs.field(factory=list, init=False)
 
     def __getitem__(self, name: str) -> object:
@@ -78,18 +80,28 @@ class Registry:
         Raises:
           NameTakenError: If another entry of that name has a live owner. A dead owner's name
             can be taken at once.
-          RuntimeError: If the calling task belongs to no supervised child.
+          RuntimeError: If the calling task belongs to no supervised child, or the owner has ended.
         """
         if owner is None:
             from ._child import current_child
 
             owner = current_child()
-        taken = self._live(name)
+        if owner.phase == "ended":
+            raise RuntimeError(f"child {owner.path!r} has ended: it cannot own {name!r}")
+        taken = self._entries.get(name)
         if taken is not None:
-            raise NameTakenError(name, taken.owner.path)
-        entry = self._entries[name] = _Entry(value, owner)
-        owner.at_end.append(lambda: self._remove(name, entry))
+            if taken.owner.phase != "ended":
+                raise NameTakenError(name, taken.owner.path)
+            self._remove(name, taken)
+        owned = self._owned.get(owner)
+        if owned is None:
+            owned = self._owned[owner] = {}
+            owner.at_end.append(lambda: self._disown(owner))
+        owned[name] = self._entries[name] = _Entry(value, owner)
         self._tell(RegistryEvent("registered", name, value))
+        awaited = self._awaited.pop(name, None)
+        if awaited is not None:
+            awaited.set()
 
     def unregister(self, name: str) -> None:
         """Remove a name. One that is not there: nothing happens."""
@@ -119,7 +131,12 @@ class Registry:
         """
         await trio.lowlevel.checkpoint()
         while (entry := self._live(name)) is None:
-            await self._changed.wait()
+            event = self._awaited.setdefault(name, trio.Event())
+            try:
+                await event.wait()
+            finally:
+                if not event.statistics().tasks_waiting and self._awaited.get(name) is event:
+                    del self._awaited[name]
         return entry.value
 
     def listen(self) -> trio.MemoryReceiveChannel[RegistryEvent]:
@@ -140,11 +157,15 @@ class Registry:
     def _remove(self, name: str, entry: _Entry) -> None:
         if self._entries.get(name) is entry:
             del self._entries[name]
+            del self._owned[entry.owner][name]
             self._tell(RegistryEvent("unregistered", name, entry.value))
 
+    def _disown(self, owner: Owner) -> None:
+        for name, entry in reversed(list(self._owned[owner].items())):
+            self._remove(name, entry)
+        del self._owned[owner]
+
     def _tell(self, event: RegistryEvent) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
         for listener in list(self._listeners):
             try:
                 listener.send_nowait(event)

@@ -8,7 +8,7 @@ from typing import Final, Literal, final
 import attrs
 
 from ._backoff import Backoff
-from ._checks import boolean, instance, integer, one_of, seconds
+from ._checks import boolean, function, instance, integer, one_of, seconds, text
 from ._errors import ChildSpecError
 
 RestartType = Literal["permanent", "transient", "temporary"]
@@ -86,8 +86,8 @@ class ChildSpec:
 
     def _faults(self) -> list[str]:
         faults: list[str] = []
-        faults += instance("id", self.id or None, str, "a non-empty string")
-        faults += instance("start", self.start, Callable, "an async function")
+        faults += text("id", self.id)
+        faults += function("start", self.start)
         faults += instance("args", self.args, tuple, "a tuple")
         faults += one_of("restart", self.restart, RestartType)
         faults += one_of("type", self.type, ChildType)

@@ -46,7 +46,7 @@ from ._errors import (
     SupervisorStoppedError,
 )
 from ._exceptions import bare_nursery, describe, fatal, release_frames
-from ._mailbox import Mailbox, Operation
+from ._mailbox import Mailbox, Operation, State
 from ._registry import Registry
 from ._restart import (
     ExitKind,
@@ -90,10 +90,16 @@ class _Child:
     restarts: int = 0
     last_error: str | None = None
     due: float | None = None  # trio time of the next attempt to restart it and its group
+    termination: Operation | None = None  # the last call of terminate_child
 
     def become(self, state: ChildState) -> None:
         self.state = state
         self.since_at = trio.current_time()
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether a call of terminate_child waits in the mailbox."""
+        return self.termination is not None and self.termination.state is State.QUEUED
 
 
 class Supervisor:
@@ -127,7 +133,7 @@ class Supervisor:
         self._due: list[tuple[float, int, _Child]] = []  # a heap; stale where child.due differs
         self._due_count = 0
         self._stopping = False
-        self._waiting: trio.CancelScope | None = None  # an initialisation that a stop interrupts
+        self._initialising: ChildStatus | None = None  # which a stop interrupts
         self._starting_for: Operation | None = None  # the administration call it is for
         self._fatal: BaseException | None = None
         self._nursery: trio.Nursery  # of the children, while it runs
@@ -151,7 +157,7 @@ class Supervisor:
           SupervisorStoppedError: If the supervisor has ended.
         """
         check_childspecs([spec], auto_shutdown=self.flags.auto_shutdown)
-        return await self._call_start("start_child", spec, spec.id)
+        return await self._call_start(Operation("start_child", (spec,)), spec.id)
 
     async def terminate_child(self, id: str) -> None:
         """Stop a child, or its pending restart; it stays stopped. No effect on siblings.
@@ -163,8 +169,12 @@ class Supervisor:
           ChildNotFoundError: If there is no such child.
           SupervisorStoppedError: If the supervisor has ended.
         """
+        operation = Operation("terminate_child", (id,))
+        child = self._children.get(id)
+        if child is not None:
+            child.termination = operation
         self._interrupt_initialisation(id)
-        await self._call("terminate_child", id)
+        await self._call(operation)
 
     async def restart_child(self, id: str) -> object:
         """Start a child that is stopped, finished or parked; return the value it reported.
@@ -176,7 +186,7 @@ class Supervisor:
           ChildStartError: If it did not initialise; it is stopped then.
           SupervisorStoppedError: If the supervisor has ended.
         """
-        return await self._call_start("restart_child", id, id)
+        return await self._call_start(Operation("restart_child", (id,)), id)
 
     async def delete_child(self, id: str) -> None:
         """Forget the spec of a child that does not run.
@@ -187,7 +197,7 @@ class Supervisor:
           ChildRestartingError: If it is about to be restarted.
           SupervisorStoppedError: If the supervisor has ended.
         """
-        await self._call("delete_child", id)
+        await self._call(Operation("delete_child", (id,)))
 
     def which_children(self) -> tuple[ChildInfo, ...]:
         """Return the children in start order."""
@@ -265,8 +275,8 @@ class Supervisor:
         Returns at once; `wait` waits. More than once: nothing more happens.
         """
         self._stopping = True
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self._initialising is not None:
+            self._initialising.settled.set()
         self._mailbox.wake()
 
     def kill(self) -> None:
@@ -298,6 +308,8 @@ class Supervisor:
             shield = task_status.shield()
         self._mailbox.name = self.path
         self.log = self.log.bind(supervisor=self.path)
+        if trio.current_effective_deadline() == -inf:
+            self._stopping = True  # cancelled already: start nothing
         async with bare_nursery() as outside:
             outside.start_soon(self._watch_for_cancellation)
             try:
@@ -315,21 +327,28 @@ class Supervisor:
 
     async def _supervise(self, task_status: trio.TaskStatus[Supervisor]) -> None:
         error: BaseException | None = None
-        async with bare_nursery() as self._nursery:
-            try:
-                error = await self._start_all()
-                if error is None and not self._stopping:
-                    self.log.info("supervisor_started", children=len(self._children))
-                    task_status.started(self)
-                    error = await self._serve()
-                self._stopping = True
-                await self._stop_all()
-            except trio.Cancelled:  # this supervisor is being killed
-                self.kill()
+        try:
+            async with bare_nursery() as self._nursery:
+                try:
+                    error = await self._start_all()
+                    if error is None and not self._stopping:
+                        self.log.info("supervisor_started", children=len(self._children))
+                        task_status.started(self)
+                        error = await self._serve()
+                    self._stopping = True
+                    await self._stop_all()
+                except BaseException:  # this supervisor is being killed, or has a bug
+                    self.kill()
+                    raise
+                finally:
+                    self._mailbox.close("gone")
+                    self._tell_all_gone()
+        except BaseException:
+            for child in self._children.values():
+                if child.status is not None:
+                    self._note_stop(child, child.status)
+            if self._fatal is None:
                 raise
-            finally:
-                self._mailbox.close("gone")
-                self._tell_all_gone()
         error = self._fatal or error
         self.log.info("supervisor_stopped", error=error and describe(error))
         if error is not None:
@@ -349,16 +368,22 @@ class Supervisor:
     async def _serve(self) -> BaseException | None:
         """Handle exits, administration and due restarts, until told to stop."""
         while not self._stopping:
+            error: BaseException | None = None
             if self._exits:
                 error = await self._handle_exit(self._exits.popleft())
             else:
-                for operation in self._mailbox.take(1):
-                    await self._administer(operation)
-                error = await self._restart_due()
+                await self._administer()
+                if not self._stopping:
+                    error = await self._restart_due()
             if error is not None:
                 return error
-            if not self._exits and not len(self._mailbox):
-                with trio.CancelScope(deadline=self._next_due()):
+            if self._exits or len(self._mailbox):
+                continue
+            due = self._next_due()
+            if due == inf:
+                await self._mailbox.wait()
+            elif due > trio.current_time():
+                with trio.CancelScope(deadline=due):
                     await self._mailbox.wait()
         return None
 
@@ -377,10 +402,13 @@ class Supervisor:
         if child.state != "restarting":
             child.become("starting")
         self._nursery.start_soon(status.run, spec, name=status.path)
-        seconds = inf if spec.init_timeout is None else spec.init_timeout
-        with trio.CancelScope(deadline=trio.current_time() + seconds) as self._waiting:
+        self._initialising = status
+        if spec.init_timeout is None:
             await status.settled.wait()
-        self._waiting = None
+        else:
+            with trio.move_on_after(spec.init_timeout):
+                await status.settled.wait()
+        self._initialising = None
         if status.ready_at is not None:  # it may even have ended since: that is an exit
             if status.value is IGNORE:
                 await self._ignored(child, status)
@@ -388,29 +416,40 @@ class Supervisor:
             child.become("running")
             self.log.debug("child_started", child=spec.id)
             return None
+        interrupted = status.stopping
+        if interrupted:
+            error: BaseException = SupervisorsError("it was stopped before it called started()")
+        elif status.ended.is_set():
+            error = SupervisorsError("it returned before it called started()")
+        else:
+            error = trio.TooSlowError(f"it did not call started() within {spec.init_timeout} s")
         if not status.ended.is_set():  # too slow, or the supervisor is stopping
             await self._end(child, status)
+        if status.error is not None:
+            error, status.error = status.error, None
         child.status = None
-        error = status.error
-        if error is None and status.scope.cancelled_caught:
-            error = trio.TooSlowError(f"it was cancelled before it called started(), {seconds=}")
-        elif error is None:
-            error = SupervisorsError("it returned before it called task_status.started()")
-        if self._is_fatal(error) or self._stopping:
+        if self._stopping:
             return None
+        if interrupted:  # by an operator, which is not the child's failure
+            self.log.debug("child_stopped", child=spec.id)
+            return error
         child.last_error = describe(error)
         self.log.error("child_start_failed", child=spec.id, exc_info=error)
         return error
 
     async def _ignored(self, child: _Child, status: ChildStatus) -> None:
-        await self._end(child, status)
-        child.status = None
+        await self._stop_child(child, status)
         self._finish(child, forget=child.spec.restart == "temporary")
         self.log.debug("child_ignored", child=child.spec.id)
 
     def _child_ended(self, status: ChildStatus) -> None:
         """Note an exit: called in the child's own task, as the last thing it does."""
-        if not status.stopping and status.ready_at is not None:
+        ending = None if status.error is None else fatal(status.error)
+        if ending is not None:  # Ctrl-C or an exit: not a crash, but the end of everything
+            self.log.warning("child_interrupted", child=status.child, error=describe(ending))
+            self._fatal = self._fatal or ending
+            self.stop()
+        elif not status.stopping and status.ready_at is not None:
             self._exits.append(status)
             self._mailbox.wake()
 
@@ -421,20 +460,9 @@ class Supervisor:
         if child is None or child.status is not status:
             return None  # its exit was taken in while its group was being stopped
         child.status = None
-        error = status.error
-        if error is not None and self._is_fatal(error):
-            return None
+        error, status.error = status.error, None
         ran_for = trio.current_time() - cast("float", status.ready_at)
         return await self._decide(child, error, ran_for)
-
-    def _is_fatal(self, error: BaseException) -> bool:
-        """Whether this is Ctrl-C or an exit: not a crash, but the end of everything."""
-        ending = fatal(error)
-        if ending is None:
-            return False
-        self._fatal = self._fatal or ending
-        self.stop()
-        return True
 
     async def _decide(
         self, child: _Child, error: BaseException | None, ran_for: float
@@ -448,10 +476,13 @@ class Supervisor:
         else:
             self.log.info("child_exited", child=spec.id, kind=kind.value)
         now = trio.current_time()
-        match self._core.exited(spec, kind, error, ran_for=ran_for, now=now):
+        decision = self._core.exited(spec, kind, error, ran_for=ran_for, now=now)
+        if error is not None and not isinstance(decision, GiveUp):
+            release_frames(error)  # the restart log keeps it, or its caller does
+        match decision:
             case Leave(forget):
                 self._finish(child, forget=forget)
-                if ends_supervisor(self.flags, spec, others_live=self._significant_live()):
+                if spec.significant and self._ends_with(spec):
                     self.log.info("supervisor_auto_shutdown", child=spec.id)
                     self.stop()
             case Park():
@@ -465,8 +496,6 @@ class Supervisor:
                 failure.__cause__ = error
                 return failure
             case Restart(after_seconds):
-                if error is not None:
-                    release_frames(error)  # the restart log keeps it
                 await self._stop_group(child)
                 self._schedule(child, after_seconds)
         return None
@@ -504,7 +533,7 @@ class Supervisor:
             if child is failed or child.state in {"stopped", "parked"}:
                 continue  # an operator's stop is remembered
             if child.status is not None:
-                await self._stop_child(child)
+                await self._stop_child(child, child.status)
                 if child.spec.restart == "temporary":
                     self._finish(child, forget=True)
                     continue
@@ -533,15 +562,20 @@ class Supervisor:
         for child in self._group(failed):
             if child.state != "restarting":
                 continue
-            error = await self._start(child)
+            error = None if child.unwanted else await self._start(child)
             if self._stopping:
                 return None
-            if error is not None:
+            if child.status is not None:
+                child.restarts += 1
+                self.log.info("child_restarted", child=child.spec.id, restarts=child.restarts)
+            elif child.unwanted:
+                self._schedule(child, 0.0)  # should the operator change their mind
+            elif error is not None:
                 # Counted like a crash. one_for_all stops again those that came up already;
                 # rest_for_one tries again from this child on.
-                return await self._decide(child, error, 0.0)
-            child.restarts += 1
-            self.log.info("child_restarted", child=child.spec.id, restarts=child.restarts)
+                failure = await self._decide(child, error, 0.0)
+                if failure is not None or child.due is not None:
+                    return failure
         return None
 
     def _finish(self, child: _Child, *, forget: bool) -> None:
@@ -550,25 +584,31 @@ class Supervisor:
         child.become("finished")
         self._tell_down(child, "gone" if forget else "stopped")
         if forget:
-            del self._children[child.spec.id]
-            self._core.forget(child.spec.id)
+            self._forget(child)
 
-    def _significant_live(self) -> bool:
-        return any(
+    def _forget(self, child: _Child) -> None:
+        if self._children.get(child.spec.id) is child:
+            del self._children[child.spec.id]
+        self._core.settle(child.spec.id)
+
+    def _ends_with(self, spec: ChildSpec) -> bool:
+        live = any(
             child.spec.significant and child.state in {"starting", "running", "restarting"}
             for child in self._children.values()
         )
+        return ends_supervisor(self.flags, spec, others_live=live)
 
     def _tell_down(self, child: _Child, reason: DownReason) -> None:
-        if isinstance(child.spec.start, TellsDown):
-            child.spec.start.child_down(reason)
+        start: object = child.spec.start
+        if isinstance(start, TellsDown):
+            start.child_down(reason)
 
     # -- stopping ----------------------------------------------------------------------------
 
     async def _stop_all(self) -> None:
         for child in reversed(list(self._children.values())):
             if child.status is not None:
-                await self._stop_child(child)
+                await self._stop_child(child, child.status)
             if child.state != "parked":
                 child.become("stopped")
             child.due = None
@@ -577,16 +617,18 @@ class Supervisor:
         for child in self._children.values():
             self._tell_down(child, "gone")
 
-    async def _stop_child(self, child: _Child) -> None:
+    async def _stop_child(self, child: _Child, status: ChildStatus) -> None:
         """Stop a child that runs; its exit has no consequence but a line in the log."""
-        status = cast("ChildStatus", child.status)
         child.become("stopping")
         await self._end(child, status)
-        error = status.error
-        child.status = None
-        if error is not None and not self._is_fatal(error) and classify(error) is ExitKind.ABNORMAL:
+        self._note_stop(child, status)
+
+    def _note_stop(self, child: _Child, status: ChildStatus) -> None:
+        error, status.error, child.status = status.error, None, None
+        if error is not None and fatal(error) is None and classify(error) is ExitKind.ABNORMAL:
             child.last_error = describe(error)
             self.log.error("child_stop_error", child=child.spec.id, exc_info=error)
+            release_frames(error)
         else:
             self.log.debug("child_stopped", child=child.spec.id)
 
@@ -594,44 +636,54 @@ class Supervisor:
         """Cancel an incarnation; kill it when its time is up; leave it behind if it stays."""
         status.stopping = True
         status.scope.cancel()
-        seconds = child.spec.shutdown_seconds
-        with trio.move_on_after(seconds):
+        asked_at = trio.current_time()
+        seconds = child.spec.shutdown_seconds if status.killed_at is None else 0.0
+        with trio.move_on_after(seconds) as status.patience:  # a kill ends it, too
             await status.ended.wait()
         if status.ended.is_set():
             return
         status.kill()
+        killed_at = cast("float", status.killed_at)
         if child.spec.shutdown != "brutal":
-            self.log.warning("child_killed", child=child.spec.id, after_seconds=seconds)
-        with trio.move_on_after(UNKILLABLE_AFTER):
+            waited = round(trio.current_time() - asked_at, 3)
+            self.log.warning("child_killed", child=child.spec.id, after_seconds=waited)
+        # From the kill on: many that are killed together are waited for together.
+        with trio.move_on_at(killed_at + UNKILLABLE_AFTER):
             await status.ended.wait()
         if not status.ended.is_set():
             self.log.error("child_unkillable", child=child.spec.id, stack=_stack(status.task))
 
     # -- administration, in the supervisor's task --------------------------------------------
 
-    async def _call(self, method: str, argument: object) -> object:
+    async def _call(self, operation: Operation) -> object:
         if self._stopping:
             await trio.lowlevel.checkpoint()
             raise SupervisorStoppedError(self.path)
         try:
-            return await self._mailbox.call(Operation(method, (argument,)))
+            return await self._mailbox.call(operation)
         except ActorDownError:
             raise SupervisorStoppedError(self.path) from None
 
-    async def _call_start(self, method: str, argument: object, id: str) -> object:
+    async def _call_start(self, operation: Operation, id: str) -> object:
         try:
-            return await self._call(method, argument)
+            return await self._call(operation)
         except trio.Cancelled:
-            if self._starting_for is not None and self._starting_for.task is None:
+            if self._starting_for is operation:
                 self._interrupt_initialisation(id)
             raise
 
     def _interrupt_initialisation(self, id: str) -> None:
         child = self._children.get(id)
         if child is not None and child.status is not None and child.status.phase == "starting":
+            child.status.stopping = True
             child.status.scope.cancel()
 
-    async def _administer(self, operation: Operation) -> None:
+    async def _administer(self) -> None:
+        """Carry out the next operation, if there is one."""
+        for operation in self._mailbox.take(1):
+            await self._carry_out(operation)
+
+    async def _carry_out(self, operation: Operation) -> None:
         operation.take()
         argument = operation.args[0]
         try:
@@ -648,6 +700,9 @@ class Supervisor:
                         self._delete(child)
         except SupervisorsError as error:
             operation.fail(error)
+        except BaseException:  # killed, or a bug: the caller must not wait for ever
+            operation.fail(SupervisorStoppedError(self.path))
+            raise
         else:
             operation.resolve()
 
@@ -679,16 +734,16 @@ class Supervisor:
             await self._terminate(child)  # who asked for it has left
         else:
             child.become("stopped")
-            self._tell_down(child, "stopped")
-        if forget and self._children.pop(child.spec.id, None) is not None:
-            self._core.forget(child.spec.id)
+            self._tell_down(child, "gone" if forget else "stopped")
+        if forget:
+            self._forget(child)
         if error is None:
             raise SupervisorStoppedError(self.path)
         raise ChildStartError(self.path, child.spec.id) from error
 
     async def _terminate(self, child: _Child) -> None:
         if child.status is not None:
-            await self._stop_child(child)
+            await self._stop_child(child, child.status)
         self._unschedule(child)
         self._core.settle(child.spec.id)
         if child.spec.restart == "temporary":
@@ -702,8 +757,8 @@ class Supervisor:
             raise ChildRunningError(self.path, child.spec.id)
         if child.state == "restarting":
             raise ChildRestartingError(self.path, child.spec.id)
-        del self._children[child.spec.id]
-        self._core.forget(child.spec.id)
+        self._tell_down(child, "gone")
+        self._forget(child)
 
     def _child(self, id: str) -> _Child:
         child = self._children.get(id)
@@ -713,8 +768,12 @@ class Supervisor:
 
 
 def _stack(task: trio.lowlevel.Task | None) -> list[str]:
-    """Return where a task stands, one frame a line, outermost first."""
+    """Return where a task stands, one frame a line, outermost first, and those of its own tasks."""
     if task is None:
         return []
     summary = traceback.StackSummary.extract(task.iter_await_frames())
-    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in summary]
+    lines = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in summary]
+    for nursery in task.child_nurseries:
+        for each in nursery.child_tasks:
+            lines += [f"task {each.name}:", *_stack(each)]
+    return lines

@@ -1,0 +1,81 @@
+"""Section K of the conformance list: scale, up to 10,000 children."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import structlog
+import trio
+
+
+from supervisors import ChildSpec, open_supervisor
+
+from .kit import NO_BACKOFF, Boom, idle, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisors import ChildStatus
+
+
+@pytest.fixture(autouse=True)
+def no_events() -> Iterator[None]:
+    """Filter events out: what they cost is not the supervisor's."""
+    before = structlog.get_config()
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(50),
+    )
+    yield
+    structlog.configure(**before)
+
+
+async def seconds_for(children: int) -> float:
+    """Start, crash once, and stop that many children; return the processor time it took."""
+    crashed: set[int] = set()
+
+    async def brittle(number: int, *, task_status: ChildStatus) -> None:
+        task_status.started()
+        if number not in crashed:
+            crashed.add(number)
+            raise Boom
+        await trio.sleep_forever()
+
+    specs = [
+        ChildSpec(id=str(n), start=brittle, args=(n,), backoff=NO_BACKOFF) for n in range(children)
+    ]
+    began = time.process_time()
+    async with open_supervisor(specs, intensity=children) as supervisor:
+        await settle()
+        assert supervisor.count_children().active == children
+    assert len(crashed) == children
+    return time.process_time() - began
+
+
+@pytest.mark.slow
+async def test_time_grows_linearly_with_the_children() -> None:  # K 107
+    await seconds_for(200)
+    small = min([await seconds_for(1000) for _ in range(3)])
+    large = await seconds_for(10_000)
+
+    assert large < 25 * small
+
+
+@pytest.mark.slow
+async def test_temporary_children_end_in_linear_time() -> None:  # K 108
+    async def run(children: int) -> float:
+        began = time.process_time()
+        async with open_supervisor() as supervisor:
+            for number in range(children):
+                await supervisor.start_child(
+                    ChildSpec(id=str(number), start=idle, restart="temporary")
+                )
+            for number in range(children):
+                await supervisor.terminate_child(str(number))
+            assert supervisor.which_children() == ()
+        return time.process_time() - began
+
+    small = min([await run(500) for _ in range(3)])
+
+    assert await run(5000) < 25 * small

@@ -1,0 +1,78 @@
+"""Signals, in a process of their own."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import sys, trio, structlog
+from supervisors import ChildSpec, open_supervisor
+
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+async def child(name, *, task_status):
+    task_status.started()
+    try:
+        with task_status.shield() if name == "stubborn" else trio.CancelScope():
+            await trio.sleep_forever()
+    finally:
+        print("stop", name, flush=True)
+
+async def main(names, signals):
+    specs = [
+        ChildSpec(id=each, start=child, args=(each,), shutdown="infinity") for each in names
+    ]
+    try:
+        async with open_supervisor(specs, signals=signals == "on") as supervisor:
+            print("ready", flush=True)
+            await trio.sleep_forever()
+        print("ended by", supervisor.stop_signal and supervisor.stop_signal.name, flush=True)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+
+trio.run(main, sys.argv[2:], sys.argv[1])
+"""
+
+pytestmark = pytest.mark.slow
+
+
+def _run(names: list[str], numbers: list[signal.Signals], *, signals: str = "on") -> list[str]:
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", PROGRAM, signals, *names],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=root,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for number in numbers:
+            process.send_signal(number)
+            time.sleep(0.2)  # so that the kernel does not merge two of them
+        out, _ = process.communicate(timeout=10)
+    return out.splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_in_order(number: signal.Signals) -> None:
+    assert _run(["a", "b"], [number]) == ["stop b", "stop a", f"ended by {number.name}"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_kills(number: signal.Signals) -> None:
+    lines = _run(["a", "stubborn", "b"], [number, signal.SIGTERM])
+
+    assert lines == ["stop b", "stop stubborn", "stop a", f"ended by {number.name}"] or lines == [
+        "stop b", "stop a", "stop stubborn", f"ended by {number.name}"
+    ]  # fmt: skip
+
+
+def test_without_signals_ctrl_c_is_trios_and_the_stop_is_still_in_order() -> None:
+    assert _run(["a", "b"], [signal.SIGINT], signals="off") == ["stop b", "stop a", "interrupted"]
