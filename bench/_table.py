@@ -32,6 +32,7 @@ class Row:
       peer_name: Who that is.
       unit: Of the numbers.
       less_is_better: Whether the ratio is peer / ours instead of ours / peer.
+      rounds: How often it is measured. None: as often as the others.
       target: The ratio, or for a row without a peer the number, that the design asks for.
     """
 
@@ -41,6 +42,7 @@ class Row:
     peer_name: str = ""
     unit: str = "/s"
     less_is_better: bool = False
+    rounds: int | None = None
     target: str = ""
 
 
@@ -68,7 +70,7 @@ def print_table(rows: Iterable[Row], rounds: int) -> None:
     line = "{:<58} {:>13} {:>13}  {:<26} {:>7}  {}"
     print(line.format("what", "ours", "peer", "which", "ratio", "target"))
     for row in rows:
-        ours, peer = median_pairs(row, rounds)
+        ours, peer = median_pairs(row, row.rounds or rounds)
         ratio = ""
         if peer:
             ratio = f"{peer / ours if row.less_is_better else ours / peer:.2f}x"

@@ -6,6 +6,7 @@ by `_supervisor`.
 
 from __future__ import annotations
 
+import traceback
 from contextvars import ContextVar
 from math import inf
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
@@ -102,6 +103,10 @@ class ChildStatus:
         if self.patience is not None:
             self.patience.cancel()
 
+    def stack(self) -> list[str]:
+        """Return where the child stands, one frame a line, and where its own tasks do."""
+        return [] if self.task is None else _stack(self.task)
+
     async def run(self, spec: ChildSpec) -> None:
         """Be the child: run its start function and record how it ended. Never raises."""
         self.task = trio.lowlevel.current_task()
@@ -120,6 +125,15 @@ class ChildStatus:
             self.settled.set()
             self.ended.set()
             self._on_end(self)
+
+
+def _stack(task: trio.lowlevel.Task) -> list[str]:
+    summary = traceback.StackSummary.extract(task.iter_await_frames())
+    lines = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in summary]
+    for nursery in task.child_nurseries:
+        for each in nursery.child_tasks:
+            lines += [f"task {each.name}:", *_stack(each)]
+    return lines
 
 
 def current_child() -> ChildStatus:

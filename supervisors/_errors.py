@@ -211,7 +211,7 @@ class ActorDownError(ActorError):
     Args:
       actor: The actor's name.
       reason: ``"stopped"`` by an operator or by its own end, ``"parked"`` after too many
-        failures (`restart_child` brings it back), or ``"gone"`` with its supervisor.
+        failures (`restart_child` brings it back), or ``"gone"`` with its supervisor or spec.
     """
 
     def __init__(self, actor: str, reason: DownReason) -> None:

@@ -11,7 +11,7 @@ It decides nothing about restarts (`_restart` does) and knows nothing of what it
   supervisor's own task: nothing of a caller's context leaks into a child.
 - A task cannot be killed. A child that does not end when it is cancelled is killed by taking
   its shields away (`ChildStatus.shield`), and if that does not help it is reported with its
-  stack, and left behind.
+  stack. Its siblings are stopped all the same; only the very end has to wait for it.
 
 Source: OTP's ``supervisor``; trio's issues 147, 921 and 1521 about ordered cancellation.
 
@@ -21,7 +21,6 @@ administration all move the same child records between the same states.
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from heapq import heappop, heappush
 from math import inf
@@ -100,6 +99,10 @@ class _Child:
     def unwanted(self) -> bool:
         """Whether a call of terminate_child waits in the mailbox."""
         return self.termination is not None and self.termination.state is State.QUEUED
+
+
+class InterruptedStartError(SupervisorsError):
+    """An operator stopped the child while it initialised: not a failure of the child."""
 
 
 class Supervisor:
@@ -409,44 +412,42 @@ class Supervisor:
             with trio.move_on_after(spec.init_timeout):
                 await status.settled.wait()
         self._initialising = None
-        if status.ready_at is not None:  # it may even have ended since: that is an exit
-            if status.value is IGNORE:
-                await self._ignored(child, status)
-                return None
-            child.become("running")
-            self.log.debug("child_started", child=spec.id)
+        if status.stopping:  # an operator has interrupted it
+            await self._end(child, status)
+            self._note_stop(child, status)
+            return InterruptedStartError("it was stopped while it initialised")
+        if status.ready_at is None:
+            return await self._failed_start(child, status)
+        if status.value is IGNORE:
+            await self._stop_child(child, status)
+            self._finish(child, forget=spec.restart == "temporary")
+            self.log.debug("child_ignored", child=spec.id)
             return None
-        interrupted = status.stopping
-        if interrupted:
-            error: BaseException = SupervisorsError("it was stopped before it called started()")
-        elif status.ended.is_set():
-            error = SupervisorsError("it returned before it called started()")
-        else:
-            error = trio.TooSlowError(f"it did not call started() within {spec.init_timeout} s")
+        child.become("running")  # it may even have ended since: that is an exit
+        self.log.debug("child_started", child=spec.id)
+        return None
+
+    async def _failed_start(self, child: _Child, status: ChildStatus) -> BaseException | None:
+        error: BaseException = SupervisorsError("it returned before it called started()")
         if not status.ended.is_set():  # too slow, or the supervisor is stopping
+            seconds = child.spec.init_timeout
+            error = trio.TooSlowError(f"it did not call started() within {seconds} s")
             await self._end(child, status)
         if status.error is not None:
             error, status.error = status.error, None
         child.status = None
         if self._stopping:
             return None
-        if interrupted:  # by an operator, which is not the child's failure
-            self.log.debug("child_stopped", child=spec.id)
-            return error
         child.last_error = describe(error)
-        self.log.error("child_start_failed", child=spec.id, exc_info=error)
+        self.log.error("child_start_failed", child=child.spec.id, exc_info=error)
         return error
-
-    async def _ignored(self, child: _Child, status: ChildStatus) -> None:
-        await self._stop_child(child, status)
-        self._finish(child, forget=child.spec.restart == "temporary")
-        self.log.debug("child_ignored", child=child.spec.id)
 
     def _child_ended(self, status: ChildStatus) -> None:
         """Note an exit: called in the child's own task, as the last thing it does."""
-        ending = None if status.error is None else fatal(status.error)
-        if ending is not None:  # Ctrl-C or an exit: not a crash, but the end of everything
-            self.log.warning("child_interrupted", child=status.child, error=describe(ending))
+        error = status.error
+        ending = None if error is None else fatal(error)
+        if error is not None and ending is not None:  # not a crash, but the end of everything
+            self.log.warning("child_interrupted", child=status.child, error=describe(error))
             self._fatal = self._fatal or ending
             self.stop()
         elif not status.stopping and status.ready_at is not None:
@@ -568,8 +569,8 @@ class Supervisor:
             if child.status is not None:
                 child.restarts += 1
                 self.log.info("child_restarted", child=child.spec.id, restarts=child.restarts)
-            elif child.unwanted:
-                self._schedule(child, 0.0)  # should the operator change their mind
+            elif child.unwanted or isinstance(error, InterruptedStartError):
+                self._schedule(child, 0.0)  # should the operator have changed their mind
             elif error is not None:
                 # Counted like a crash. one_for_all stops again those that came up already;
                 # rest_for_one tries again from this child on.
@@ -651,7 +652,7 @@ class Supervisor:
         with trio.move_on_at(killed_at + UNKILLABLE_AFTER):
             await status.ended.wait()
         if not status.ended.is_set():
-            self.log.error("child_unkillable", child=child.spec.id, stack=_stack(status.task))
+            self.log.error("child_unkillable", child=child.spec.id, stack=status.stack())
 
     # -- administration, in the supervisor's task --------------------------------------------
 
@@ -765,15 +766,3 @@ class Supervisor:
         if child is None:
             raise ChildNotFoundError(self.path, id, tuple(self._children))
         return child
-
-
-def _stack(task: trio.lowlevel.Task | None) -> list[str]:
-    """Return where a task stands, one frame a line, outermost first, and those of its own tasks."""
-    if task is None:
-        return []
-    summary = traceback.StackSummary.extract(task.iter_await_frames())
-    lines = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in summary]
-    for nursery in task.child_nurseries:
-        for each in nursery.child_tasks:
-            lines += [f"task {each.name}:", *_stack(each)]
-    return lines

@@ -25,7 +25,7 @@ _HANGS_AFTER = 20  # real seconds; under MockClock a deadlock spins, and no time
 def events() -> Iterator[Events]:
     """Return the list that log events go to: tests are quiet, and can read it."""
     with capture_logs() as captured:
-        yield captured  # type: ignore[misc] # structlog says Any
+        yield captured
 
 
 @pytest.fixture(autouse=True)

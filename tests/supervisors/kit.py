@@ -1,4 +1,5 @@
 """Children under a test's command, and the few helpers that all these tests share."""
+# ruff: noqa: A001, N818 - OTP's words
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Section M of the conformance list: actors."""
-# ruff: noqa: ARG002 - handlers
+# ruff: noqa: ARG002, PT012 - handlers; what raises is a whole `async with`
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ async def test_a_call_withdrawn_behind_a_slow_one_is_not_carried_out(
 async def test_a_handler_that_raises_tells_its_caller_and_restarts_the_actor() -> None:  # M 123
     async with open_supervisor([counter()]) as supervisor:
         actor = ref(supervisor)
-        with pytest.raises(ActorCrashedError, match="actor 'a' crashed.*Boom: crash") as caught:
+        with pytest.raises(ActorCrashedError, match=r"actor 'a' crashed.*Boom: crash") as caught:
             await actor.call("crash")
 
         assert isinstance(caught.value.__cause__, Boom)
@@ -550,3 +550,21 @@ async def test_a_new_incarnation_has_a_fresh_object() -> None:
             await actor.call("crash")
 
         assert await actor.call("seen") == ["seen"]
+
+
+async def test_only_an_abnormal_exit_is_a_crash_report(events: Events) -> None:  # M 126
+    reasons: list[BaseException | None] = []
+    specs = [
+        Ending.child_spec(each, reasons, restart="temporary")
+        for each in ("boom", "shutdown", "stop")
+    ]
+    boom = Boom("why")
+    async with open_supervisor(specs) as supervisor:
+        ref(supervisor, "boom").cast(boom)
+        ref(supervisor, "shutdown").cast(Shutdown())
+        await settle()
+
+    reports = [each for each in events if each["log_level"] == "error"]
+    assert [(each["event"], each["child"], each["exc_info"]) for each in reports] == [
+        ("child_crashed", "boom", boom)
+    ]

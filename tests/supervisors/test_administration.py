@@ -256,7 +256,7 @@ async def test_terminate_child_interrupts_an_initialisation() -> None:
         with pytest.raises(ChildNotFoundError):  # dropped again, as its start has failed
             await supervisor.terminate_child("a")
 
-    assert "stopped before it called started()" in str(raised[0])
+    assert "stopped while it initialised" in str(raised[0])
 
 
 async def test_terminate_child_of_a_restarting_child_is_not_counted_as_a_failure(
@@ -431,3 +431,29 @@ async def test_every_administration_event_names_the_supervisor(
         await stage.crash("a")
 
     assert {each["supervisor"] for each in events} == {"top", "top/inner"}
+
+
+async def test_a_terminate_child_whose_caller_leaves_does_not_count_as_a_failure_either(
+    stage: Stage,
+) -> None:
+    """It interrupts an initialisation that ends well all the same, and is then withdrawn."""
+    gate = trio.Event()
+
+    async def play(*, task_status: ChildStatus) -> None:
+        if stage.starts["a"] == 1:
+            with trio.CancelScope(shield=True):
+                await gate.wait()
+        await stage.play("a", task_status=task_status)
+
+    async with open_supervisor([ChildSpec(id="a", start=play)], intensity=1) as supervisor:
+        await stage.crash("a")
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(supervisor.terminate_child, "a")
+                await settle()
+                scope.cancel()
+        gate.set()
+        await settle()
+
+        assert states(supervisor) == {"a": "running"}
+        assert stage.starts["a"] == 3

@@ -1,5 +1,5 @@
 """Cancel every public async operation after each of its steps: everything still works."""
-# ruff: noqa: ARG002 - handlers
+# ruff: noqa: ARG002, A001, B023, SLF001 - handlers; looks inside
 
 from __future__ import annotations
 
@@ -111,18 +111,17 @@ async def test_a_call_on_a_child_happens_or_it_does_not(
 
 @both_sweeps
 async def test_wait(sweep: Sweep, stage: Stage) -> None:
-    async with trio.open_nursery() as nursery:
-        async with open_supervisor(stage.specs("a")) as supervisor:
+    async with trio.open_nursery() as nursery, open_supervisor(stage.specs("a")) as supervisor:
 
-            async def operation() -> None:
-                nursery.start_soon(settle)
-                with trio.move_on_after(0):
-                    await supervisor.wait()
+        async def operation() -> None:
+            nursery.start_soon(settle)
+            with trio.move_on_after(0):
+                await supervisor.wait()
 
-            async def check() -> None:
-                assert states(supervisor) == {"a": "running"}
+        async def check() -> None:
+            assert states(supervisor) == {"a": "running"}
 
-            await sweep(operation, check)
+        await sweep(operation, check)
 
 
 class Echo(Actor):
@@ -312,19 +311,18 @@ async def test_killing_a_sub_tree_at_every_step_of_its_life(
                 await supervisor.start_child(low)
 
         began = trio.current_time()
-        async with trio.open_nursery() as nursery:
-            async with open_supervisor() as supervisor:
-                nursery.start_soon(add, supervisor)
-                inner: object = None
-                for step in range(steps):
-                    await trio.lowlevel.checkpoint()
-                    if step == 20:
-                        crash.set()
-                    if step == 30:
-                        inner = supervisor.value_of("low")
-                        assert isinstance(inner, Supervisor)
-                        nursery.start_soon(caller, inner)
-                supervisor.kill()
-                await until_cancelled()
+        async with trio.open_nursery() as nursery, open_supervisor() as supervisor:
+            nursery.start_soon(add, supervisor)
+            inner: object = None
+            for step in range(steps):
+                await trio.lowlevel.checkpoint()
+                if step == 20:
+                    crash.set()
+                if step == 30:
+                    inner = supervisor.value_of("low")
+                    assert isinstance(inner, Supervisor)
+                    nursery.start_soon(caller, inner)
+            supervisor.kill()
+            await until_cancelled()
         assert trio.current_time() == began
         assert answered == (inner is not None)

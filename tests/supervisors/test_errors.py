@@ -1,4 +1,5 @@
 """Errors: their messages, their facts, and pickling."""
+# ruff: noqa: N818, TRY301 - throw-away errors
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Ctrl-C, exits, bugs, context and references: what must not be treated as a crash, or kept."""
-# ruff: noqa: ARG002 - handlers
+# ruff: noqa: ARG002, PT012 - handlers; what raises is a whole `async with`
 
 from __future__ import annotations
 
@@ -55,6 +55,8 @@ async def test_it_ends_the_tree_in_order_and_leaves_bare(
     assert stage.journal[-5:] == [f"stop {each}" for each in "abzyx"]
     assert set(stage.starts.values()) == {1}
     assert "child_crashed" not in [each["event"] for each in events]
+    told = [each["error"] for each in events if each["event"] == "child_interrupted"]
+    assert ("Boom" in str(told[0])) == group  # what was beside it is not lost
 
 
 @pytest.mark.parametrize("error", FATAL, ids=["ctrl-c", "exit"])

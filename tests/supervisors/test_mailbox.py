@@ -1,4 +1,5 @@
 """The mailbox and its operations, on their own."""
+# ruff: noqa: SLF001 - looks inside
 
 from __future__ import annotations
 
@@ -180,7 +181,6 @@ async def test_a_taken_operation_goes_on_without_its_caller() -> None:
 
     assert operation.state is State.TAKEN
     operation.resolve()  # harms nobody
-    assert operation.state is State.DONE
 
 
 async def test_a_firm_operation_keeps_its_caller_until_it_is_answered() -> None:
@@ -370,7 +370,7 @@ async def test_a_pending_reply_is_repeatable() -> None:
     operation.value = 5
     operation.resolve()
 
-    assert reply.is_ready
+    assert await reply.get() == 5
     assert [reply.get_nowait(), reply.try_get(), await reply.get(), await reply.get()] == [5] * 4
 
 

@@ -1,4 +1,5 @@
 """The pure core of restarts, and the pace of backoff."""
+# ruff: noqa: A001 - OTP's word
 
 from __future__ import annotations
 

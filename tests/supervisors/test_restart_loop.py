@@ -204,3 +204,20 @@ async def test_an_unrelated_call_during_backoff_changes_no_date(
         await settle()
 
         assert supervisor.which_children()[0].since_at == at + 1
+
+
+async def test_a_date_that_was_cancelled_is_not_kept(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    """It lies in the heap beside another one that is due."""
+    async with open_supervisor(stage.specs("ab", backoff=PACE), intensity=99) as supervisor:
+        for each in "aabb":
+            await stage.crash(each)
+        await trio.sleep(0.5)
+        await supervisor.terminate_child("b")
+        await supervisor.restart_child("b")
+        for each in "bb":
+            await stage.crash(each)
+        await trio.sleep(0.75)
+
+        assert states(supervisor) == {"a": "running", "b": "restarting"}

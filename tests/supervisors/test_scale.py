@@ -9,7 +9,6 @@ import pytest
 import structlog
 import trio
 
-
 from supervisors import ChildSpec, open_supervisor
 
 from .kit import NO_BACKOFF, Boom, idle, settle

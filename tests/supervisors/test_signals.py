@@ -44,7 +44,7 @@ pytestmark = pytest.mark.slow
 
 def _run(names: list[str], numbers: list[signal.Signals], *, signals: str = "on") -> list[str]:
     root = Path(__file__).parents[2]
-    with subprocess.Popen(  # noqa: S603 - our own program
+    with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, signals, *names],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -69,9 +69,9 @@ def test_a_signal_stops_in_order(number: signal.Signals) -> None:
 def test_a_second_signal_kills(number: signal.Signals) -> None:
     lines = _run(["a", "stubborn", "b"], [number, signal.SIGTERM])
 
-    assert lines == ["stop b", "stop stubborn", "stop a", f"ended by {number.name}"] or lines == [
-        "stop b", "stop a", "stop stubborn", f"ended by {number.name}"
-    ]  # fmt: skip
+    assert lines[0] == "stop b"
+    assert set(lines[1:3]) == {"stop stubborn", "stop a"}  # killed together, in no order
+    assert lines[3:] == [f"ended by {number.name}"]
 
 
 def test_without_signals_ctrl_c_is_trios_and_the_stop_is_still_in_order() -> None:

@@ -1,4 +1,5 @@
 """Section I of the conformance list: significant children and automatic shutdown."""
+# ruff: noqa: SIM117 - a caller outside the tree
 
 from __future__ import annotations
 

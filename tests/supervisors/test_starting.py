@@ -1,4 +1,5 @@
 """Section A of the conformance list: starting."""
+# ruff: noqa: A001 - OTP's word
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Section H of the conformance list: stopping, and children that do not want to."""
+# ruff: noqa: ARG002, SIM117, SLF001 - handlers; looks inside; a caller outside the tree
 
 from __future__ import annotations
 
@@ -115,7 +116,7 @@ async def test_children_that_exit_during_the_stop_change_nothing(
     stage.slow["last"] = 1
     ends = {"n": None, "s": Shutdown(), "t": Shutdown("x"), "c": Boom()}
     for restart in ("permanent", "transient", "temporary"):
-        specs += [stage.spec(f"{restart}{end}", restart=restart) for end in ends]  # type: ignore[arg-type]
+        specs += [stage.spec(f"{restart}{end}", restart=restart) for end in ends]
     specs.append(stage.spec("last"))
 
     async def end_all() -> None:
@@ -260,6 +261,7 @@ async def test_the_batch_of_a_killed_actor_is_answered(
     class Slow(Actor):
         async def handle_call(self, message: object) -> object:
             await until_cancelled()
+            return message
 
     async def caller(reference: ActorRef) -> None:
         try:
@@ -319,6 +321,7 @@ async def test_children_that_cannot_be_killed_are_waited_for_together_after_a_ki
 
     reports = [each for each in events if each["event"] == "child_unkillable"]
     assert len(reports) == 4
+    assert {child.since_at - began for child in supervisor.which_children()} == {5}
     assert trio.current_time() - began == 30
 
 
@@ -335,6 +338,22 @@ async def test_a_kill_cuts_a_patient_stop_short(autojump_clock: trio.testing.Moc
         await settle()
 
     assert trio.current_time() - began == 3
+
+
+async def test_a_child_that_a_kill_in_the_middle_of_a_stop_does_not_end_is_reported(
+    autojump_clock: trio.testing.MockClock, events: Events
+) -> None:
+    spec = ChildSpec(id="a", start=stubborn, args=(60,), shutdown="infinity")
+
+    async def kill_later(supervisor: Supervisor) -> None:
+        await trio.sleep(3)
+        supervisor.kill()
+
+    async with trio.open_nursery() as nursery, open_supervisor([spec]) as supervisor:
+        nursery.start_soon(kill_later, supervisor)
+        await settle()
+
+    assert named(events, "child_unkillable") == ["a"]
 
 
 async def test_a_child_that_swallows_cancellation_does_not_stop_the_others(

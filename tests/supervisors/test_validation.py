@@ -17,6 +17,7 @@ from supervisors import (
     Mailbox,
     OnGiveUp,
     RestartType,
+    ShutdownTime,
     Strategy,
     SupervisorFlags,
     check_childspecs,
@@ -72,10 +73,13 @@ def test_all_faults_of_a_spec_are_reported_at_once() -> None:
     assert len(caught.value.faults) == 2
 
 
+SHUTDOWNS: list[ShutdownTime | None] = [None, 0, 0.5, 10, "brutal", "infinity"]
+
+
 def test_every_combination_of_valid_values_is_accepted() -> None:  # B 22
     choices = product(
         get_args(RestartType),
-        (None, 0, 0.5, 10, "brutal", "infinity"),
+        SHUTDOWNS,
         get_args(ChildType),
         (True, False),
         get_args(OnGiveUp),
