@@ -31,12 +31,12 @@ def _hash(value: object) -> int:  # noqa: PLR0911 - one line a type
     """Return a hash that is the same for equal values of the built-in types."""
     try:
         return hash(value)
-    except TypeError:
+    except (TypeError, ValueError):  # a writable memoryview says ValueError
         pass
     match value:
         case AbstractSet():
-            return hash(frozenset(value))
-        case bytearray():
+            return hash(frozenset(map(_Wrapped, value)))
+        case bytearray() | memoryview():
             return hash(bytes(value))
         case Mapping():
             return hash(frozenset(_hash(key) for key in value))
@@ -49,31 +49,39 @@ def _hash(value: object) -> int:  # noqa: PLR0911 - one line a type
 
 
 class UniqueValues:
-    """The values of the messages in a queue."""
+    """The values of the messages in a queue.
+
+    They are counted: a message that was on its way to another queue and comes back finds that
+    an equal one may have taken its place.
+    """
 
     def __init__(self) -> None:
-        self._values: set[object] = set()
+        self._counts: dict[object, int] = {}
         self._wrapped: dict[int, _Wrapped] = {}  # by message id, the unhashable ones
 
     def __contains__(self, value: object) -> bool:
         try:
-            return value in self._values
-        except TypeError:
-            return _Wrapped(value) in self._values
+            return value in self._counts
+        except (TypeError, ValueError):
+            return _Wrapped(value) in self._counts
 
     def add(self, id: int, value: object) -> None:
         """Add the value of message ``id``."""
+        counts = self._counts
         try:
-            self._values.add(value)
-        except TypeError:
+            counts[value] = counts.get(value, 0) + 1
+        except (TypeError, ValueError):
             wrapped = self._wrapped[id] = _Wrapped(value)
-            self._values.add(wrapped)
+            counts[wrapped] = counts.get(wrapped, 0) + 1
 
     def discard(self, id: int, value: object) -> None:
         """Remove the value of message ``id``."""
-        self._values.discard(self._wrapped.pop(id, None) or value)
+        key = (self._wrapped.pop(id, None) or value) if self._wrapped else value
+        count = self._counts.pop(key, 0)
+        if count > 1:
+            self._counts[key] = count - 1
 
     def clear(self) -> None:
         """Remove all."""
-        self._values.clear()
+        self._counts.clear()
         self._wrapped.clear()

@@ -2,8 +2,9 @@
 
 Pure: every operation takes the instant ``now`` (epoch nanoseconds) and answers at once; nothing
 here waits, reads a clock, logs or writes. It validates first, then changes its indexes, and
-changes the records last: so an operation that raises in the middle has not happened, and the
-indexes are rebuilt from the records.
+changes the records last, by plain assignments and deletions that cannot fail: so an operation
+that raises in the middle has not happened, and the indexes are rebuilt from the records. (What
+has become due by then has happened; a counter may have counted in vain.)
 
     ready --reserve--> reserved --delete--> gone
       ^  ^               |  |  '--bury--> buried --kick--> ready
@@ -22,214 +23,46 @@ The file is over 500 lines because it is one table of operations over one set of
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from enum import IntEnum
 from heapq import heapify, heappop, heappush, nsmallest
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
+from itertools import islice
+from typing import TYPE_CHECKING, cast, get_args
 
 import attrs
 
 from queueactors._errors import (
     QueueClosedError,
+    ReservationError,
     ReservationExpiredError,
     ReservationNotFoundError,
 )
 
+from ._timed_values import (
+    DeadLetter,
+    Message,
+    PeekState,
+    Reservation,
+    State,
+    TimedMessage,
+    TimedRecords,
+    TimedStatistics,
+)
 from ._unique import UniqueValues
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+__all__ = [
+    "DeadLetter",
+    "PeekState",
+    "Reservation",
+    "TimedCore",
+    "TimedMessage",
+    "TimedRecords",
+    "TimedStatistics",
+    "check_peek_state",
+]
+
 MIN_REFILL_NS = 10_000_000  # 10 ms: a refill interval of 0 must not become a busy loop
-
-
-class State(IntEnum):
-    """Where a message is in its life."""
-
-    READY = 0
-    DELAYED = 1
-    RESERVED = 2
-    BURIED = 3
-    DEAD = 4  # exhausted, and on its way to another queue
-    GONE = 5
-
-
-PeekState = Literal["ready", "delayed", "reserved", "buried"]
-
-
-class Reservation(NamedTuple):
-    """A message that is yours until ``deadline_at``.
-
-    Args:
-      id: The message's number: stable, unique in its queue.
-      key: Proves the reservation; every reservation has its own.
-      value: What was inserted.
-      deadline_at: Epoch nanoseconds at which it ends by itself.
-      attempt: The how-manieth reservation of this message it is, from 1.
-    """
-
-    id: int
-    key: int
-    value: object
-    deadline_at: int
-    attempt: int
-
-
-@attrs.frozen
-class TimedMessage:
-    """A message as `peek` shows it.
-
-    Args:
-      id: Its number.
-      value: What was inserted.
-      state: Where it is in its life.
-      attempts: How often it was reserved.
-      priority: Smaller comes first.
-      inserted_at: Epoch nanoseconds of the insert.
-      ready_at: Epoch nanoseconds at which it became ready, or will.
-      error: What its last attempt failed with; None: nothing was said.
-    """
-
-    id: int
-    value: object
-    state: str
-    attempts: int
-    priority: int
-    inserted_at: int
-    ready_at: int
-    error: str | None
-
-
-@attrs.frozen
-class DeadLetter:
-    """What a queue named by ``on_exhausted`` gets.
-
-    Args:
-      value: What was inserted.
-      queue: Where it was exhausted.
-      id: Its number there.
-      attempts: How often it was reserved.
-      error: What its last attempt failed with; None: nothing was said.
-      inserted_at: Epoch nanoseconds of the original insert.
-    """
-
-    value: object
-    queue: str
-    id: int
-    attempts: int
-    error: str | None
-    inserted_at: int
-
-
-@attrs.frozen(kw_only=True)
-class TimedStatistics:
-    """A timed queue's numbers: gauges now, counters since the process opened the queue.
-
-    Args:
-      ready: Messages that can be reserved now.
-      delayed: Those that will be ready later.
-      reserved: Those that somebody has.
-      buried: Those that were put aside.
-      dead: Exhausted ones on their way to another queue.
-      oldest_age: Seconds that the first ready message has been ready; None without one.
-      inserted: Values that went in.
-      duplicates: Values that did not, because they were there already.
-      reserved_total: Reservations given out.
-      expired: Reservations that ended by their deadline.
-      released: Messages given back.
-      deleted: Messages finished.
-      exhausted: Messages whose last allowed reservation ended.
-      refills: Refills begun.
-      refill_errors: Refills that failed.
-      refilling: Whether one runs now.
-      last_refill: How many values the last one put in; None: none has ended yet.
-      closed: Whether the queue takes nothing in any more.
-      paused: Whether it hands nothing out at present.
-      waiting: Takers that wait for a message.
-      mailbox: Operations that wait for the actor.
-      restarts: How often the actor was restarted.
-    """
-
-    ready: int = 0
-    delayed: int = 0
-    reserved: int = 0
-    buried: int = 0
-    dead: int = 0
-    oldest_age: float | None = None
-    inserted: int = 0
-    duplicates: int = 0
-    reserved_total: int = 0
-    expired: int = 0
-    released: int = 0
-    deleted: int = 0
-    exhausted: int = 0
-    refills: int = 0
-    refill_errors: int = 0
-    refilling: bool = False
-    last_refill: int | None = None
-    closed: bool = False
-    paused: bool = False
-    waiting: int = 0
-    mailbox: int = 0
-    restarts: int = 0
-
-
-class Message:
-    """The record of one message. Only the core changes it."""
-
-    __slots__ = (
-        "attempt",
-        "deadline_at",
-        "error",
-        "id",
-        "inserted_at",
-        "key",
-        "priority",
-        "ready_at",
-        "state",
-        "value",
-    )
-
-    def __init__(self, id: int, value: object, now: int, ready_at: int, priority: int) -> None:
-        self.id = id
-        self.value = value
-        self.state = State.READY if ready_at <= now else State.DELAYED
-        self.priority = priority
-        self.inserted_at = now
-        self.ready_at = ready_at
-        self.attempt = 0  # reservations so far
-        self.key = 0  # of the reservation, live or expired; 0: none
-        self.deadline_at = 0  # of that reservation
-        self.error: str | None = None  # of the last release or bury
-
-
-@attrs.define(eq=False)
-class Counters:
-    """What happened since the process opened the queue."""
-
-    inserted: int = 0
-    duplicates: int = 0
-    reserved_total: int = 0
-    expired: int = 0
-    released: int = 0
-    deleted: int = 0
-    exhausted: int = 0
-    refills: int = 0
-    refill_errors: int = 0
-
-
-@attrs.define(eq=False)
-class TimedRecords:
-    """All that a timed queue is; it belongs to the store and outlives the actor."""
-
-    messages: dict[int, Message] = attrs.field(factory=dict)
-    next_id: int = 1
-    last_key: int = 0  # the highest key ever given out
-    synced_at: int | None = None  # when the last refill began, or ended
-    refilling: bool = False
-    last_refill: int | None = None
-    closed: bool = False
-    paused_until: int | None = None  # epoch nanoseconds; -1: until `resume`
-    counters: Counters = attrs.field(factory=Counters)
 
 
 class TimedCore:
@@ -273,7 +106,9 @@ class TimedCore:
         "touch",
     )
 
-    _delayed_gone: int  # entries of _delayed whose message was removed
+    _ready_gone: int  # entries of _ready and _ready_heap whose message was removed
+    _delayed_gone: int  # the same of _delayed
+    _new_errands: bool
 
     def __init__(  # noqa: PLR0913 - all keyword-only, all with defaults
         self,
@@ -291,18 +126,22 @@ class TimedCore:
         self._max_reservations = max_reservations
         self._on_exhausted = on_exhausted
         self._interval = None if sync_interval is None else max(sync_interval, MIN_REFILL_NS)
-        self._refill_wanted = False
         self._unique = UniqueValues() if unique else None
         self._messages = self.records.messages
         self._counters = self.records.counters
-        self._index()
+        self._index(self._messages)
+        if self.records.initial:
+            self._wake_at = 0
 
     # -- what the shell asks between operations ------------------------------------------------
 
-    @property
-    def errands(self) -> bool:
-        """Whether something waits that a core cannot do: a refill, or a dead letter to post."""
-        return self._refill_wanted or bool(self._dead)
+    def new_errands(self) -> bool:
+        """Return whether something has come up, since the last question, that a core cannot do.
+
+        That is a refill, or a dead letter to post; in a new core also what its records hold.
+        """
+        new, self._new_errands = self._new_errands, False
+        return new
 
     def next_deadline(self, *, waiting: bool) -> int | None:
         """Return the next instant at which something happens by itself; None: never.
@@ -327,12 +166,17 @@ class TimedCore:
             if records.paused_until is not None:
                 if records.paused_until > 0:
                     instants.append(records.paused_until)
-            elif self._may_refill() and not self._refill_wanted:
-                instants.append((records.synced_at or 0) + cast("int", self._interval))
+            elif self._may_refill() and not records.refill_wanted:
+                instants.append(self._refill_at())
         return min(instants, default=None)
 
     def advance(self, now: int) -> None:
         """Let everything happen whose instant has come: expiries, ends of delays."""
+        records = self.records
+        if records.initial:
+            self._wake_at = _NEVER
+            self.insert(now, records.initial)
+            records.initial = ()
         while self._growing:
             message = next(iter(self._growing.values()))
             if message.deadline_at > now:
@@ -364,6 +208,7 @@ class TimedCore:
         if records.closed:
             raise QueueClosedError(self.name)
         next_id = records.next_id
+        ready_at = now + delay
         added: dict[int, Message] = {}
         unique = self._unique
         for value in values:
@@ -371,17 +216,18 @@ class TimedCore:
                 if value in unique:
                     continue
                 unique.add(next_id, value)
-            message = added[next_id] = Message(next_id, value, now, now + delay, priority)
+            message = added[next_id] = Message(next_id, value, now, ready_at, priority)
             next_id += 1
             if delay:
-                self._delay(message)
+                self._delay(message, ready_at)
             else:
-                self._push(message)
+                self._push(message, priority, ready_at)
+        count = len(added)
+        self._counters.inserted += count
+        self._counters.duplicates += len(values) - count
         self._messages.update(added)
         records.next_id = next_id
-        self._counters.inserted += len(added)
-        self._counters.duplicates += len(values) - len(added)
-        return len(added)
+        return count
 
     # -- handing out ---------------------------------------------------------------------------
 
@@ -404,15 +250,18 @@ class TimedCore:
             return None
         if message.key:
             del self._expired[message.key]
-        key = records.last_key = now if now > records.last_key else records.last_key + 1
+        key = now if now > records.last_key else records.last_key + 1
         deadline_at = now + duration
+        attempt = message.attempt + 1
         self._hold(message, key, deadline_at)
+        reservation = Reservation(message.id, key, message.value, deadline_at, attempt)
+        self._counters.reserved_total += 1
+        records.last_key = key
         message.key = key
         message.deadline_at = deadline_at
-        message.attempt += 1
+        message.attempt = attempt
         message.state = State.RESERVED
-        self._counters.reserved_total += 1
-        return Reservation(message.id, key, message.value, deadline_at, message.attempt)
+        return reservation
 
     def reserve_many(self, now: int, limit: int, duration: int) -> list[Reservation]:
         """Take up to ``limit`` ready messages.
@@ -420,14 +269,38 @@ class TimedCore:
         Raises:
           QueueClosedError: If the queue is closed and drained.
         """
+        if now >= self._wake_at:
+            self.advance(now)
+        records = self.records
+        if records.paused_until is not None:
+            if self._paused(now):
+                return []
+            records.paused_until = None
+        chosen: list[Message] = []
+        while len(chosen) < limit and (message := self._pop()) is not None:
+            chosen.append(message)
+        if not chosen:
+            self._found_nothing(now)
+            return []
         taken: list[Reservation] = []
-        while len(taken) < limit:
-            if taken and not self._ready and not self._ready_heap:
-                break  # no more; asking again would look like one who found nothing
-            reservation = self.reserve(now, duration)
-            if reservation is None:
-                break
-            taken.append(reservation)
+        deadline_at = now + duration
+        first = now if now > records.last_key else records.last_key + 1
+        for key, message in enumerate(chosen, first):
+            if message.key:
+                del self._expired[message.key]
+            self._hold(message, key, deadline_at)
+            taken.append(
+                Reservation(message.id, key, message.value, deadline_at, message.attempt + 1)
+            )
+        self._counters.reserved_total += len(taken)
+        key = first
+        for message in chosen:
+            message.key = key
+            message.deadline_at = deadline_at
+            message.attempt += 1
+            message.state = State.RESERVED
+            records.last_key = key
+            key += 1
         return taken
 
     # -- what the holder of a reservation does -------------------------------------------------
@@ -465,22 +338,23 @@ class TimedCore:
         message = self._live(now, key)
         self._let_go(message)
         self._counters.released += 1
-        if error is not None:
-            message.error = error
+        if error is None:
+            error = message.error
         if self._is_exhausted(message):
-            self._exhaust(message)
+            self._exhaust(message, error)
             return
-        if priority is not None:
-            message.priority = priority
-        message.ready_at = now + delay
+        if priority is None:
+            priority = message.priority
+        ready_at = now + delay
         if delay:
-            self._delay(message)
-            message.key = 0
-            message.state = State.DELAYED
+            self._delay(message, ready_at)
         else:
-            self._push(message)
-            message.key = 0
-            message.state = State.READY
+            self._push(message, priority, ready_at)
+        message.error = error
+        message.priority = priority
+        message.ready_at = ready_at
+        message.key = 0
+        message.state = State.DELAYED if delay else State.READY
 
     def delete(self, now: int, keys: Sequence[int], expired_ok: bool = False) -> int:  # noqa: FBT001, FBT002 - an engine passes positions
         """Finish messages; return how many. Live reservations go whatever the others are.
@@ -490,25 +364,29 @@ class TimedCore:
         """
         if now >= self._wake_at:
             self.advance(now)
+        if expired_ok:
+            self._compact()
         stale: list[int] = []
-        deleted = 0
+        gone: list[Message] = []
         for key in keys:
-            message = self._growing.get(key) or self._others.get(key)
-            if message is not None:
-                self._let_go(message)
-            elif expired_ok and key in self._expired:
-                message = self._expired[key]
-            else:
-                stale.append(key)
-                continue
-            self._forget(message)
-            deleted += 1
+            message = self._growing.pop(key, None) or self._others.pop(key, None)
+            if message is None:
+                message = self._expired.pop(key, None) if expired_ok else None
+                if message is None:
+                    stale.append(key)
+                    continue
+                self._ready_gone += 1
+            if self._unique is not None:
+                self._unique.discard(message.id, message.value)
+            gone.append(message)
+        deleted = len(gone)
         self._counters.deleted += deleted
-        if stale:
-            kind = (
-                ReservationExpiredError if stale[0] in self._expired else ReservationNotFoundError
-            )
-            raise kind(stale)
+        error = self._refusal(stale) if stale else None
+        for message in gone:
+            del self._messages[message.id]
+            message.state = State.GONE
+        if error is not None:
+            raise error
         return deleted
 
     def bury(self, now: int, key: int, error: str | None = None) -> None:
@@ -519,9 +397,7 @@ class TimedCore:
         """
         message = self._live(now, key)
         self._let_go(message)
-        if error is not None:
-            message.error = error
-        self._bury(message)
+        self._bury(message, message.error if error is None else error)
 
     # -- what an operator does -----------------------------------------------------------------
 
@@ -532,13 +408,19 @@ class TimedCore:
         """
         if now >= self._wake_at:
             self.advance(now)
-        kicked = list(self._buried.values())[:limit]
+        kicked: list[Message] = []
+        while self._buried and len(kicked) < limit:
+            message = self._buried.pop(heappop(self._buried_ids), None)
+            if message is not None:  # it was not removed since
+                entry = (message.priority, now, message.id, message)
+                heappush(self._ready_heap, entry)
+                kicked.append(message)
+        count = len(kicked)
         for message in kicked:
-            del self._buried[message.id]
             message.attempt = 0
-            message.key = 0
-            self._make_ready(message, now)
-        return len(kicked)
+            message.ready_at = now
+            message.state = State.READY
+        return count
 
     def peek(self, now: int, state: PeekState = "ready", limit: int = 1) -> list[TimedMessage]:
         """Return the first messages in a state, without changing anything."""
@@ -568,29 +450,31 @@ class TimedCore:
         """Take messages out by their ids, in whatever state; return how many there were."""
         if now >= self._wake_at:
             self.advance(now)
-        removed = 0
-        for each in ids:
+        self._compact()
+        gone: list[Message] = []
+        for each in dict.fromkeys(ids):
             message = self._messages.get(each)
-            if message is None:
-                continue
-            if message.state is State.RESERVED:
-                self._let_go(message)
-            self._buried.pop(each, None)
-            self._forget(message)
-            removed += 1
+            if message is not None:
+                self._leave(message)
+                gone.append(message)
+        removed = len(gone)
+        for message in gone:
+            del self._messages[message.id]
+            message.state = State.GONE
         return removed
 
-    def clear(self, now: int) -> int:  # noqa: ARG002 - every operation has it
+    def clear(self, now: int) -> int:
         """Remove all messages; reservations are void. Return how many there were."""
-        held = len(self._messages) - len(self._dead)
+        held = self.length(now)
         dead = dict(self._dead)  # these belong to another queue already
-        self._messages.clear()
-        self._messages.update(dead)
-        self._index()
+        self._index(dead)
+        self._messages = self.records.messages = dead
         return held
 
-    def close(self, now: int) -> None:  # noqa: ARG002 - every operation has it
+    def close(self, now: int) -> None:
         """Take nothing in any more. What is there can still be reserved and finished."""
+        if now >= self._wake_at:
+            self.advance(now)
         self.records.closed = True
 
     def pause(self, now: int, duration: int | None = None) -> None:
@@ -635,11 +519,12 @@ class TimedCore:
 
     def begin_refill(self, now: int) -> bool:
         """Note that a refill begins; False if none is wanted."""
-        if not self._refill_wanted:
+        records = self.records
+        if not records.refill_wanted:
             return False
-        self._refill_wanted = False
-        self.records.synced_at = now
-        self.records.refilling = True
+        records.refill_wanted = False
+        records.refilling = True
+        records.synced_at = now
         self._counters.refills += 1
         return True
 
@@ -667,10 +552,10 @@ class TimedCore:
         if message is not None:
             if self._unique is not None:
                 self._unique.add(id, message.value)
-            self._bury(message)
+            self._bury(message, message.error)
 
-    def dead_letters(self, now: int) -> list[DeadLetter]:  # noqa: ARG002 - every operation has it
-        """Return the exhausted messages that another queue must get; then `remove` them."""
+    def dead_letters(self, now: int, limit: int = 256) -> list[DeadLetter]:  # noqa: ARG002 - every operation has it
+        """Return some exhausted messages that another queue must get; then `remove` them."""
         return [
             DeadLetter(
                 value=message.value,
@@ -680,15 +565,16 @@ class TimedCore:
                 error=message.error,
                 inserted_at=message.inserted_at,
             )
-            for message in self._dead.values()
+            for message in islice(self._dead.values(), limit)
         ]
 
     # -- indexes -------------------------------------------------------------------------------
 
-    def _index(self) -> None:
-        """Build all indexes from the records."""
+    def _index(self, messages: dict[int, Message]) -> None:
+        """Build all indexes from records."""
         self._ready: deque[Message] = deque()
         self._ready_heap: list[tuple[int, int, int, Message]] = []
+        self._ready_gone = 0
         self._growing: OrderedDict[int, Message] = OrderedDict()  # reserved, by key
         self._others: dict[int, Message] = {}  # reserved with an earlier deadline, by key
         self._deadlines: list[tuple[int, int]] = []  # of those: deadline, key; may be stale
@@ -698,38 +584,37 @@ class TimedCore:
         self._delayed: list[tuple[int, int, Message]] = []
         self._delayed_gone = 0
         by_state: dict[State, list[Message]] = {state: [] for state in State}
-        for message in self._messages.values():
+        for message in messages.values():
             by_state[message.state].append(message)
         for message in sorted(by_state[State.READY], key=_order):
-            self._push(message)
+            self._push(message, message.priority, message.ready_at)
             if message.key:
                 self._expired[message.key] = message
         for message in sorted(by_state[State.RESERVED], key=lambda each: each.deadline_at):
             self._hold(message, message.key, message.deadline_at)
         for message in by_state[State.DELAYED]:
-            self._delay(message)
+            self._delay(message, message.ready_at)
         self._buried = {message.id: message for message in by_state[State.BURIED]}
+        self._buried_ids = sorted(self._buried)  # a heap; stale once not in _buried
         self._dead = {message.id: message for message in by_state[State.DEAD]}
+        self._new_errands = bool(self._dead) or self.records.refill_wanted
         if self._unique is not None:
             self._unique.clear()
-            for message in self._messages.values():
+            for message in messages.values():
                 if message.state is not State.DEAD:
                     self._unique.add(message.id, message.value)
-        self._wake_at = self.next_deadline(waiting=False) or _NEVER
 
-    def _push(self, message: Message) -> None:
+    def _push(self, message: Message, priority: int, ready_at: int) -> None:
         ready = self._ready
-        if message.priority == 0:
+        if priority == 0:
             if not ready:
                 ready.append(message)
                 return
             last = ready[-1]
-            if last.ready_at < message.ready_at or (
-                last.ready_at == message.ready_at and last.id < message.id
-            ):
+            if last.ready_at < ready_at or (last.ready_at == ready_at and last.id < message.id):
                 ready.append(message)
                 return
-        heappush(self._ready_heap, (message.priority, message.ready_at, message.id, message))
+        heappush(self._ready_heap, (priority, ready_at, message.id, message))
 
     def _pop(self) -> Message | None:
         message = self._first()
@@ -744,10 +629,12 @@ class TimedCore:
     def _first(self) -> Message | None:
         """Return the next message to hand out, dropping what was removed since."""
         ready, heap = self._ready, self._ready_heap
-        while ready and ready[0].state is not State.READY:
+        while ready and ready[0].state is State.GONE:
             ready.popleft()
-        while heap and heap[0][3].state is not State.READY:
+            self._ready_gone -= 1
+        while heap and heap[0][3].state is State.GONE:
             heappop(heap)
+            self._ready_gone -= 1
         if not heap:
             return ready[0] if ready else None
         if ready and (0, ready[0].ready_at, ready[0].id) < heap[0][:3]:
@@ -761,7 +648,7 @@ class TimedCore:
         else:
             self._others[key] = message
             heappush(self._deadlines, (deadline_at, key))
-            if len(self._deadlines) > 2 * len(self._others) + 64:
+            if len(self._deadlines) > 2 * len(self._others) + _FEW:
                 self._deadlines = [entry for entry in self._deadlines if entry[1] in self._others]
                 heapify(self._deadlines)
         self._wake_at = min(self._wake_at, deadline_at)
@@ -770,41 +657,77 @@ class TimedCore:
         if self._growing.pop(message.key, None) is None:
             del self._others[message.key]
 
-    def _delay(self, message: Message) -> None:
-        heappush(self._delayed, (message.ready_at, message.id, message))
-        self._wake_at = min(self._wake_at, message.ready_at)
+    def _delay(self, message: Message, ready_at: int) -> None:
+        heappush(self._delayed, (ready_at, message.id, message))
+        self._wake_at = min(self._wake_at, ready_at)
+
+    def _compact(self) -> None:
+        """Drop the entries of removed messages before they pile up."""
+        if self._ready_gone * 2 > len(self._ready) + len(self._ready_heap) + _FEW:
+            self._ready = deque(each for each in self._ready if each.state is not State.GONE)
+            self._ready_heap = [
+                entry for entry in self._ready_heap if entry[3].state is not State.GONE
+            ]
+            heapify(self._ready_heap)
+            self._ready_gone = 0
+        if self._delayed_gone * 2 > len(self._delayed) + _FEW:
+            self._delayed = [entry for entry in self._delayed if entry[2].state is not State.GONE]
+            heapify(self._delayed)
+            self._delayed_gone = 0
+
+    def _leave(self, message: Message) -> None:
+        """Take a message out of the indexes, whatever its state."""
+        if self._unique is not None and message.state is not State.DEAD:
+            self._unique.discard(message.id, message.value)
+        match message.state:
+            case State.READY:
+                self._ready_gone += 1
+                self._expired.pop(message.key, None)
+            case State.DELAYED:
+                self._delayed_gone += 1
+            case State.RESERVED:
+                self._let_go(message)
+            case State.BURIED:
+                del self._buried[message.id]
+            case State.DEAD:
+                del self._dead[message.id]
 
     def _live(self, now: int, key: int) -> Message:
         if now >= self._wake_at:
             self.advance(now)
         message = self._growing.get(key) or self._others.get(key)
         if message is None:
-            raise (ReservationExpiredError if key in self._expired else ReservationNotFoundError)(
-                [key]
-            )
+            raise self._refusal([key])
         return message
+
+    def _refusal(self, keys: list[int]) -> ReservationError:
+        if keys[0] in self._expired:
+            return ReservationExpiredError(keys)
+        return ReservationNotFoundError(keys)
 
     # -- transitions ---------------------------------------------------------------------------
 
     def _rekey(self, message: Message, now: int, deadline_at: int) -> Reservation:
         records = self.records
-        key = records.last_key = now if now > records.last_key else records.last_key + 1
+        key = now if now > records.last_key else records.last_key + 1
         self._let_go(message)
         self._hold(message, key, deadline_at)
+        reservation = Reservation(message.id, key, message.value, deadline_at, message.attempt)
+        records.last_key = key
         message.key = key
         message.deadline_at = deadline_at
-        return Reservation(message.id, key, message.value, deadline_at, message.attempt)
+        return reservation
 
     def _make_ready(self, message: Message, ready_at: int) -> None:
+        self._push(message, message.priority, ready_at)
         message.ready_at = ready_at
-        self._push(message)
         message.state = State.READY
 
     def _expire(self, message: Message) -> None:
         self._let_go(message)
         self._counters.expired += 1
         if self._is_exhausted(message):
-            self._exhaust(message)
+            self._exhaust(message, message.error)
         else:
             self._expired[message.key] = message
             self._make_ready(message, message.deadline_at)
@@ -812,44 +735,40 @@ class TimedCore:
     def _is_exhausted(self, message: Message) -> bool:
         return self._max_reservations is not None and message.attempt >= self._max_reservations
 
-    def _exhaust(self, message: Message) -> None:
+    def _exhaust(self, message: Message, error: str | None) -> None:
         self._counters.exhausted += 1
-        match self._on_exhausted:
-            case "drop":
-                self._forget(message)
-                self._notice("message_dropped", message)
-            case "bury":
-                self._bury(message)
-                self._notice("message_buried", message)
-            case _:
-                if self._unique is not None:
-                    self._unique.discard(message.id, message.value)
-                self._dead[message.id] = message
-                message.key = 0
-                message.state = State.DEAD
-                self._notice("message_dead", message)
+        if self._on_exhausted == "bury":
+            self._notice("message_buried", message, error)
+            self._bury(message, error)
+            return
+        if self._unique is not None:
+            self._unique.discard(message.id, message.value)
+        if self._on_exhausted == "drop":
+            self._notice("message_dropped", message, error)
+            del self._messages[message.id]
+            message.state = State.GONE
+        else:
+            self._dead[message.id] = message
+            self._new_errands = True
+            self._notice("message_dead", message, error)
+            message.error = error
+            message.key = 0
+            message.state = State.DEAD
 
-    def _bury(self, message: Message) -> None:
+    def _bury(self, message: Message, error: str | None) -> None:
         self._buried[message.id] = message
+        heappush(self._buried_ids, message.id)
+        if len(self._buried_ids) > 2 * len(self._buried) + _FEW:
+            self._buried_ids = sorted(self._buried)
+        message.error = error
         message.key = 0
         message.state = State.BURIED
 
-    def _forget(self, message: Message) -> None:
-        if self._unique is not None and message.state is not State.DEAD:
-            self._unique.discard(message.id, message.value)
-        if message.state is State.READY and message.key:
-            self._expired.pop(message.key, None)
-        if message.state is State.DELAYED:
-            self._delayed_gone += 1
-        self._dead.pop(message.id, None)
-        del self._messages[message.id]
-        message.state = State.GONE
-
-    def _notice(self, event: str, message: Message) -> None:
+    def _notice(self, event: str, message: Message, error: str | None) -> None:
         facts: dict[str, object] = {
             "id": message.id,
             "attempts": message.attempt,
-            "error": message.error,
+            "error": error,
         }
         self.notices.append((event, facts))
 
@@ -857,18 +776,24 @@ class TimedCore:
         records = self.records
         if records.closed and len(self._messages) == len(self._dead) + len(self._buried):
             raise QueueClosedError(self.name)
-        if self._may_refill() and now >= (records.synced_at or 0) + cast("int", self._interval):
-            self._refill_wanted = True
+        if not records.refill_wanted and self._may_refill() and now >= self._refill_at():
+            records.refill_wanted = self._new_errands = True
 
     def _may_refill(self) -> bool:
         records = self.records
         return self._interval is not None and not records.refilling and not records.closed
+
+    def _refill_at(self) -> int:
+        """Return the instant from which on a refill may begin: the first one at once."""
+        synced_at = self.records.synced_at
+        return 0 if synced_at is None else synced_at + cast("int", self._interval)
 
     def _paused(self, now: int) -> bool:
         until = self.records.paused_until
         return until is not None and (until < 0 or now < until)
 
 
+_FEW = 64  # stale entries that an index may keep, whatever its length
 _NEVER = 1 << 63  # later than any instant in epoch nanoseconds before the year 2262
 
 

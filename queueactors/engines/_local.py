@@ -47,10 +47,9 @@ class LocalEngine:
         """What the core has to tell the log."""
         return self.core.notices
 
-    @property
-    def errands(self) -> bool:
-        """Whether something waits that only the shell can do."""
-        return self.core.errands
+    def new_errands(self) -> bool:
+        """Return whether something has come up since the last question for the shell to do."""
+        return self.core.new_errands()
 
     def next_deadline(self) -> int | None:
         """Return the next instant at which something happens by itself."""

@@ -29,9 +29,8 @@ class Core(Protocol):
 
     notices: list[tuple[str, dict[str, object]]]
 
-    @property
-    def errands(self) -> bool:
-        """Whether something waits that only the shell can do."""
+    def new_errands(self) -> bool:
+        """Return whether something has come up since the last question for the shell to do."""
 
     def advance(self, now: int) -> None:
         """Let everything happen whose instant has come."""
@@ -49,9 +48,8 @@ class Engine(Protocol):
     def notices(self) -> list[tuple[str, dict[str, object]]]:
         """What the log is to be told: event and facts. The loop empties it."""
 
-    @property
-    def errands(self) -> bool:
-        """Whether something waits that only the shell can do."""
+    def new_errands(self) -> bool:
+        """Return whether something has come up since the last question for the shell to do."""
 
     async def execute(
         self, batch: Sequence[Operation], now: int, resolved: list[Operation]

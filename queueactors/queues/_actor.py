@@ -81,6 +81,8 @@ class QueueActor:
                     timer.deadline = self.clock.deadline(engine.next_deadline())
                     await mailbox.wait()
                     timer.deadline = inf  # it must not fire in a turn
+                    if timer.cancel_called:
+                        break  # it fired together with a message: it would end the next await
 
     async def _turn(
         self,
@@ -92,17 +94,16 @@ class QueueActor:
         resolved: list[Operation] = []
         try:
             await engine.execute(batch, self.clock.now_ns(), resolved)
-        except Exception as error:
+        except BaseException as error:  # also an exit: nobody may be left waiting
             self._recover(engine.culprit, batch, resolved, error)
             raise
         finally:
             for operation in resolved:
                 operation.resolve()
-        if engine.notices:
-            for event, facts in engine.notices:
+            for event, facts in engine.notices:  # what they tell has happened, crash or not
                 log.warning(event, **facts)
             engine.notices.clear()
-        if engine.errands and self.on_errand is not None:
+        if engine.new_errands() and self.on_errand is not None:
             self.on_errand()
 
     def _recover(
@@ -110,25 +111,25 @@ class QueueActor:
         culprit: Operation | None,
         batch: list[Operation],
         resolved: list[Operation],
-        error: Exception,
+        error: BaseException,
     ) -> None:
         """Answer the operation that crashed the engine; keep the rest for the next incarnation."""
-        if culprit is not None:
-            if culprit.state is State.PARKED and culprit.home is not None:
-                culprit.home.withdrawn(culprit)
-            culprit.crashed(self.name, error)
         done = set(map(id, resolved))
         rest = [
             operation
             for operation in batch
             if operation.state is State.QUEUED and id(operation) not in done
         ]
-        if culprit is None:
+        if culprit is not None:
+            if culprit.state is State.PARKED and culprit.home is not None:
+                culprit.home.withdrawn(culprit)
+            culprit.crashed(self.name, error)
+        elif isinstance(error, Exception):  # neither cancelled nor told to exit
             for operation in rest:
                 operation.crashes += 1
                 if operation.crashes > CRASHES:
                     operation.crashed(self.name, error)
-            rest = [operation for operation in rest if operation.state is State.QUEUED]
+        rest = [operation for operation in rest if operation.state is State.QUEUED]
         self.mailbox.put_back(rest)
 
     def child_down(self, reason: DownReason) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 import structlog
@@ -19,7 +19,7 @@ import trio
 
 from queueactors._errors import QueueActorsError, QueueClosedError
 from queueactors._insist import insist
-from supervisors import ActorError, Operation, describe
+from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ._actor import QueueActor
     from ._options import TimedOptions
 
-RETRY_AFTER = 5.0  # seconds until a dead letter is offered again to a queue that is down
+RETRY_AFTER: Final = 5.0  # seconds until a queue that is down is asked again
 
 
 @attrs.define(eq=False)
@@ -46,34 +46,41 @@ class Errands:
     actor: QueueActor
     options: TimedOptions
     deliver: Callable[[DeadLetter], Awaitable[object]] | None
-    _due: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _refill_due: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _letters_due: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # One thread: a refill that hangs must not take a new one at each interval.
+    _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1), init=False)
 
     def __attrs_post_init__(self) -> None:
         self.actor.on_errand = self.wake
 
     def wake(self) -> None:
         """Look again for something to do."""
-        self._due.set()
+        self._refill_due.set()
+        self._letters_due.set()
 
     async def __call__(self, *, task_status: ChildStatus) -> None:
-        """Run errands until cancelled."""
+        """Run errands until cancelled; what a former incarnation left undone comes first."""
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         log = log.bind(queue=self.actor.name)
         task_status.started()
-        if self.options.sync_fn is not None:
-            await self._ask("refill_lost")  # a former incarnation may have died over one
-        retry_after = 0.0  # what a former incarnation left undone is looked for at once
-        async with trio.open_nursery() as nursery:
-            while True:
-                with trio.move_on_after(retry_after):
-                    await self._due.wait()
-                self._due = trio.Event()
-                if self.options.sync_fn is not None and await self._ask("begin_refill"):
-                    nursery.start_soon(self._refill, log)
-                retry_after = inf if await self._post(log) else RETRY_AFTER
+        async with bare_nursery() as nursery:
+            if self.options.sync_fn is not None:
+                nursery.start_soon(self._refills, log)
+            if self.deliver is not None:
+                nursery.start_soon(self._letters, self.deliver, log)
+
+    # -- refills -------------------------------------------------------------------------------
+
+    async def _refills(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        await self._ask("refill_lost")  # a former incarnation may have died over one
+        while True:
+            self._refill_due = trio.Event()
+            if await self._ask("begin_refill"):
+                await self._refill(log)
+            await self._refill_due.wait()
 
     async def _refill(self, log: structlog.typing.FilteringBoundLogger) -> None:
-        values: list[object] | None = None
         try:
             with trio.fail_after(self.options.sync_timeout or inf):
                 values = await self._call_refill()
@@ -86,31 +93,59 @@ class Errands:
 
     async def _call_refill(self) -> list[object]:
         function = cast("Callable[..., object]", self.options.sync_fn)  # type: ignore[explicit-any]
+        arguments = self.options.sync_args
         if inspect.iscoroutinefunction(function):
-            return _values(await function(*self.options.sync_args))
-        return await trio.to_thread.run_sync(
-            lambda: _values(function(*self.options.sync_args)), abandon_on_cancel=True
-        )
+            return _values(await function(*arguments))
 
-    async def _post(self, log: structlog.typing.FilteringBoundLogger) -> bool:
-        """Insert dead letters over there, then remove them here; return whether all went."""
-        if self.deliver is None:
-            return True
-        for letter in cast("list[DeadLetter]", await self._ask("dead_letters")):
-            try:
-                await self.deliver(letter)
-            except QueueClosedError as error:
-                log.warning("dead_letter_refused", id=letter.id, error=describe(error))
-                await self._ask("bury_dead", letter.id)
-            except (ActorError, QueueActorsError) as error:
-                log.warning("dead_letter_waits", id=letter.id, error=describe(error))
-                return False
+        def call() -> list[object] | tuple[Awaitable[object]]:
+            result = function(*arguments)
+            # In a tuple, because trio refuses to bring a coroutine back from a thread.
+            return (result,) if inspect.isawaitable(result) else _values(result)
+
+        result = await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._thread)
+        return _values(await result[0]) if isinstance(result, tuple) else result
+
+    # -- dead letters --------------------------------------------------------------------------
+
+    async def _letters(
+        self,
+        deliver: Callable[[DeadLetter], Awaitable[object]],
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> None:
+        while True:
+            self._letters_due = trio.Event()
+            if await self._post(deliver, log):
+                await self._letters_due.wait()
             else:
-                await self._ask("remove", (letter.id,))
+                await trio.sleep(RETRY_AFTER)
+
+    async def _post(
+        self,
+        deliver: Callable[[DeadLetter], Awaitable[object]],
+        log: structlog.typing.FilteringBoundLogger,
+    ) -> bool:
+        """Insert dead letters over there, then remove them here; return whether all went."""
+        while letters := cast("list[DeadLetter]", await self._ask("dead_letters")):
+            for letter in letters:
+                try:
+                    await insist(lambda: deliver(letter))  # noqa: B023 - awaited at once
+                except QueueClosedError as error:
+                    log.warning("dead_letter_refused", id=letter.id, error=describe(error))
+                    await self._ask("bury_dead", letter.id)
+                except (ActorError, QueueActorsError) as error:
+                    log.warning("dead_letter_waits", id=letter.id, error=describe(error))
+                    return False
+                else:
+                    await self._ask("remove", (letter.id,))
         return True
 
     async def _ask(self, method: str, *args: object) -> object:
-        return await insist(lambda: self.actor.mailbox.call(Operation(method, args)))
+        """Call the queue's actor; while it is stopped or parked, wait for it to come back."""
+        while True:
+            try:
+                return await insist(lambda: self.actor.mailbox.call(Operation(method, args)))
+            except ActorDownError:
+                await trio.sleep(RETRY_AFTER)
 
 
 def _values(result: object) -> list[object]:

@@ -6,12 +6,13 @@ What the operations do is decided by `queueactors.cores.timed`.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import attrs
 import trio
 
 from queueactors._errors import QueueActorsError, ReservationError
+from queueactors._insist import insist
 from queueactors._options import nanoseconds
 from queueactors.cores.timed import (
     Reservation,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from ._actor import QueueActor
     from ._options import TimedOptions
 
+    AnyReservation: TypeAlias = "Reservation | LiveReservation | int"  # or its key
+
 GRACE = 5.0  # seconds for finishing or giving back a message after a cancellation
 KEEP_ALIVE = 3  # a reservation that is kept alive is extended this often in its time
 TAKERS = "takers"  # the lane of those who wait for a message
@@ -51,10 +54,7 @@ class TimedKind:
 
     def new_records(self) -> TimedRecords:
         """Return the records of a new queue, with the configured values in it."""
-        records = TimedRecords()
-        if self.options.values:
-            self.core(records).insert(0, self.options.values)
-        return records
+        return TimedRecords(initial=self.options.values)
 
     def core(self, records: object) -> TimedCore:
         """Return a core over those records."""
@@ -146,7 +146,8 @@ class TimedQueue:
 
         Args:
           seconds: How long it is yours (> 0). None: the queue's ``reservation_time``.
-          timeout: Seconds (>= 0) to wait at most. None: without limit.
+          timeout: Seconds (>= 0) to wait for a message at most. None: without limit. While the
+            queue's actor restarts, it is not looked at.
 
         Raises:
           trio.TooSlowError: If ``timeout`` passed. Nothing was taken.
@@ -176,7 +177,7 @@ class TimedQueue:
         Args:
           limit: >= 1.
           seconds: How long they are yours (> 0). None: the queue's ``reservation_time``.
-          timeout: Seconds (>= 0) to wait at most. None: without limit.
+          timeout: As for `reserve`.
 
         Raises:
           trio.TooSlowError: If ``timeout`` passed. Nothing was taken.
@@ -192,7 +193,7 @@ class TimedQueue:
     # -- what the holder of a reservation does ---------------------------------------------------
 
     async def prolongate(
-        self, reservation: Reservation | int, seconds: float | None = None
+        self, reservation: AnyReservation, seconds: float | None = None
     ) -> Reservation:
         """Move a reservation's deadline further: the old deadline + ``seconds``.
 
@@ -212,9 +213,7 @@ class TimedQueue:
             await self._call("prolongate", _key(reservation), self._duration(seconds)),
         )
 
-    async def touch(
-        self, reservation: Reservation | int, seconds: float | None = None
-    ) -> Reservation:
+    async def touch(self, reservation: AnyReservation, seconds: float | None = None) -> Reservation:
         """Let a reservation last ``seconds`` from now.
 
         Arguments, result and errors as for `prolongate`.
@@ -225,7 +224,7 @@ class TimedQueue:
 
     async def release(
         self,
-        reservation: Reservation | int,
+        reservation: AnyReservation,
         delay: float = 0,
         priority: int | None = None,
         error: str | None = None,
@@ -245,9 +244,13 @@ class TimedQueue:
           ReservationNotFoundError: If it is not yours any more.
         """
         wait = nanoseconds("delay", delay, positive=False)
+        if priority is not None:
+            _check_priority(priority)
+        if error is not None and not isinstance(error, str):
+            raise TypeError(f"expected error to be a str, got {error!r}")
         await self._call("release", _key(reservation), wait, priority, error)
 
-    async def delete(self, *reservations: Reservation | int, expired_ok: bool = False) -> int:
+    async def delete(self, *reservations: AnyReservation, expired_ok: bool = False) -> int:
         """Finish messages: they leave the queue. Each reservation counts for itself.
 
         Args:
@@ -266,7 +269,7 @@ class TimedQueue:
         keys = tuple(map(_key, reservations))
         return cast("int", await self._call("delete", keys, expired_ok))
 
-    def delete_nowait(self, *reservations: Reservation | int) -> None:
+    def delete_nowait(self, *reservations: AnyReservation) -> None:
         """Finish messages without waiting for an answer; stale ones are silently ignored.
 
         Raises:
@@ -295,40 +298,49 @@ class TimedQueue:
         """
         every = self._duration(seconds) / 1e9 / KEEP_ALIVE
         live = LiveReservation(await self.reserve(seconds))
-        try:
+        error: BaseException | None = None
+        async with bare_nursery() as nursery:
             if keep_alive:
-                async with bare_nursery() as nursery:
-                    nursery.start_soon(self._keep_alive, live, seconds, every)
-                    yield live
-                    nursery.cancel_scope.cancel()
-            else:
+                nursery.start_soon(self._keep_alive, live, seconds, every)
+            try:
                 yield live
-        except BaseException as error:
+            except BaseException as raised:  # noqa: BLE001 - raised below, as it is
+                error = raised
+            # The block is over: a late cancellation changes nothing about how.
+            nursery.cancel_scope.shield = True
+            nursery.cancel_scope.cancel()
+        if error is None:
+            await self._finish(live)
+            return
+        try:
             await self._give_back(live, error)
-            raise
-        await self._finish(live)
+            raise error
+        finally:
+            del error  # no cycle through the traceback
 
     async def _keep_alive(self, live: LiveReservation, seconds: float | None, every: float) -> None:
         while True:
             await trio.sleep(every)
             try:
-                live.current = await self.touch(live.key, seconds)
+                live.current = await insist(lambda: self.touch(live.key, seconds))
             except ReservationError:
                 return  # lost; the end of the block says so
+            except ActorError:
+                continue  # the queue is down; it may be back in time
 
     async def _finish(self, live: LiveReservation) -> None:
         try:
-            await self.delete(live.key)
+            await insist(lambda: self.delete(live.key))
         except trio.Cancelled:
             # The block is done: its message must not come back because of a late cancellation.
             with trio.move_on_after(GRACE, shield=True):
-                await self.delete(live.key)
+                await insist(lambda: self.delete(live.key))
             raise
 
     async def _give_back(self, live: LiveReservation, error: BaseException) -> None:
         with trio.move_on_after(GRACE, shield=True):
             try:
-                await self.release(live.key, error=describe(error))
+                await insist(lambda: self.release(live.key, error=describe(error)))
             except (QueueActorsError, ActorError) as failure:
                 error.add_note(f"its reservation was not given back: {describe(failure)}")
 
@@ -447,6 +459,10 @@ def _check_limit(limit: object) -> None:
 def _insert_arguments(
     values: tuple[object, ...], delay: float, priority: object
 ) -> tuple[tuple[object, ...], int, int]:
+    return values, nanoseconds("delay", delay, positive=False), _check_priority(priority)
+
+
+def _check_priority(priority: object) -> int:
     if not isinstance(priority, int) or isinstance(priority, bool):
         raise TypeError(f"expected priority to be an int, got {priority!r}")
-    return values, nanoseconds("delay", delay, positive=False), priority
+    return priority

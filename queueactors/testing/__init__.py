@@ -1,8 +1,19 @@
-"""For tests of this package and of yours: cancellation sweep, faults, waiting for idle."""
+"""For tests of this package and of yours: conformance, cancellation sweep, faults, waiting."""
 
 from queueactors._idle import wait_until_idle as run_until_idle
 
 from ._cancel import cancel_at_every_step
 from ._faults import CrashingStore, InjectedCrash
+from ._timed import TIMED_RULES, MakeStore, TimedRule, check_timed, rule_name
 
-__all__ = ["CrashingStore", "InjectedCrash", "cancel_at_every_step", "run_until_idle"]
+__all__ = [
+    "TIMED_RULES",
+    "CrashingStore",
+    "InjectedCrash",
+    "MakeStore",
+    "TimedRule",
+    "cancel_at_every_step",
+    "check_timed",
+    "rule_name",
+    "run_until_idle",
+]

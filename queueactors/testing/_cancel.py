@@ -30,7 +30,7 @@ async def cancel_at_every_step(
     operation: Callable[[], Awaitable[object]],
     check: Callable[[], Awaitable[object]],
 ) -> int:
-    """Run ``operation``, cancelled after step 1, 2, 3 ..., until it completes.
+    """Run ``operation``, cancelled after step 1, 2, 3 ..., until it is over before that step.
 
     Args:
       operation: What to cancel. Must end in finitely many steps.
@@ -50,5 +50,5 @@ async def cancel_at_every_step(
             finally:
                 trio.lowlevel.remove_instrument(spy)
         await check()
-        if not scope.cancelled_caught:
+        if not scope.cancel_called:  # not: caught, it may complete although it is cancelled
             return steps

@@ -1,0 +1,203 @@
+"""The values of a timed queue: what it hands out, what it shows, and its records.
+
+Only the core (`queueactors.cores.timed`) changes a record.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal, NamedTuple
+
+import attrs
+
+
+class State(IntEnum):
+    """Where a message is in its life."""
+
+    READY = 0
+    DELAYED = 1
+    RESERVED = 2
+    BURIED = 3
+    DEAD = 4  # exhausted, and on its way to another queue
+    GONE = 5
+
+
+PeekState = Literal["ready", "delayed", "reserved", "buried"]
+
+
+class Reservation(NamedTuple):
+    """A message that is yours until ``deadline_at``.
+
+    Args:
+      id: The message's number: stable, unique in its queue.
+      key: Proves the reservation; every reservation has its own.
+      value: What was inserted.
+      deadline_at: Epoch nanoseconds at which it ends by itself.
+      attempt: The how-manieth reservation of this message it is, from 1.
+    """
+
+    id: int
+    key: int
+    value: object
+    deadline_at: int
+    attempt: int
+
+
+@attrs.frozen
+class TimedMessage:
+    """A message as `peek` shows it.
+
+    Args:
+      id: Its number.
+      value: What was inserted.
+      state: Where it is in its life.
+      attempts: How often it was reserved.
+      priority: Smaller comes first.
+      inserted_at: Epoch nanoseconds of the insert.
+      ready_at: Epoch nanoseconds at which it became ready, or will.
+      error: What its last attempt failed with; None: nothing was said.
+    """
+
+    id: int
+    value: object
+    state: str
+    attempts: int
+    priority: int
+    inserted_at: int
+    ready_at: int
+    error: str | None
+
+
+@attrs.frozen
+class DeadLetter:
+    """What a queue named by ``on_exhausted`` gets.
+
+    Args:
+      value: What was inserted.
+      queue: Where it was exhausted.
+      id: Its number there.
+      attempts: How often it was reserved.
+      error: What its last attempt failed with; None: nothing was said.
+      inserted_at: Epoch nanoseconds of the original insert.
+    """
+
+    value: object
+    queue: str
+    id: int
+    attempts: int
+    error: str | None
+    inserted_at: int
+
+
+@attrs.frozen(kw_only=True)
+class TimedStatistics:
+    """A timed queue's numbers: gauges now, counters since the process opened the queue.
+
+    Args:
+      ready: Messages that can be reserved now.
+      delayed: Those that will be ready later.
+      reserved: Those that somebody has.
+      buried: Those that were put aside.
+      dead: Exhausted ones on their way to another queue.
+      oldest_age: Seconds that the first ready message has been ready; None without one.
+      inserted: Values that went in.
+      duplicates: Values that did not, because they were there already.
+      reserved_total: Reservations given out.
+      expired: Reservations that ended by their deadline.
+      released: Messages given back.
+      deleted: Messages finished.
+      exhausted: Messages whose last allowed reservation ended.
+      refills: Refills begun.
+      refill_errors: Refills that failed.
+      refilling: Whether one runs now.
+      last_refill: How many values the last one put in; None: none has ended yet.
+      closed: Whether the queue takes nothing in any more.
+      paused: Whether it hands nothing out at present.
+      waiting: Takers that wait for a message.
+      mailbox: Operations that wait for the actor.
+      restarts: How often the actor was restarted.
+    """
+
+    ready: int = 0
+    delayed: int = 0
+    reserved: int = 0
+    buried: int = 0
+    dead: int = 0
+    oldest_age: float | None = None
+    inserted: int = 0
+    duplicates: int = 0
+    reserved_total: int = 0
+    expired: int = 0
+    released: int = 0
+    deleted: int = 0
+    exhausted: int = 0
+    refills: int = 0
+    refill_errors: int = 0
+    refilling: bool = False
+    last_refill: int | None = None
+    closed: bool = False
+    paused: bool = False
+    waiting: int = 0
+    mailbox: int = 0
+    restarts: int = 0
+
+
+class Message:
+    """The record of one message. Only the core changes it."""
+
+    __slots__ = (
+        "attempt",
+        "deadline_at",
+        "error",
+        "id",
+        "inserted_at",
+        "key",
+        "priority",
+        "ready_at",
+        "state",
+        "value",
+    )
+
+    def __init__(self, id: int, value: object, now: int, ready_at: int, priority: int) -> None:
+        self.id = id
+        self.value = value
+        self.state = State.READY if ready_at <= now else State.DELAYED
+        self.priority = priority
+        self.inserted_at = now
+        self.ready_at = ready_at
+        self.attempt = 0  # reservations so far
+        self.key = 0  # of the reservation, live or expired; 0: none
+        self.deadline_at = 0  # of that reservation
+        self.error: str | None = None  # of the last release or bury
+
+
+@attrs.define(eq=False)
+class Counters:
+    """What happened since the process opened the queue."""
+
+    inserted: int = 0
+    duplicates: int = 0
+    reserved_total: int = 0
+    expired: int = 0
+    released: int = 0
+    deleted: int = 0
+    exhausted: int = 0
+    refills: int = 0
+    refill_errors: int = 0
+
+
+@attrs.define(eq=False)
+class TimedRecords:
+    """All that a timed queue is; it belongs to the store and outlives the actor."""
+
+    messages: dict[int, Message] = attrs.field(factory=dict)
+    initial: tuple[object, ...] = ()  # values that go in as soon as the queue knows the time
+    next_id: int = 1
+    last_key: int = 0  # the highest key ever given out
+    synced_at: int | None = None  # when the last refill began, or ended
+    refill_wanted: bool = False  # a taker found nothing, and the interval was over
+    refilling: bool = False
+    last_refill: int | None = None
+    closed: bool = False
+    paused_until: int | None = None  # epoch nanoseconds; -1: until `resume`
+    counters: Counters = attrs.field(factory=Counters)

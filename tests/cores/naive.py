@@ -1,0 +1,307 @@
+"""A timed queue as a list: slow and plain, the measure of the core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+
+from queueactors import (
+    QueueClosedError,
+    ReservationError,
+    ReservationExpiredError,
+    ReservationNotFoundError,
+)
+from queueactors.cores.timed import (
+    MIN_REFILL_NS,
+    DeadLetter,
+    Reservation,
+    TimedMessage,
+    TimedStatistics,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queueactors.cores.timed import PeekState
+
+Place = Literal["ready", "delayed", "reserved", "buried", "dead"]
+
+
+@attrs.define(eq=False)
+class Item:
+    """One message."""
+
+    id: int
+    value: object
+    inserted_at: int
+    ready_at: int
+    priority: int
+    place: Place
+    attempts: int = 0
+    key: int | None = None  # of the reservation, also when it has expired
+    deadline_at: int = 0
+    error: str | None = None
+
+
+@attrs.define(eq=False)
+class NaiveQueue:
+    """What `TimedCore` must look like from outside."""
+
+    unique: bool
+    max_reservations: int | None
+    on_exhausted: str
+    interval: int | None
+    items: list[Item] = attrs.field(factory=list)
+    next_id: int = 1
+    last_key: int = 0
+    closed: bool = False
+    paused_until: float | None = None
+    refill_wanted: bool = False
+    refilling: bool = False
+    synced_at: int | None = None
+    last_refill: int | None = None
+    counts: dict[str, int] = attrs.field(factory=dict)
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def advance(self, now: int) -> None:
+        for item in list(self.items):
+            if item.place == "reserved" and item.deadline_at <= now:
+                self.count("expired")
+                if not self.exhausted(item):
+                    item.place = "ready"
+                    item.ready_at = item.deadline_at
+            elif item.place == "delayed" and item.ready_at <= now:
+                item.place = "ready"
+
+    def next_deadline(self, *, waiting: bool) -> int | None:
+        instants = [item.deadline_at for item in self.items if item.place == "reserved"]
+        instants += [item.ready_at for item in self.items if item.place == "delayed"]
+        if waiting and self.paused_until is not None:
+            if self.paused_until != float("inf"):
+                instants.append(int(self.paused_until))
+        elif waiting and self.may_refill() and not self.refill_wanted:
+            instants.append(self.refill_at())
+        return min(instants, default=None)
+
+    # -- operations ----------------------------------------------------------------------------
+
+    def insert(self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0) -> int:
+        if self.closed:
+            raise QueueClosedError("timed")
+        added = 0
+        for value in values:
+            there = (item.value for item in self.items if item.place != "dead")
+            if self.unique and value in list(there):
+                self.count("duplicates")
+                continue
+            place: Place = "delayed" if delay else "ready"
+            self.items.append(Item(self.next_id, value, now, now + delay, priority, place))
+            self.next_id += 1
+            added += 1
+        self.count("inserted", added)
+        return added
+
+    def reserve(self, now: int, duration: int) -> Reservation | None:
+        return next(iter(self.reserve_many(now, 1, duration)), None)
+
+    def reserve_many(self, now: int, limit: int, duration: int) -> list[Reservation]:
+        if self.paused_until is not None:
+            if now < self.paused_until:
+                return []
+            self.paused_until = None
+        taken = []
+        for item in self.first("ready")[:limit]:
+            item.place = "reserved"
+            item.attempts += 1
+            taken.append(self.reservation(item, now, now + duration))
+            self.count("reserved_total")
+        if not taken:
+            if self.closed and all(item.place in {"dead", "buried"} for item in self.items):
+                raise QueueClosedError("timed")
+            if self.may_refill() and now >= self.refill_at():
+                self.refill_wanted = True
+        return taken
+
+    def prolongate(self, now: int, key: int, duration: int) -> Reservation:
+        item = self.live(key)
+        return self.reservation(item, now, item.deadline_at + duration)
+
+    def touch(self, now: int, key: int, duration: int) -> Reservation:
+        return self.reservation(self.live(key), now, now + duration)
+
+    def release(
+        self, now: int, key: int, delay: int, priority: int | None, error: str | None
+    ) -> None:
+        item = self.live(key)
+        self.count("released")
+        item.error = item.error if error is None else error
+        if not self.exhausted(item):
+            item.priority = item.priority if priority is None else priority
+            item.place, item.key = ("delayed" if delay else "ready"), None
+            item.ready_at = now + delay
+
+    def delete(self, _now: int, keys: Sequence[int], expired_ok: bool) -> int:  # noqa: FBT001
+        stale: list[int] = []
+        for key in keys:
+            item = self.owner(key)
+            if item is not None and (item.place == "reserved" or expired_ok):
+                self.items.remove(item)
+                self.count("deleted")
+            else:
+                stale.append(key)
+        if stale:
+            raise self.refusal(stale)
+        return len(keys)
+
+    def bury(self, _now: int, key: int, error: str | None) -> None:
+        item = self.live(key)
+        item.error = item.error if error is None else error
+        item.place, item.key = "buried", None
+
+    def kick(self, now: int, limit: int) -> int:
+        kicked = self.first("buried")[:limit]
+        for item in kicked:
+            item.place, item.ready_at, item.attempts = "ready", now, 0
+        return len(kicked)
+
+    def remove(self, _now: int, ids: Sequence[int]) -> int:
+        held = len(self.items)
+        self.items = [item for item in self.items if item.id not in ids]
+        return held - len(self.items)
+
+    def clear(self, _now: int) -> int:
+        held = len(self.items)
+        self.items = [item for item in self.items if item.place == "dead"]
+        return held - len(self.items)
+
+    def close(self, _now: int) -> None:
+        self.closed = True
+
+    def pause(self, now: int, duration: int | None) -> None:
+        self.paused_until = float("inf") if duration is None else now + duration
+
+    def resume(self, _now: int) -> None:
+        self.paused_until = None
+
+    # -- errands -------------------------------------------------------------------------------
+
+    def begin_refill(self, now: int) -> bool:
+        if not self.refill_wanted:
+            return False
+        self.refill_wanted, self.refilling, self.synced_at = False, True, now
+        self.count("refills")
+        return True
+
+    def refilled(self, now: int, values: Sequence[object] | None) -> int:
+        if values is None:
+            self.count("refill_errors")
+        added = 0 if values is None or self.closed else self.insert(now, values)
+        self.refilling, self.synced_at, self.last_refill = False, now, added
+        return added
+
+    def refill_lost(self, _now: int) -> None:
+        self.count("refill_errors", int(self.refilling))
+        self.refilling = False
+
+    def bury_dead(self, _now: int, id: int) -> None:
+        for item in self.items:
+            if item.id == id and item.place == "dead":
+                item.place = "buried"
+
+    def dead_letters(self, _now: int) -> list[DeadLetter]:
+        return [
+            DeadLetter(item.value, "timed", item.id, item.attempts, item.error, item.inserted_at)
+            for item in self.first("dead")
+        ]
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def first(self, place: Place) -> list[Item]:
+        def order(item: Item) -> tuple[int, ...]:
+            match place:
+                case "ready":
+                    return item.priority, item.ready_at, item.id
+                case "delayed":
+                    return item.ready_at, item.id
+                case "reserved":
+                    return item.deadline_at, item.id
+                case _:
+                    return (item.id,)
+
+        return sorted((item for item in self.items if item.place == place), key=order)
+
+    def peek(self, state: PeekState) -> list[TimedMessage]:
+        return [
+            TimedMessage(
+                id=item.id,
+                value=item.value,
+                state=state,
+                attempts=item.attempts,
+                priority=item.priority,
+                inserted_at=item.inserted_at,
+                ready_at=item.ready_at,
+                error=item.error,
+            )
+            for item in self.first(state)
+        ]
+
+    def statistics(self, now: int) -> TimedStatistics:
+        ready = self.first("ready")
+        return TimedStatistics(
+            ready=len(ready),
+            delayed=len(self.first("delayed")),
+            reserved=len(self.first("reserved")),
+            buried=len(self.first("buried")),
+            dead=len(self.first("dead")),
+            oldest_age=(now - ready[0].ready_at) / 1e9 if ready else None,
+            refilling=self.refilling,
+            last_refill=self.last_refill,
+            closed=self.closed,
+            paused=self.paused_until is not None and now < self.paused_until,
+            **self.counts,
+        )
+
+    # -- helpers -------------------------------------------------------------------------------
+
+    def count(self, what: str, number: int = 1) -> None:
+        self.counts[what] = self.counts.get(what, 0) + number
+
+    def owner(self, key: int) -> Item | None:
+        return next((item for item in self.items if item.key == key), None)
+
+    def live(self, key: int) -> Item:
+        item = self.owner(key)
+        if item is None or item.place != "reserved":
+            raise self.refusal([key])
+        return item
+
+    def refusal(self, keys: list[int]) -> ReservationError:
+        expired = self.owner(keys[0]) is not None
+        return (ReservationExpiredError if expired else ReservationNotFoundError)(keys)
+
+    def reservation(self, item: Item, now: int, deadline_at: int) -> Reservation:
+        self.last_key = item.key = max(now, self.last_key + 1)
+        item.deadline_at = deadline_at
+        return Reservation(item.id, item.key, item.value, deadline_at, item.attempts)
+
+    def exhausted(self, item: Item) -> bool:
+        """Send a message away if it had its last reservation."""
+        if self.max_reservations is None or item.attempts < self.max_reservations:
+            return False
+        self.count("exhausted")
+        item.key = None
+        if self.on_exhausted == "drop":
+            self.items.remove(item)
+        else:
+            item.place = "buried" if self.on_exhausted == "bury" else "dead"
+        return True
+
+    def may_refill(self) -> bool:
+        return self.interval is not None and not self.refilling and not self.closed
+
+    def refill_at(self) -> int:
+        if self.synced_at is None:
+            return 0
+        return self.synced_at + max(self.interval or 0, MIN_REFILL_NS)

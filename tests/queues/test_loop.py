@@ -1,0 +1,403 @@
+"""The one loop: its batches, its timer, its mailbox, and what becomes of those who wait."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import attrs
+import pytest
+import trio
+from trio.testing import MockClock
+
+from queueactors.engines import LocalEngine
+from queueactors.engines._protocol import Lane
+from supervisors import ActorCrashedError, ActorDownError, Backoff, Operation
+
+from .kit import FaultyStore, Steps, crash_once, error_of, everything_in, running, settle, start
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queueactors import Reservation
+    from queueactors.engines import Engine, Parked
+    from queueactors.stores import Kind
+
+SLOW_RESTART = Backoff(min=100, max=100, jitter=0)
+
+
+# -- batches -----------------------------------------------------------------------------------
+
+
+async def test_casts_of_one_task_are_carried_out_in_order(autojump_clock: MockClock) -> None:
+    async with running() as rig:
+        for value in range(600):
+            rig.queue.insert_nowait(value)
+
+        assert await everything_in(rig.queue) == list(range(600))
+
+
+async def test_a_long_mailbox_lets_other_tasks_run_after_each_batch(
+    autojump_clock: MockClock,
+) -> None:
+    """Trap 10: 256 operations between two checkpoints."""
+    longest = 0
+    since = 0
+
+    def count(_number: int, _method: str) -> bool:
+        nonlocal longest, since
+        since += 1
+        longest = max(longest, since)
+        return False
+
+    async with running(FaultyStore(count), mailbox=10_000) as rig:
+        for value in range(5_000):
+            rig.queue.insert_nowait(value)
+
+        while len(rig.mailbox):
+            since = 0
+            await trio.lowlevel.checkpoint()
+
+        assert longest <= 2 * 256  # one batch before and one after this task in trio's round
+        assert await rig.queue.len() == 5_000
+
+
+async def test_a_batch_has_one_instant(autojump_clock: MockClock) -> None:
+    async with running() as rig:
+        rig.queue.insert_nowait("a")
+        rig.queue.insert_nowait("b")
+
+        messages = await rig.queue.peek("ready", 2)
+
+        assert messages[0].inserted_at == messages[1].inserted_at
+
+
+async def test_a_full_mailbox_refuses_casts_and_nothing_else(autojump_clock: MockClock) -> None:
+    """Trap 3: a waiting call is bounded by its own task."""
+    async with running(mailbox=2) as rig:
+        rig.queue.insert_nowait("a")
+        rig.queue.delete_nowait(12345)
+        with pytest.raises(trio.WouldBlock):
+            rig.queue.insert_nowait("never")
+        with pytest.raises(trio.WouldBlock):
+            rig.queue.delete_nowait(12345)
+
+        assert await rig.queue.insert("b") == 1
+
+        rig.queue.insert_nowait("c")
+        assert await everything_in(rig.queue) == ["a", "b", "c"]
+
+
+async def test_calls_withdrawn_while_the_actor_is_down_block_nobody(
+    autojump_clock: MockClock,
+) -> None:
+    """Trap 5: they leave no entries that fill the mailbox."""
+    async with running(
+        FaultyStore(crash_once("length", "length")), backoff=SLOW_RESTART, mailbox=10
+    ) as rig:
+        for _ in range(2):  # the first restart is at once
+            with pytest.raises(ActorCrashedError):
+                await rig.queue.len()
+
+        for _ in range(500):
+            with trio.move_on_after(0.01):
+                await rig.queue.insert("never")
+
+        assert len(rig.mailbox._queue) < 100  # noqa: SLF001 - its size is the point
+        rig.queue.insert_nowait("live")
+        assert await rig.queue.len() == 1
+        assert trio.current_time() > 90
+
+
+# -- the timer ---------------------------------------------------------------------------------
+
+
+async def test_an_idle_queue_does_nothing(autojump_clock: MockClock) -> None:
+    async with running() as rig, trio.open_nursery() as nursery:
+        await rig.queue.insert("a")
+        await rig.queue.reserve(1e8)
+        await start(nursery, rig.queue.reserve)
+        await start(nursery, lambda: rig.queue.reserve(timeout=1e8))
+
+        with Steps() as steps:
+            await trio.sleep(80_000)
+
+        assert steps.count < 5
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 3e-9, 0.1, 1 / 3, 12345.678901234, 1e6 + 1e-9])
+async def test_a_deadline_costs_one_turn(seconds: float, autojump_clock: MockClock) -> None:
+    """Traps 4 and 13: a timer that fires too early would be set again for ever."""
+    async with running() as rig, trio.open_nursery() as nursery:
+        await trio.sleep(1e6 / 3)
+        await rig.queue.insert("a")
+        held = await rig.queue.reserve(seconds)
+        taker = await start(nursery, rig.queue.reserve)
+
+        with Steps() as steps:
+            await trio.sleep(seconds + 1)
+
+        assert taker.got.value == "a"
+        assert steps.count < 15
+        with pytest.raises(trio.TooSlowError):
+            await rig.queue.reserve(timeout=held.deadline_at % 7 / 1e9)
+
+
+async def test_many_deadlines_cost_a_turn_each_at_most(autojump_clock: MockClock) -> None:
+    async with running(unique=True) as rig, trio.open_nursery() as nursery:
+        await rig.queue.insert(*range(100))
+        for number in range(100):
+            await rig.queue.reserve(1 + number * 37 % 100)
+        for number in range(50):
+            nursery.start_soon(lambda n: rig.queue.reserve(1000, timeout=n + 0.5), number + 50)
+        await settle()
+
+        with Steps() as steps:
+            await trio.sleep(200)
+
+        assert steps.count < 700
+        assert (await rig.queue.statistics()).ready == 50
+
+
+def test_a_timer_that_fires_together_with_a_message_does_not_end_the_turn() -> None:
+    """Trap 12: also an engine that waits is not cancelled by the loop's own timer."""
+    cancelled: list[int] = []
+
+    @attrs.define(eq=False)
+    class Waiting(LocalEngine):
+        async def execute(
+            self, batch: Sequence[Operation], now: int, resolved: list[Operation]
+        ) -> None:
+            try:
+                await trio.lowlevel.checkpoint()
+            except trio.Cancelled:
+                cancelled.append(len(batch))
+                raise
+            await super().execute(batch, now, resolved)
+
+    class Store(FaultyStore):
+        def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+            engine = self.memory.open_engine(queue, kind, parked)
+            return Waiting(engine.core, parked)
+
+    clock = MockClock()
+
+    async def main() -> None:
+        async with running(Store()) as rig:
+            await rig.queue.insert("a")
+            await rig.queue.reserve(5)
+            await settle()
+
+            rig.queue.insert_nowait("b")  # wakes the loop; before it runs, its timer is due too
+            clock.jump(10)
+            with trio.move_on_after(1000):
+                assert await rig.queue.len() == 2
+
+            cancelled.append(-1)
+
+    trio.run(main, clock=clock)
+
+    assert cancelled == [-1]
+
+
+def test_lanes_are_left_from_the_front_in_linear_time() -> None:
+    """Trap 6: a plain dict would be quadratic."""
+
+    def seconds(count: int) -> float:
+        lane = Lane()
+        for _ in range(count):
+            lane[Operation("reserve")] = None
+        before = perf_counter()
+        while (first := lane.first()) is not None:
+            lane.withdrawn(first)
+        return perf_counter() - before
+
+    few = min(seconds(2_000) for _ in range(3))
+    many = min(seconds(40_000) for _ in range(2))
+
+    assert many < 100 * few  # 20 times in linear time, 400 in quadratic
+
+
+# -- the end -----------------------------------------------------------------------------------
+
+
+async def test_a_stop_answers_everybody(autojump_clock: MockClock) -> None:
+    """Trap 11: also parked takers."""
+    async with running() as rig, trio.open_nursery() as nursery:
+        taker = await start(nursery, rig.queue.reserve)
+        many = await start(nursery, lambda: rig.queue.reserve_many(3, timeout=1e6))
+        submitted = rig.submit_reserve()
+        await settle()
+
+        await rig.supervisor.terminate_child("q")
+        await settle()
+
+        for error in (taker.error, many.error):
+            assert isinstance(error, ActorDownError)
+            assert error.reason == "stopped"
+        with pytest.raises(ActorDownError):
+            submitted.get_nowait()
+        assert len(rig.actor.parked) == 0
+
+
+async def test_what_comes_after_a_stop_is_refused_at_once(autojump_clock: MockClock) -> None:
+    async with running() as rig:
+        await rig.supervisor.terminate_child("q")
+
+        for call in (rig.queue.len, rig.queue.reserve, lambda: rig.queue.insert("a")):
+            with pytest.raises(ActorDownError, match="stopped"):
+                await call()
+        with pytest.raises(ActorDownError):
+            rig.queue.insert_nowait("a")
+
+
+async def test_after_a_stop_and_a_start_everything_is_there(autojump_clock: MockClock) -> None:
+    async with running() as rig:
+        await rig.queue.insert("a", "b")
+        held = await rig.queue.reserve()
+        await rig.supervisor.terminate_child("q")
+
+        await rig.supervisor.restart_child("q")
+
+        assert await rig.queue.delete(held) == 1
+        assert await everything_in(rig.queue) == ["b"]
+
+
+async def test_a_queue_that_is_parked_says_so_to_everybody(autojump_clock: MockClock) -> None:
+    async with running(intensity=1) as rig, trio.open_nursery() as nursery:
+        taker = await start(nursery, rig.queue.reserve)
+        await rig.queue.insert("held")
+        rig.store.fault = crash_once("length", "length")
+
+        for _ in range(2):
+            with pytest.raises(ActorCrashedError):
+                await rig.queue.len()
+        waiting = await start(nursery, rig.queue.reserve)
+
+        assert taker.got.value == "held"
+        assert isinstance(waiting.error, ActorDownError)
+        assert waiting.error.reason == "parked"
+        await rig.supervisor.restart_child("q")
+        assert await everything_in(rig.queue) == ["held"]
+
+
+async def test_takers_that_wait_when_a_queue_is_parked_hear_of_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(intensity=0) as rig, trio.open_nursery() as nursery:
+        taker = await start(nursery, rig.queue.reserve)
+        submitted = rig.submit_reserve()
+        await settle()
+        rig.store.fault = crash_once("length")
+        crashing = rig.submit("length")
+        queued = rig.submit("insert", ("a",))
+        await settle()
+
+        for error in (taker.error, error_of(submitted), error_of(queued)):
+            assert isinstance(error, ActorDownError)
+            assert error.reason == "parked"
+        assert isinstance(error_of(crashing), ActorCrashedError)
+
+
+async def test_when_the_supervisor_is_gone_everybody_hears_of_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with trio.open_nursery() as nursery:
+        async with running() as rig:
+            taker = await start(nursery, rig.queue.reserve)
+        await settle()
+
+        assert isinstance(taker.error, ActorDownError)
+        for call in (rig.queue.len, rig.queue.reserve):
+            with pytest.raises(ActorDownError) as caught:
+                await call()
+            assert caught.value.reason in {"gone", "stopped"}
+            assert pickle.loads(pickle.dumps(caught.value)).reason == caught.value.reason  # noqa: S301
+
+
+async def test_a_supervisor_that_is_cancelled_leaves_nobody_waiting(
+    autojump_clock: MockClock,
+) -> None:
+    takers: list[object] = []
+
+    async def take() -> None:
+        with trio.CancelScope(shield=True):
+            try:
+                takers.append(await rig.queue.reserve())
+            except ActorDownError as error:
+                takers.append(error.reason)
+
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+            async with running() as rig:
+                nursery.start_soon(take)
+                nursery.start_soon(take)
+                await settle()
+                rig.queue.insert_nowait("a")
+                scope.cancel()
+
+    assert len(takers) == 2
+    assert "a" not in takers
+
+
+async def test_while_the_actor_is_in_backoff_calls_wait(autojump_clock: MockClock) -> None:
+    async with (
+        running(FaultyStore(crash_once("length", "length")), backoff=SLOW_RESTART) as rig,
+        trio.open_nursery() as nursery,
+    ):
+        for _ in range(2):
+            with pytest.raises(ActorCrashedError):
+                await rig.queue.len()
+
+        taker = await start(nursery, rig.queue.reserve)
+        insert = await start(nursery, lambda: rig.queue.insert("a"))
+        assert not insert.done
+        await trio.sleep(101)
+
+        assert insert.got == 1
+        assert taker.got.value == "a"
+
+
+def test_ctrl_c_in_the_middle_of_an_operation_waits_until_it_is_over() -> None:
+    """Trap 8: KeyboardInterrupt comes at a checkpoint, never inside the core."""
+    after: list[object] = []
+
+    class Interrupts:
+        def __hash__(self) -> int:
+            signal.raise_signal(signal.SIGINT)
+            return 1
+
+    async def main() -> None:
+        async with running(unique=True) as rig:
+            value = Interrupts()
+            try:
+                await rig.queue.insert(value, "b")
+                await trio.sleep_forever()
+            finally:
+                records = rig.records
+                after.extend(message.value for message in records.messages.values())
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+
+    assert len(after) == 2
+
+
+async def test_takers_are_served_in_order_over_many_inserts(autojump_clock: MockClock) -> None:
+    order: list[tuple[int, object]] = []
+
+    async def take(number: int) -> None:
+        reservation: Reservation = await rig.queue.reserve()
+        order.append((number, reservation.value))
+
+    async with running() as rig, trio.open_nursery() as nursery:
+        for number in range(20):
+            nursery.start_soon(take, number)
+            await settle()
+        for value in range(20):
+            rig.queue.insert_nowait(value)
+
+    assert sorted(order) == [(number, number) for number in range(20)]

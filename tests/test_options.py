@@ -1,0 +1,122 @@
+"""The checks of option values, and the options of a timed queue."""
+
+from __future__ import annotations
+
+import pickle
+from math import inf, nan
+
+import pytest
+
+from queueactors import OptionsError, TimedOptions
+from queueactors._options import LONGEST, is_seconds, items, nanoseconds
+
+
+@pytest.mark.parametrize("value", [0.5, 1, 1e8, 5e-324])
+def test_a_positive_number_is_a_duration(value: float) -> None:
+    assert is_seconds(value, positive=True)
+
+
+@pytest.mark.parametrize(
+    "value", [-1, -0.001, nan, inf, -inf, LONGEST, 10**400, True, "1", None, b"1", 1j]
+)
+def test_anything_else_is_none(value: object) -> None:
+    assert not is_seconds(value, positive=False)
+    with pytest.raises(ValueError, match=r"^expected x to be seconds .*, got "):
+        nanoseconds("x", value, positive=False)
+
+
+def test_0_is_a_duration_only_where_it_may_be() -> None:
+    assert is_seconds(0, positive=False)
+    assert not is_seconds(0, positive=True)
+    with pytest.raises(ValueError, match=r"^expected x to be seconds > 0, got 0$"):
+        nanoseconds("x", 0)
+    with pytest.raises(ValueError, match=r"^expected x to be seconds >= 0, got -1$"):
+        nanoseconds("x", -1, positive=False)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(1, 10**9), (0.1, 10**8), (1.5e-9, 2), (1e-12, 1), (5e-324, 1)]
+)
+def test_a_positive_duration_is_at_least_a_nanosecond(seconds: float, expected: int) -> None:
+    assert nanoseconds("x", seconds) == expected
+
+
+def test_a_duration_of_0_is_0() -> None:
+    assert nanoseconds("x", 0.0, positive=False) == 0
+
+
+@pytest.mark.parametrize("bad", ["ab", b"ab", 5, None])
+def test_a_list_of_values_is_a_list(bad: object) -> None:
+    with pytest.raises(TypeError, match=r"^expected a list of values, got "):
+        items(bad)  # type: ignore[arg-type] # on purpose
+
+
+def test_any_iterable_will_do() -> None:
+    assert items(iter([1, 2])) == (1, 2)
+
+
+def function() -> list[object]:
+    return []
+
+
+def test_the_defaults_of_a_timed_queue() -> None:
+    options = TimedOptions(reservation_time=30)
+
+    assert options.dead_letter is None
+    assert (options.unique, options.max_reservations, options.values) == (False, None, ())
+
+
+@pytest.mark.parametrize(
+    ("on_exhausted", "queue"), [("drop", None), ("bury", None), ("failed", "failed")]
+)
+def test_on_exhausted_names_a_queue_unless_it_is_a_word(
+    on_exhausted: str, queue: str | None
+) -> None:
+    assert TimedOptions(reservation_time=1, on_exhausted=on_exhausted).dead_letter == queue
+
+
+BAD: list[tuple[dict[str, object], str]] = [
+    ({"reservation_time": 0}, "expected reservation_time to be seconds > 0, got 0"),
+    ({"reservation_time": nan}, "expected reservation_time to be seconds > 0, got nan"),
+    ({"unique": 1}, "expected unique to be true or false, got 1"),
+    ({"max_reservations": 0}, "expected max_reservations to be an int >= 1, got 0"),
+    ({"max_reservations": True}, "expected max_reservations to be an int >= 1, got True"),
+    ({"on_exhausted": ""}, "expected on_exhausted to be a non-empty string, got ''"),
+    ({"store": None}, "expected store to be a non-empty string, got None"),
+    ({"mailbox": 0}, "expected mailbox to be an int >= 1, got 0"),
+    ({"sync_fn": 5, "sync_interval": 1}, "expected sync_fn to be callable, got 5"),
+    ({"sync_fn": function}, "sync_fn needs a sync_interval"),
+    ({"sync_interval": 1}, "sync_interval needs a sync_fn"),
+    ({"sync_args": [1]}, "sync_args needs a sync_fn"),
+    ({"sync_timeout": 1}, "sync_timeout needs a sync_fn"),
+    (
+        {"sync_fn": function, "sync_interval": -1},
+        "expected sync_interval to be seconds >= 0, got -1",
+    ),
+    (
+        {"sync_fn": function, "sync_interval": 0, "sync_timeout": 0},
+        "expected sync_timeout to be seconds > 0, got 0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), BAD, ids=[message for _, message in BAD])
+def test_a_bad_option_is_refused(given: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionsError) as caught:
+        TimedOptions(**({"reservation_time": 1} | given))  # type: ignore[arg-type] # on purpose
+
+    assert str(caught.value) == message
+    assert isinstance(caught.value, ValueError)
+
+
+def test_every_fault_is_reported_at_once() -> None:
+    with pytest.raises(OptionsError) as caught:
+        TimedOptions(reservation_time=-1, max_reservations=0, store="", mailbox=-5)
+
+    assert [option for option, _ in caught.value.faults] == [
+        "reservation_time",
+        "max_reservations",
+        "store",
+        "mailbox",
+    ]
+    assert pickle.loads(pickle.dumps(caught.value)).faults == caught.value.faults  # noqa: S301
