@@ -3,6 +3,8 @@
 Start with `open_runtime`; the README has a complete program.
 """
 
+from typing import TYPE_CHECKING
+
 from supervisors import PendingReply
 
 from ._clock import Clock
@@ -19,11 +21,13 @@ from ._errors import (
 )
 from ._idle import wait_until_idle
 from ._runtime import Runtime, open_runtime
-from .config import Config, ConfigError, Fault, load_config
 from .cores.timed import DeadLetter, Reservation, TimedMessage, TimedStatistics
 from .queues import LiveReservation, TimedOptions, TimedQueue
 from .stores import MemoryStore
 from .workers import Delivery, Worker, WorkerOptions, WorkerStatus, exp_backoff
+
+if TYPE_CHECKING:
+    from .config import Config, ConfigError, Fault, load_config
 
 __all__ = [
     "Clock",
@@ -58,3 +62,12 @@ __all__ = [
     "open_runtime",
     "wait_until_idle",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import the configuration when it is asked for: a program may do without it."""
+    if name in {"Config", "ConfigError", "Fault", "load_config"}:
+        from . import config
+
+        return getattr(config, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from supervisors import ActorDownError, Supervisor
-
-from ._insist import insist
+from supervisors import ActorCrashedError, ActorDownError, Supervisor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisors import ChildInfo, StartFunction
+
     from ._runtime import Runtime
     from .cores.timed import TimedStatistics
-    from .workers import WorkerStatus
 
 POLL: Final = 0.05  # seconds between two looks
 
@@ -31,57 +32,59 @@ async def wait_until_idle(runtime: Runtime) -> None:
     """
     before: object = None
     while True:
-        quiet, now = await _look(runtime)
-        if quiet and now == before:
+        now = await _look(runtime)
+        if now is not None and now == before:
             return
-        before = now if quiet else None
-        if not quiet:
+        before = now
+        if now is None:
             await trio.sleep(POLL)
 
 
-async def _look(runtime: Runtime) -> tuple[bool, object]:
-    """Return whether everything is quiet, and all counts."""
+async def _look(runtime: Runtime) -> object | None:
+    """Return all counts if everything is quiet; None if something is going on."""
+    await trio.lowlevel.checkpoint()
+    children = list(_children(runtime.supervisor))
+    if any(info.state in {"starting", "restarting"} for info, _ in children):
+        return None  # it may have work to do
     workers = {worker.name: worker.status() for worker in runtime.workers()}
-    served = {worker.queue.name for worker in runtime.workers() if workers[worker.name].running}
-    quiet = not any(status.busy for status in workers.values())
-    quiet = quiet and not _coming_up(runtime.supervisor)
+    if any(status.busy for status in workers.values()):
+        return None
+    # Not those that say they run: one that crashed a moment ago says no, and comes back.
+    up = {id(start) for info, start in children if info.state == "running"}
+    served = {worker.queue.name for worker in runtime.workers() if id(worker) in up}
     queues: list[TimedStatistics] = []
     for queue in runtime.queues():
         try:
-            statistics = await insist(queue.statistics)
+            numbers = await queue.statistics()
         except ActorDownError:
             continue
-        # Refills that put nothing in come and go; they are no news.
-        queues.append(attrs.evolve(statistics, oldest_age=None, refilling=False, refills=0))
-        has_refill = queue.options.sync_fn is not None
-        quiet = quiet and _is_quiet(statistics, refills=has_refill and queue.name in served)
-    return quiet, (queues, _counts(workers))
+        except ActorCrashedError:
+            return None
+        if not _is_quiet(numbers):
+            return None
+        taken_from = queue.name in served or numbers.waiting
+        if queue.options.sync_fn is not None and taken_from and _may_refill(numbers):
+            return None
+        # What comes and goes without a message that moves: restarts, and refills that bring none.
+        numbers = attrs.evolve(numbers, refilling=False, refills=0, refill_errors=0)
+        queues.append(attrs.evolve(numbers, restarts=0, waiting=0))
+    return queues, workers
 
 
-def _is_quiet(statistics: TimedStatistics, *, refills: bool) -> bool:
-    work = (
-        statistics.ready
-        + statistics.delayed
-        + statistics.reserved
-        + statistics.dead
-        + statistics.mailbox
+def _is_quiet(numbers: TimedStatistics) -> bool:
+    return not (
+        numbers.ready or numbers.delayed or numbers.reserved or numbers.dead or numbers.mailbox
     )
-    return not work and (statistics.last_refill == 0 or not refills)
 
 
-def _coming_up(supervisor: Supervisor) -> bool:
-    """Whether some child is about to be started: it may have work to do."""
+def _may_refill(numbers: TimedStatistics) -> bool:
+    return numbers.last_refill != 0 and not numbers.closed
+
+
+def _children(supervisor: Supervisor) -> Iterator[tuple[ChildInfo, StartFunction]]:
+    """Yield every child at any depth."""
     for info in supervisor.which_children():
-        if info.state in {"starting", "restarting"}:
-            return True
+        yield info, supervisor.get_childspec(info.id).start
         below = supervisor.value_of(info.id)
-        if isinstance(below, Supervisor) and _coming_up(below):
-            return True
-    return False
-
-
-def _counts(workers: dict[str, WorkerStatus]) -> dict[str, tuple[int, ...]]:
-    return {
-        name: (status.succeeded, status.retried, status.lost, status.restarts)
-        for name, status in workers.items()
-    }
+        if isinstance(below, Supervisor):
+            yield from _children(below)

@@ -8,19 +8,24 @@ the mailboxes bridge it.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 import structlog
+import trio
 
 from supervisors import (
+    ChildNotFoundError,
     ChildOptions,
+    ChildRestartingError,
+    ChildRunningError,
     ChildSpec,
     Mailbox,
     StartFunction,
     Supervisor,
+    SupervisorStoppedError,
     Tree,
     child_spec,
     did_you_mean,
@@ -30,7 +35,6 @@ from supervisors import (
 from ._clock import Clock
 from ._errors import QueueNotFoundError, WorkerNotFoundError
 from ._options import Checks, Target
-from .config import load_config
 from .queues import KINDS, Errands, Options, Queue, QueueActor
 from .workers import Worker, WorkerOptions
 
@@ -71,10 +75,13 @@ class _Defined:
 class Runtime:
     """Queues and workers by name. Made by `open_runtime`."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
+    def __init__(self, config: Config, clock: Clock, random: Random | None = None) -> None:
         self.config = config
         self.clock = clock
-        self.supervisor: Supervisor  # the root of the tree, while the runtime is open
+        self._random = random
+        self._supervisor: Supervisor | None = None
+        self._opened = trio.Event()  # handlers run, and may call, before all is up
+        self._defining = trio.Lock()
         self._stores: dict[str, Store] = {}
         self._queues: dict[str, _Defined] = {}
         self._workers: dict[str, Worker] = {}
@@ -83,6 +90,17 @@ class Runtime:
     def __repr__(self) -> str:
         queues, workers = len(self._queues), len(self._workers)
         return f"<Runtime {self.config.runtime.name!r}, {queues} queues, {workers} workers>"
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """The root of the tree.
+
+        Raises:
+          RuntimeError: If the runtime is still starting.
+        """
+        if self._supervisor is None:
+            raise RuntimeError("the runtime is still starting")
+        return self._supervisor
 
     # -- look-up -------------------------------------------------------------------------------
 
@@ -135,12 +153,15 @@ class Runtime:
 
     async def wait(self) -> None:
         """Wait until the runtime ends."""
+        await self._opened.wait()
         await self.supervisor.wait()
 
     # -- definition ----------------------------------------------------------------------------
 
     async def define(self, name: str, *, kind: str = "timed", **options: object) -> Queue:
         """Define a queue and start it; return it once it is ready. The first definition stands.
+
+        Cancelled, or failed: it is not defined.
 
         Args:
           name: The queue's.
@@ -152,6 +173,8 @@ class Runtime:
           TypeError: If there is no such option.
           ValueError: If there is no such kind or store, or if the queue is defined already with
             another kind or store. (With another option: that is logged, the first stands.)
+          supervisors.ChildStartError: If its store does not open it.
+          supervisors.SupervisorStoppedError: If the runtime has ended, or is about to.
         """
         if kind not in KINDS:
             known = ", ".join(KINDS)
@@ -163,17 +186,23 @@ class Runtime:
         if given.store not in self._stores:
             hint = did_you_mean(given.store, self._stores)
             raise ValueError(f"queue {name!r}: there is no store {given.store!r}{hint}")
-        known_one = self._queues.get(name)
-        if known_one is not None:
-            return self._same(known_one, kind, given)
-        defined = self._define(name, kind, given)
-        try:
-            for spec in defined.specs(_PARK):
-                await self._group("queues").start_child(spec)
-        except BaseException:
-            del self._queues[name]
-            raise
-        return defined.handle
+        async with self._defining:  # another definition of it may still fail
+            known_one = self._queues.get(name)
+            if known_one is not None:
+                return self._same(known_one, kind, given)
+            group = await self._group("queues")
+            defined = self._define(name, kind, given)
+            specs = defined.specs(_PARK)
+            try:
+                for spec in specs:
+                    await group.start_child(spec)
+            except BaseException:
+                del self._queues[name]
+                with trio.CancelScope(shield=True):
+                    await _remove(group, specs)
+                defined.actor.child_down("gone")  # somebody may have looked it up
+                raise
+            return defined.handle
 
     async def start_worker(
         self, queue: Queue | str, handler: Target, *, name: str | None = None, **options: object
@@ -191,6 +220,7 @@ class Runtime:
           OptionsError: If an option breaks its rule.
           TypeError: If there is no such option.
           ValueError: If there is a worker of that name.
+          supervisors.SupervisorStoppedError: If the runtime has ended, or is about to.
         """
         queue_name = queue if isinstance(queue, str) else queue.name
         self.queue(queue_name)
@@ -198,10 +228,10 @@ class Runtime:
         if name is None:
             name = _free_name(queue_name, self._workers)
         elif name in self._workers:
-            raise ValueError(f"there is a worker {name!r} already; stop it or choose another name")
+            raise ValueError(f"there is a worker {name!r} already; choose another name")
         worker = self._add_worker(name, given)
         try:
-            await self._group("workers").start_child(_worker_spec(worker, _PARK))
+            await (await self._group("workers")).start_child(_worker_spec(worker, _PARK))
         except BaseException:
             del self._workers[name]
             raise
@@ -213,13 +243,14 @@ class Runtime:
         """Stop a queue, a worker, or any other child; it stays stopped. Nothing is lost.
 
         Args:
-          name: The queue's or worker's name, or the id of a child in the tree.
+          name: The queue's or worker's name, also as ``queue.<name>`` or ``worker.<name>``; or
+            the id of any child in the tree, or its path.
 
         Raises:
-          LookupError: If there is no such child.
-          ValueError: If both a queue and a worker have that name; give the child's id.
+          LookupError: If there is no such child in the tree, or its supervisor does not run.
+          ValueError: If that name, or id, means several; the message says what to give instead.
         """
-        for supervisor, child in reversed(self._places(name)):
+        for supervisor, child in reversed(await self._places(name)):
             await supervisor.terminate_child(child)
 
     async def start(self, name: str) -> None:
@@ -227,14 +258,15 @@ class Runtime:
 
         Arguments and errors as for `stop`.
         """
-        for supervisor, child in self._places(name):
-            if not _is_up(supervisor, child):
+        for supervisor, child in await self._places(name):
+            with suppress(ChildRunningError, ChildRestartingError):
                 await supervisor.restart_child(child)
 
     async def restart(self, name: str) -> None:
         """Stop and start. Messages, reservations and waiting callers are kept.
 
-        Those who wait for a message or an answer get `supervisors.ActorDownError`.
+        Those who wait for a message or an answer get `supervisors.ActorDownError`. Cancelled in
+        between, it stays stopped.
         Arguments and errors as for `stop`.
         """
         await self.stop(name)
@@ -324,10 +356,15 @@ class Runtime:
         ]
         roots = [self._supervisor_spec(each, ChildOptions()) for each in config.roots]
         return [
-            child_spec("queues", queues, intensity=GROUP_INTENSITY, period=GROUP_PERIOD),
-            child_spec("supervisors", roots, intensity=0),
-            child_spec("workers", workers, intensity=GROUP_INTENSITY, period=GROUP_PERIOD),
+            self._group_spec("queues", queues),
+            child_spec("supervisors", roots, intensity=0, random=self._random),
+            self._group_spec("workers", workers),
         ]
+
+    def _group_spec(self, name: str, children: list[ChildSpec]) -> ChildSpec:
+        return child_spec(
+            name, children, intensity=GROUP_INTENSITY, period=GROUP_PERIOD, random=self._random
+        )
 
     def _supervisor_spec(self, config: SupervisorConfig, options: ChildOptions) -> ChildSpec:
         flags = config.flags
@@ -339,6 +376,7 @@ class Runtime:
             intensity=flags.intensity,
             period=flags.period,
             auto_shutdown=flags.auto_shutdown,
+            random=self._random,
             **(ChildOptions(on_give_up=config.on_give_up) | config.options | options),
         )
 
@@ -357,35 +395,63 @@ class Runtime:
                 specs = [ChildSpec(id=child.id, start=start, args=child.args, **child.options)]
         return [attrs.evolve(specs[0], id=child.id), *specs[1:]]
 
-    def _group(self, name: str) -> Supervisor:
-        return cast("Supervisor", self.supervisor.value_of(name))
+    async def _group(self, name: str) -> Supervisor:
+        await self._opened.wait()
+        group = self.supervisor.value_of(name)
+        if not isinstance(group, Supervisor):
+            raise SupervisorStoppedError(f"{self.supervisor.path}/{name}")
+        return group
 
-    def _places(self, name: str) -> list[tuple[Supervisor, str]]:
+    async def _places(self, name: str) -> list[tuple[Supervisor, str]]:
         """Return where the children are that a name means, in start order."""
-        if name in self._queues and name in self._workers:
-            raise ValueError(
-                f"{name!r} is a queue and a worker; say 'queue.{name}' or 'worker.{name}'"
-            )
-        if name in self._queues:
-            starts: list[object] = [self._queues[name].actor, self._queues[name].errands]
-        elif name in self._workers:
-            starts = [self._workers[name]]
-        else:
-            starts = []
+        await self._opened.wait()
+        starts = self._starts(name)
         everything = [
             (supervisor, supervisor.get_childspec(info.id))
             for supervisor in _supervisors(self.supervisor)
             for info in supervisor.which_children()
         ]
-        found = [
-            (supervisor, spec.id)
-            for supervisor, spec in everything
-            if any(spec.start is start for start in starts) or (not starts and spec.id == name)
-        ]
-        if not found:
+        if starts:
+            found = [
+                (supervisor, spec.id)
+                for supervisor, spec in everything
+                if any(spec.start is start for start in starts)
+            ]
+            if not found:
+                raise LookupError(
+                    f"{name!r} is not in the tree: it has ended, or its supervisor does not run"
+                )
+            return found
+        paths = {
+            f"{supervisor.path}/{spec.id}": (supervisor, spec.id) for supervisor, spec in everything
+        }
+        named = [path for path, (_, child) in paths.items() if name in {path, child}]
+        if not named:
             known = [*self._queues, *self._workers, *(spec.id for _, spec in everything)]
             raise LookupError(f"there is no child {name!r}{did_you_mean(name, known)}")
-        return found
+        if len(named) > 1:
+            raise ValueError(f"there are several children {name!r}; say one of {', '.join(named)}")
+        return [paths[named[0]]]
+
+    def _starts(self, name: str) -> list[object]:
+        """Return the start functions of the queue or worker that a name means, if it means one."""
+        if name in self._queues and name in self._workers:
+            raise ValueError(
+                f"{name!r} is a queue and a worker; say 'queue.{name}' or 'worker.{name}'"
+            )
+        queue = self._queues.get(name) or self._queues.get(name.removeprefix("queue."))
+        worker = self._workers.get(name) or self._workers.get(name.removeprefix("worker."))
+        if queue is not None:
+            return [queue.actor, queue.errands]
+        return [] if worker is None else [worker]
+
+
+async def _remove(supervisor: Supervisor, specs: list[ChildSpec]) -> None:
+    """Stop and forget those children that are there."""
+    for spec in reversed(specs):
+        with suppress(ChildNotFoundError, SupervisorStoppedError):
+            await supervisor.terminate_child(spec.id)
+            await supervisor.delete_child(spec.id)
 
 
 _PARK: Final = ChildOptions(on_give_up="park")
@@ -411,11 +477,6 @@ def _supervisors(root: Supervisor) -> Iterator[Supervisor]:
         below = root.value_of(info.id)
         if isinstance(below, Supervisor):
             yield from _supervisors(below)
-
-
-def _is_up(supervisor: Supervisor, child: str) -> bool:
-    states = {info.id: info.state for info in supervisor.which_children()}
-    return states[child] in {"starting", "running", "restarting"}
 
 
 @asynccontextmanager
@@ -446,12 +507,15 @@ async def open_runtime(
       supervisors.ChildStartError: If something did not start.
       supervisors.RestartIntensityError: If a configured supervisor gave up.
     """
-    runtime = Runtime(load_config(config), Clock.open() if clock is None else clock)
+    from .config import load_config  # importing this package must not cost it
+
+    runtime = Runtime(load_config(config), Clock.open() if clock is None else clock, random)
     async with open_supervisor(
         runtime._specs(),  # noqa: SLF001 - the two are one thing
         intensity=ROOT_INTENSITY,
         name=runtime.config.runtime.name,
         signals=signals,
         random=random,
-    ) as runtime.supervisor:
+    ) as runtime._supervisor:  # noqa: SLF001
+        runtime._opened.set()  # noqa: SLF001
         yield runtime

@@ -31,9 +31,7 @@ _named: list[str] = []
 
 def files() -> list[str]:
     """Return the paths of all Python files of the standard library."""
-    return sorted(
-        str(path) for path in LIBRARY.rglob("*.py") if "site-packages" not in path.parts
-    )
+    return sorted(str(path) for path in LIBRARY.rglob("*.py") if "site-packages" not in path.parts)
 
 
 def refill() -> list[str]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, TextIO
 
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
-
     from structlog.typing import Processor
 
 _CLEAR_LINE = "\r\x1b[2K"
+_NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"  # a line that wraps would leave its first part behind
 
 
 class StatusLine:
     """A text stream whose last line is a status that stays below everything written to it.
+
+    Never raises because nobody can read it any more (a pipe that is closed, a terminal that is
+    gone): the log must not end what it tells about.
 
     Args:
       stream: A terminal, or anything else: then `show` does nothing.
@@ -29,20 +32,26 @@ class StatusLine:
 
     def write(self, text: str) -> int:
         """Write a line of log above the status."""
-        if self._status:
-            text = f"{_CLEAR_LINE}{text}" + (self._status if text.endswith("\n") else "")
-        return self._stream.write(text)
+        self._write(f"{_CLEAR_LINE}{text}{self._status}" if self._status else text)
+        return len(text)
 
     def flush(self) -> None:
-        """Flush the stream."""
-        self._stream.flush()
+        """Do nothing: every write is flushed."""
 
     def show(self, status: str) -> None:
         """Replace the status; an empty one leaves nothing behind."""
         if self.is_terminal:
-            self._stream.write(f"{_CLEAR_LINE}{status}")
+            self._status = f"{_NO_WRAP}{status}{_WRAP}" if status else ""
+            self._write(f"{_CLEAR_LINE}{self._status}")
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
             self._stream.flush()
-            self._status = status
+        except OSError:  # from now on it goes nowhere; also what is in its buffer already
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
 
 
 def configure_log(stream: StatusLine, *, level: str, log_format: str) -> None:
@@ -59,7 +68,8 @@ def configure_log(stream: StatusLine, *, level: str, log_format: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if log_format == "json":
-        processors += [structlog.processors.format_exc_info, _json]
+        processors.append(structlog.processors.format_exc_info)
+        processors.append(structlog.processors.JSONRenderer(default=repr))
     else:
         processors.append(
             structlog.dev.ConsoleRenderer(
@@ -73,9 +83,3 @@ def configure_log(stream: StatusLine, *, level: str, log_format: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(stream),  # type: ignore[arg-type] # it writes
         cache_logger_on_first_use=True,
     )
-
-
-def _json(_logger: object, _method: str, event: MutableMapping[str, object]) -> str:
-    import msgspec
-
-    return msgspec.json.encode(event, enc_hook=repr).decode()

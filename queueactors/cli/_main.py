@@ -12,10 +12,19 @@ from queueactors.config import TEMPLATE, ConfigError, load_config, render
 if TYPE_CHECKING:
     from queueactors.config import Config
 
-USAGE = 2  # exit code
+USAGE, INTERRUPTED = 2, 130  # exit codes
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; Ctrl-C has an exit code of its own, wherever it lands."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            sys.exit(INTERRUPTED)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="queueactors")
 def main() -> None:
     """Named queues as supervised actors, from a configuration file."""
@@ -38,7 +47,9 @@ def run(file: str, *, until_idle: bool, log_format: str) -> None:
     """
     from ._run import run_config
 
-    sys.exit(run_config(_load(file), until_idle=until_idle, log_format=log_format))
+    code = run_config(_load(file), until_idle=until_idle, log_format=log_format)
+    sys.stdout.flush()  # what handlers printed: here a closed pipe is no traceback
+    sys.exit(code)
 
 
 @main.command()

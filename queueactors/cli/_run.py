@@ -13,7 +13,14 @@ import trio
 from queueactors._idle import wait_until_idle
 from queueactors._insist import insist
 from queueactors._runtime import open_runtime
-from supervisors import ActorDownError, SupervisorsError, describe
+from supervisors import (
+    ActorError,
+    ChildStartError,
+    RestartIntensityError,
+    SupervisorsError,
+    bare_nursery,
+    describe,
+)
 
 from ._log import StatusLine, configure_log
 
@@ -36,18 +43,16 @@ def run_config(config: Config, *, until_idle: bool, log_format: str) -> int:
     try:
         return trio.run(_run, config, until_idle, status, strict_exception_groups=True)
     except SupervisorsError as error:
-        status.show("")
-        log.critical("run_failed", error=describe(_deepest(error)), supervisor=describe(error))
+        log.critical("run_failed", **_cause(error))
         return FAILED
-    except KeyboardInterrupt:
-        status.show("")
+    except KeyboardInterrupt:  # before the runtime has taken over the signals
         return INTERRUPTED
 
 
 async def _run(config: Config, until_idle: bool, status: StatusLine) -> int:  # noqa: FBT001
     async with open_runtime(config, signals=True) as runtime:
         try:
-            async with trio.open_nursery() as nursery:
+            async with bare_nursery() as nursery:
                 nursery.start_soon(_show_progress, runtime, status)
                 if until_idle:
                     await wait_until_idle(runtime)
@@ -58,12 +63,13 @@ async def _run(config: Config, until_idle: bool, status: StatusLine) -> int:  # 
             status.show("")
             with trio.move_on_after(LAST_WORD, shield=True):
                 await _report(runtime)
+            parked = runtime.parked()  # afterwards there is no tree
     match runtime.supervisor.stop_signal:
         case signal.SIGINT:
             return INTERRUPTED
         case signal.SIGTERM:
             return DONE
-    return FAILED if runtime.parked() else DONE
+    return FAILED if parked else DONE
 
 
 async def _show_progress(runtime: Runtime, status: StatusLine) -> None:
@@ -89,12 +95,12 @@ async def _show_progress(runtime: Runtime, status: StatusLine) -> None:
 
 
 async def _statistics(runtime: Runtime) -> dict[str, TimedStatistics]:
-    """Return the statistics of every queue that is up."""
+    """Return the statistics of every queue that is up and answers."""
     found: dict[str, TimedStatistics] = {}
     for queue in runtime.queues():
         try:
             found[queue.name] = await insist(queue.statistics)
-        except ActorDownError:
+        except ActorError:
             continue
     return found
 
@@ -119,8 +125,12 @@ def _told(numbers: attrs.AttrsInstance) -> dict[str, object]:
     }
 
 
-def _deepest(error: BaseException) -> BaseException:
-    """Return the error that all others are about."""
-    while error.__cause__ is not None:
+def _cause(error: BaseException) -> dict[str, object]:
+    """Return the error that all others are about, and which child of which supervisor had it."""
+    place: dict[str, object] = {}
+    while True:
+        if isinstance(error, ChildStartError | RestartIntensityError):
+            place = {"supervisor": error.supervisor, "child": error.child}
+        if error.__cause__ is None:
+            return {"error": describe(error), **place}
         error = error.__cause__
-    return error

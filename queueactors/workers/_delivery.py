@@ -20,13 +20,14 @@ class Delivery:
       runtime: The `Runtime` that the worker belongs to.
     """
 
-    __slots__ = ("_reservation", "lock", "lost", "queue", "runtime")
+    __slots__ = ("_reservation", "lock", "lost", "queue", "running", "runtime")
 
     def __init__(self, reservation: Reservation, queue: TimedQueue, runtime: object) -> None:
         self._reservation = reservation
         self.queue = queue
         self.runtime = runtime
-        self.lost = False
+        self.running = True  # its handler
+        self.lost = False  # its reservation
         self.lock = trio.Lock()  # an extension changes the key; nobody may use the old one then
 
     def __repr__(self) -> str:

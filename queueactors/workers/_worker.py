@@ -10,6 +10,7 @@ messages given back at once.
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -20,19 +21,20 @@ import trio
 from queueactors._errors import QueueActorsError, QueueClosedError, ReservationError
 from queueactors._insist import insist
 from queueactors._options import is_seconds
-from supervisors import ActorDownError, ActorError, bare_nursery, describe
+from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe
 
 from ._delivery import Delivery
 
 if TYPE_CHECKING:
+    from queueactors._options import Target
     from queueactors.queues import TimedQueue
     from supervisors import ChildStatus
 
     from ._options import WorkerOptions
 
-GRACE: Final = 5.0  # seconds for telling the queue about a handler that was cancelled
+GRACE: Final = 1.0  # seconds that a worker that stops waits for its queue's answer
 KEEP_ALIVE: Final = 3  # a reservation is extended this often in its time
-DOWN: Final = 1.0  # seconds between two looks at a queue that is stopped or parked
+DOWN: Final = 1.0  # seconds between two looks at a queue that is down
 
 
 @attrs.frozen(kw_only=True)
@@ -74,7 +76,9 @@ class Worker:
     options: WorkerOptions
     runtime: object = None
     _busy: set[Delivery] = attrs.field(factory=set, init=False)
-    _freed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _changed: trio.lowlevel.ParkingLot = attrs.field(
+        factory=trio.lowlevel.ParkingLot, init=False
+    )  # whoever waits for a change in _busy
     _running: bool = attrs.field(default=False, init=False)
     _starts: int = attrs.field(default=0, init=False)
     _succeeded: int = attrs.field(default=0, init=False)
@@ -115,8 +119,7 @@ class Worker:
                             await self._take(handlers, log)
                     finally:
                         self._running = False
-                    while self._busy:
-                        await self._one_freed()
+                    await self._drain()
                     handlers.cancel_scope.cancel()
             outside.cancel_scope.cancel()
 
@@ -124,71 +127,75 @@ class Worker:
         self, handlers: trio.Nursery, log: structlog.typing.FilteringBoundLogger
     ) -> None:
         """Start a handler for each message, as long as some are free."""
-        limiter = trio.CapacityLimiter(self.options.concurrency)
         while True:
             free = self.options.concurrency - len(self._busy)
             if not free:
-                await self._one_freed()
+                await self._changed.park()
                 continue
             try:
                 taken = await insist(lambda: self.queue.reserve_many(free))  # noqa: B023
             except QueueClosedError:
                 log.info("worker_drained")
                 await trio.sleep_forever()
-            except ActorDownError as error:
-                if error.reason == "gone":
-                    raise
-                log.warning("worker_waits", reason=error.reason)
+            except ActorError as error:
+                # Whatever it is, the queue may come back, also if it is gone with a supervisor;
+                # and a crash of the worker would cancel handlers that have nothing to do with it.
+                reason = error.reason if isinstance(error, ActorDownError) else "crashed"
+                log.warning("worker_waits", reason=reason)
                 await trio.sleep(DOWN)
                 continue
             for reservation in taken:
                 delivery = Delivery(reservation, self.queue, self.runtime)
                 self._busy.add(delivery)
-                handlers.start_soon(self._handle, delivery, limiter, log)
+                handlers.start_soon(self._handle, delivery, log)
 
-    async def _one_freed(self) -> None:
-        self._freed = trio.Event()
-        await self._freed.wait()
+    async def _drain(self) -> None:
+        """Wait for the handlers; and for the queue's answers, but not for a queue that is down.
 
-    async def _handle(
-        self,
-        delivery: Delivery,
-        limiter: trio.CapacityLimiter,
-        log: structlog.typing.FilteringBoundLogger,
-    ) -> None:
+        It may be down because both restart together, and then it waits for this worker.
+        """
+        while any(delivery.running for delivery in self._busy):
+            await self._changed.park()
+        with trio.move_on_after(GRACE):
+            while self._busy:
+                await self._changed.park()
+
+    async def _handle(self, delivery: Delivery, log: structlog.typing.FilteringBoundLogger) -> None:
         """Run the handler once, and tell the queue what came of it."""
         log = log.bind(id=delivery.id, attempt=delivery.attempt)
         facts = {"queue": self.queue.name, "id": delivery.id, "attempt": delivery.attempt}
         try:
             with structlog.contextvars.bound_contextvars(**facts):
-                await self._run(delivery, limiter)
+                await self._run(delivery)
         except Exception as error:
             self._retried += 1
             first = error if delivery.attempt == 1 else None  # one traceback is enough
             log.warning("handler_failed", error=describe(error), exc_info=first)
-            await self._tell(delivery, log, error=describe(error))
+            delay = self._pace(delivery.attempt, log)
+            await self._tell(delivery, log, error=describe(error), delay=delay)
         except BaseException as error:
-            await self._tell(delivery, log, error=describe(error), at_once=True)
+            await self._tell(delivery, log, error=describe(error))
             raise
         else:
             await self._tell(delivery, log)
         finally:
             self._busy.discard(delivery)
-            self._freed.set()
+            self._changed.unpark_all()
 
-    async def _run(self, delivery: Delivery, limiter: trio.CapacityLimiter) -> None:
+    async def _run(self, delivery: Delivery) -> None:
         options = self.options
         seconds = inf if options.max_runtime is None else options.max_runtime
         with trio.move_on_after(seconds) as limit:
             if _is_async(options.handler):
                 await options.handler(delivery, *options.args)  # type: ignore[misc] # checked
             else:
-                result = await trio.to_thread.run_sync(
+                (result,) = await trio.to_thread.run_sync(
+                    _boxed,
                     options.handler,
                     delivery,
                     *options.args,
                     abandon_on_cancel=True,
-                    limiter=limiter,
+                    limiter=trio.CapacityLimiter(1),  # an abandoned thread would keep its place
                 )
                 if inspect.isawaitable(result):
                     await result
@@ -201,23 +208,42 @@ class Worker:
         log: structlog.typing.FilteringBoundLogger,
         *,
         error: str | None = None,
-        at_once: bool = False,
+        delay: float = 0.0,
     ) -> None:
         """Finish the message, or give it back; also if the worker is being killed."""
+        delivery.running = False
+        self._changed.unpark_all()
         try:
-            await self._tell_queue(delivery, log, error, at_once=at_once)
+            await self._tell_queue(delivery, log, error, delay)
         except trio.Cancelled:
-            with trio.move_on_after(GRACE, shield=True):
-                await self._tell_queue(delivery, log, error, at_once=at_once)
+            with trio.move_on_after(GRACE, shield=True) as patience:
+                await self._tell_queue(delivery, log, error, delay)
+            if patience.cancelled_caught:
+                self._leave_word(delivery, log, error, delay)
             raise
+
+    def _leave_word(
+        self,
+        delivery: Delivery,
+        log: structlog.typing.FilteringBoundLogger,
+        error: str | None,
+        delay: float,
+    ) -> None:
+        """Put into the mailbox what the queue's next incarnation is to do."""
+        log.warning("delivery_not_told", error="no answer", done=error is None)
+        if error is None:
+            word = Operation("delete", ((delivery.key,), True))
+        else:
+            word = Operation("release", (delivery.key, round(delay * 1e9), None, error))
+        with suppress(trio.WouldBlock, ActorError):  # then it comes back at its deadline
+            self.queue._mailbox.cast(word)  # noqa: SLF001 - the handle has no such release
 
     async def _tell_queue(
         self,
         delivery: Delivery,
         log: structlog.typing.FilteringBoundLogger,
         error: str | None,
-        *,
-        at_once: bool,
+        delay: float,
     ) -> None:
         queue = self.queue
         try:
@@ -226,7 +252,6 @@ class Worker:
                     await insist(lambda: queue.delete(delivery.key, expired_ok=True))
                     self._succeeded += 1
                 else:
-                    delay = 0.0 if at_once else self._pace(delivery.attempt, log)
                     await insist(lambda: queue.release(delivery.key, delay, error=error))
         except ReservationError:
             self._lost += 1
@@ -258,10 +283,10 @@ class Worker:
             await trio.sleep(every)
             for delivery in list(self._busy):
                 late = delivery.deadline_at - clock.now_ns() < 2 * every * 1e9
-                if delivery.lost or not late or delivery not in self._busy:
+                if delivery.lost or not delivery.running or not late:
                     continue
                 try:
-                    await delivery.extend()
+                    await insist(delivery.extend)
                 except ReservationError:
                     delivery.lost = True
                     log.warning("reservation_lost", id=delivery.id, attempt=delivery.attempt)
@@ -275,6 +300,11 @@ async def _cancel_when_cancelled(scope: trio.CancelScope) -> None:
         await trio.sleep_forever()
     finally:
         scope.cancel()
+
+
+def _boxed(handler: Target, *args: object) -> tuple[object]:
+    """Call a handler; in a tuple, because trio lets no coroutine out of a thread."""
+    return (handler(*args),)
 
 
 def _is_async(handler: object) -> bool:

@@ -1,0 +1,157 @@
+"""Real processes of the command line, and a module of handlers for them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import signal
+    from pathlib import Path
+
+PATIENCE = 30.0  # seconds, on a slow machine
+
+MODULE = """
+import sys
+import time
+import trio
+from supervisors import Shutdown
+
+def say(delivery):
+    print("said", delivery.value, flush=True)
+
+async def slow(delivery):
+    print("begun", delivery.value, flush=True)
+    await trio.sleep(0.3)
+    print("done", delivery.value, flush=True)
+
+async def endless(delivery):
+    print("begun", delivery.value, flush=True)
+    try:
+        await trio.sleep_forever()
+    finally:
+        print("cut off", delivery.value, flush=True)
+
+async def fail(delivery):
+    raise ValueError("no luck with " + delivery.value)
+
+async def leave(delivery):
+    sys.exit(7)
+
+async def crash(*, task_status):
+    task_status.started()
+    await trio.sleep(0.01)
+    raise OSError("the disk is gone")
+
+async def no_start(*, task_status):
+    raise OSError("the disk is not there")
+"""
+
+
+def config(handler: str = "say", *, values: str = '["x"]', more: str = "") -> str:
+    """Return a configuration with one queue and one worker."""
+    return f"""
+schema = 1
+[runtime]
+name = "test"
+[queue.jobs]
+kind = "timed"
+reservation_time = "30s"
+values = {values}
+max_reservations = 2
+on_exhausted = "bury"
+[worker.w]
+queue = "jobs"
+handler = "app:{handler}"
+backoff = 0
+{more}
+"""
+
+
+class Program:
+    """A process under test.
+
+    Args:
+      command: What to run.
+      cwd: Where.
+      stdout: A file descriptor; None: a pipe.
+      stderr: Likewise.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        cwd: Path,
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> None:
+        self.process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if stdout is None else stdout,
+            stderr=subprocess.PIPE if stderr is None else stderr,
+            text=True,
+            env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+            | {"TERM": "xterm", "LC_ALL": "C.UTF-8"},
+        )
+
+    def line(self) -> str:
+        """Wait for the next line on standard output."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for the end; return the exit code and what else came on both streams."""
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, out or "", err or ""
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(PATIENCE)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def read_all(terminal: int) -> str:
+    """Read the master side of a pseudo-terminal until the other side is closed."""
+    read = b""
+    deadline = time.monotonic() + PATIENCE  # noqa: TID251 - of the real process
+    while time.monotonic() < deadline:  # noqa: TID251
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # EIO: nobody has it open any more
+            break
+        if not data:
+            break
+        read += data
+    return read.decode()
+
+
+def screen(text: str, columns: int = 200) -> list[str]:
+    """Return the lines that a terminal shows in the end: of all it can do, what we use."""
+    rows, row, column, wrap = [""], 0, 0, True
+    for control, character in re.findall(r"\x1b\[([?\d;]*[A-Za-z])|([^\x1b])", text):
+        if control == "2K":
+            rows[row] = ""
+        elif control in {"?7l", "?7h"}:
+            wrap = control == "?7h"
+        elif character == "\r":
+            column = 0
+        elif character == "\n" or (character and wrap and column == columns):
+            row, column = row + 1, 0
+            rows.append("")
+        if character and character not in "\r\n":
+            column = min(column, columns - 1)
+            rows[row] = rows[row].ljust(column)[:column] + character
+            column += 1
+    return [line.rstrip() for line in rows]

@@ -1,0 +1,186 @@
+"""The other commands, and what is wrong with a file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .kit import config
+
+if TYPE_CHECKING:
+    from .conftest import Start
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_console_script_and_the_module_are_the_same(start: Start) -> None:
+    code, out, err = start("--help").end()
+    script = Path(sys.executable).with_name("queueactors")
+    done = subprocess.run([script, "--help"], capture_output=True, text=True, check=True)
+
+    assert (code, err) == (0, "")
+    for command in ("check", "init", "print", "run"):
+        assert f"\n  {command} " in out
+    assert out.splitlines()[1:] == done.stdout.splitlines()[1:]  # the first names the program
+
+
+def test_it_tells_its_version(start: Start) -> None:
+    code, out, _ = start("--version").end()
+
+    assert code == 0
+    assert out.rstrip().endswith("0.1.0")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["rn", "x.toml"],
+        ["run"],
+        ["run", "x.toml", "--until-idl"],
+        ["run", "x.toml", "--log-format", "xml"],
+        [],
+    ],
+)
+def test_a_wrong_use_is_exit_code_2(args: list[str], start: Start) -> None:
+    code, out, err = start(*args).end()
+
+    assert (code, out) == (2, "")
+    assert "Usage:" in err
+
+
+def test_check_counts_what_is_there(folder: Path, start: Start) -> None:
+    (folder / "a.toml").write_text(config(), encoding="utf-8")
+
+    assert start("check", "a.toml").end() == (
+        0,
+        "a.toml: ok (1 queue, 1 worker, 0 supervisors)\n",
+        "",
+    )
+
+
+def test_print_shows_values_and_where_they_come_from(folder: Path, start: Start) -> None:
+    (folder / "a.toml").write_text(config(), encoding="utf-8")
+
+    code, out, err = start("print", "a.toml").end()
+
+    assert (code, err) == (0, "")
+    assert "a.toml:" in out
+    assert "reservation_time" in out
+    assert "concurrency" in out  # a default
+
+
+def test_init_writes_a_file_that_passes_check_and_runs(folder: Path, start: Start) -> None:
+    code, out, err = start("init").end()
+    assert (code, err) == (0, "")
+    assert out == "wrote queues.toml; try: queueactors check queues.toml\n"
+
+    assert start("check", "queues.toml").end()[0] == 0
+    code, out, _ = start("run", "queues.toml", "--until-idle").end()
+    assert code == 0
+    assert "Delivery 1" in out
+
+
+def test_init_overwrites_nothing(folder: Path, start: Start) -> None:
+    (folder / "mine.toml").write_text("precious", encoding="utf-8")
+
+    assert start("init", "mine.toml").end() == (2, "", "mine.toml: File exists\n")
+    assert (folder / "mine.toml").read_text(encoding="utf-8") == "precious"
+
+
+def test_init_into_a_folder_that_is_not_there_is_one_line(start: Start) -> None:
+    code, out, err = start("init", "no/such/a.toml").end()
+
+    assert (code, out) == (2, "")
+    assert err == "no/such/a.toml: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "file", "told"),
+    [
+        ("run", "missing.toml", "No such file"),
+        ("print", "missing.toml", "No such file"),
+        ("check", "missing.toml", "No such file"),
+        ("check", "folder", "irectory"),
+        ("check", "latin1.toml", "UTF-8"),
+        ("check", "broken.toml", "broken.toml:2"),
+        ("check", "empty.toml", "schema"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_one_clear_line(
+    command: str, file: str, told: str, folder: Path, start: Start
+) -> None:
+    (folder / "folder").mkdir()
+    (folder / "latin1.toml").write_bytes("schema = 1\nname = 'caf\xe9'\n".encode("latin-1"))
+    (folder / "broken.toml").write_text("schema = 1\n[queue.jobs\n", encoding="utf-8")
+    (folder / "empty.toml").write_text("", encoding="utf-8")
+
+    code, out, err = start(command, file).end()
+
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert err.startswith(file)
+    assert told in err
+
+
+def test_every_fault_is_a_line_and_nothing_is_started(folder: Path, start: Start) -> None:
+    (folder / "a.toml").write_text(
+        config(more="concurency = 2\nmax_runtime = -1"), encoding="utf-8"
+    )
+
+    code, out, err = start("run", "a.toml").end()
+
+    assert (code, out) == (2, "")
+    first, second = err.splitlines()
+    assert "did you mean 'concurrency'?" in first
+    assert first.startswith("a.toml:15: worker.w.concurency: ")
+    assert second.startswith("a.toml:16: worker.w.max_runtime: ")
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("import nothing_of_that_name", "ModuleNotFoundError"),
+        ("def", "SyntaxError"),
+    ],
+)
+def test_a_module_that_does_not_import_is_a_fault_and_no_traceback(
+    source: str, told: str, folder: Path, start: Start
+) -> None:
+    (folder / "app.py").write_text(source, encoding="utf-8")
+    (folder / "a.toml").write_text(config(), encoding="utf-8")
+
+    code, out, err = start("check", "a.toml").end()
+
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "worker.w.handler: module 'app' does not import: " in err
+    assert told in err
+
+
+def test_help_does_not_import_what_only_some_commands_need(folder: Path) -> None:
+    code = (
+        "import sys\n"
+        "from queueactors.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'cattrs', 'sqlite3', 'coredis', 'tomllib', 'msgspec', 'queueactors.cli._run'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": ""},
+    )
+
+    assert done.stdout.splitlines()[-1] == "[]"
