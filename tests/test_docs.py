@@ -51,7 +51,7 @@ def test_a_python_block_runs(code: str, tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    expected = re.findall(r"#> (.*)", code)  # what a line of the block says that it prints
+    expected = re.findall(r"# -> (.*)", code)  # what a line of the block says that it prints
     assert [line.rstrip() for line in done.stdout.splitlines()] == expected
 
 
