@@ -65,6 +65,7 @@ def test_a_toml_block_is_a_configuration(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_first_command_of_the_readme_runs_the_main_job_from_a_fresh_clone(
     tmp_path: Path,
 ) -> None:

@@ -191,10 +191,15 @@ async def test_it_waits_for_a_refill_that_a_worker_will_want_once_it_is_restarte
 async def test_a_queue_that_was_closed_is_not_refilled_and_not_waited_for(
     autojump_clock: MockClock,
 ) -> None:
-    table = {"queue": {"jobs": {**TIMED, "sync_fn": lambda: ["x"], "sync_interval": 10}}}
+    async def refill() -> list[str]:
+        return ["x"]
+
+    table = {"queue": {"jobs": {**TIMED, "sync_fn": refill, "sync_interval": 10}}}
     async with open_runtime(table) as runtime:
         await runtime.start_worker("jobs", handle)
+        await trio.sleep(15)
         await runtime.queue("jobs").close()
+        assert (await runtime.queue("jobs").statistics()).last_refill == 1
 
         with trio.fail_after(100):
             await wait_until_idle(runtime)

@@ -36,21 +36,14 @@ def test_it_tells_its_version(start: Start) -> None:
     assert out.rstrip().endswith("0.1.0")
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["rn", "x.toml"],
-        ["run"],
-        ["run", "x.toml", "--until-idl"],
-        ["run", "x.toml", "--log-format", "xml"],
-        [],
-    ],
-)
-def test_a_wrong_use_is_exit_code_2(args: list[str], start: Start) -> None:
-    code, out, err = start(*args).end()
+def test_a_wrong_use_is_exit_code_2(start: Start) -> None:
+    wrong = ["rn x.toml", "run", "run x.toml --until-idl", "run x.toml --log-format xml", ""]
 
-    assert (code, out) == (2, "")
-    assert "Usage:" in err
+    for program in [start(*args.split()) for args in wrong]:
+        code, out, err = program.end()
+
+        assert (code, out) == (2, "")
+        assert "Usage:" in err
 
 
 def test_check_counts_what_is_there(folder: Path, start: Start) -> None:
@@ -99,9 +92,8 @@ def test_init_into_a_folder_that_is_not_there_is_one_line(start: Start) -> None:
     assert err == "no/such/a.toml: No such file or directory\n"
 
 
-@pytest.mark.parametrize(
-    ("command", "file", "told"),
-    [
+def test_a_file_that_cannot_be_read_is_one_clear_line(folder: Path, start: Start) -> None:
+    bad = [
         ("run", "missing.toml", "No such file"),
         ("print", "missing.toml", "No such file"),
         ("check", "missing.toml", "No such file"),
@@ -109,22 +101,20 @@ def test_init_into_a_folder_that_is_not_there_is_one_line(start: Start) -> None:
         ("check", "latin1.toml", "UTF-8"),
         ("check", "broken.toml", "broken.toml:2"),
         ("check", "empty.toml", "schema"),
-    ],
-)
-def test_a_file_that_cannot_be_read_is_one_clear_line(
-    command: str, file: str, told: str, folder: Path, start: Start
-) -> None:
+    ]
     (folder / "folder").mkdir()
     (folder / "latin1.toml").write_bytes("schema = 1\nname = 'caf\xe9'\n".encode("latin-1"))
     (folder / "broken.toml").write_text("schema = 1\n[queue.jobs\n", encoding="utf-8")
     (folder / "empty.toml").write_text("", encoding="utf-8")
 
-    code, out, err = start(command, file).end()
+    programs = [start(command, file) for command, file, _ in bad]
 
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    assert err.startswith(file)
-    assert told in err
+    for program, (_, file, told) in zip(programs, bad, strict=True):
+        code, out, err = program.end()
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1
+        assert err.startswith(file)
+        assert told in err
 
 
 def test_every_fault_is_a_line_and_nothing_is_started(folder: Path, start: Start) -> None:
@@ -141,27 +131,28 @@ def test_every_fault_is_a_line_and_nothing_is_started(folder: Path, start: Start
     assert second.startswith("a.toml:16: worker.w.max_runtime: ")
 
 
-@pytest.mark.parametrize(
-    ("source", "told"),
-    [
+def test_a_module_that_does_not_import_is_a_fault_and_no_traceback(
+    folder: Path, start: Start
+) -> None:
+    bad = [
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
         ("import nothing_of_that_name", "ModuleNotFoundError"),
         ("def", "SyntaxError"),
-    ],
-)
-def test_a_module_that_does_not_import_is_a_fault_and_no_traceback(
-    source: str, told: str, folder: Path, start: Start
-) -> None:
-    (folder / "app.py").write_text(source, encoding="utf-8")
-    (folder / "a.toml").write_text(config(), encoding="utf-8")
+    ]
+    for n, (source, _) in enumerate(bad):
+        (folder / f"bad{n}.py").write_text(source, encoding="utf-8")
+        text = config().replace("app:say", f"bad{n}:say")
+        (folder / f"{n}.toml").write_text(text, encoding="utf-8")
 
-    code, out, err = start("check", "a.toml").end()
+    programs = [start("check", f"{n}.toml") for n in range(len(bad))]
 
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    assert "worker.w.handler: module 'app' does not import: " in err
-    assert told in err
+    for program, (n, (_, told)) in zip(programs, enumerate(bad), strict=True):
+        code, out, err = program.end()
+        assert (code, out) == (2, "")
+        assert err.count("\n") == 1
+        assert f"worker.w.handler: module 'bad{n}' does not import: " in err
+        assert told in err
 
 
 def test_help_does_not_import_what_only_some_commands_need(folder: Path) -> None:

@@ -29,7 +29,7 @@ def write(folder: Path, text: str) -> str:
 
 
 def events(err: str) -> list[dict[str, object]]:
-    return [json.loads(line) for line in err.splitlines()]
+    return [json.loads(line) for line in err.split("\n")[:-1]]
 
 
 def named(err: str, name: str) -> list[dict[str, object]]:
@@ -73,8 +73,9 @@ def test_a_log_line_takes_whatever_a_message_is(folder: Path, start: Start) -> N
     )
     file = write(folder, config().replace("app:say", "odd:handle"))
 
-    for log_format in ("json", "console"):
-        code, _, err = start("run", file, "--until-idle", "--log-format", log_format).end()
+    formats = ("json", "console")
+    for program in [start("run", file, "--until-idle", "--log-format", each) for each in formats]:
+        code, _, err = program.end()
         assert code == 0
         assert "handler_failed" in err
         assert "child_crashed" not in err

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from queueactors import QueueActorsError
+from queueactors.cores._timed_values import State
 from queueactors.cores.timed import TimedCore
 
 from .kit import ALL, STATES
@@ -27,7 +28,7 @@ durations = st.sampled_from([1, 2, 5, 10 * MS, 15 * MS])
 delays = st.sampled_from([0, 0, 1, 5, 10 * MS])
 gaps = st.sampled_from([0, 0, 0, 1, 2, 5, 10 * MS, 20 * MS])
 priorities = st.sampled_from([0, 0, 0, -1, 1])
-limits = st.integers(1, 5)
+limits = st.sampled_from([1, 2, 3, 50])
 picks = st.integers(0, 11)  # the how-manieth newest of all keys, or ids, that ever were
 errors = st.sampled_from([None, "bad", "worse"])
 
@@ -193,6 +194,15 @@ class TimedMachine(RuleBasedStateMachine):
         for waiting in (False, True):
             expected = naive.next_deadline(waiting=waiting)
             assert core.next_deadline(waiting=waiting) == expected
+
+    @invariant()
+    def stale_entries_are_counted(self) -> None:
+        if hasattr(self, "core"):
+            core = self.core
+            ready = [*core._ready, *(entry[3] for entry in core._ready_heap)]  # noqa: SLF001
+            delayed = [entry[2] for entry in core._delayed]  # noqa: SLF001
+            assert core._ready_gone == sum(each.state is State.GONE for each in ready)  # noqa: SLF001
+            assert core._delayed_gone == sum(each.state is State.GONE for each in delayed)  # noqa: SLF001
 
     @invariant()
     def each_exhausted_one_is_told(self) -> None:

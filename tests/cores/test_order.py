@@ -55,6 +55,15 @@ def test_a_released_message_goes_to_the_tail() -> None:
     assert drain(core, 2) == ["b", "a"]
 
 
+def test_a_message_released_in_the_instant_of_its_insert_keeps_its_place() -> None:
+    core = TimedCore()
+    core.insert(1, ["a", "b"])
+
+    core.release(1, reserve(core, 1).key)
+
+    assert drain(core, 1) == ["a", "b"]
+
+
 def test_an_expired_message_is_placed_by_the_instant_of_its_expiry() -> None:
     core = TimedCore()
     core.insert(1, ["a"])

@@ -235,6 +235,18 @@ def test_many_expired_ones_that_are_finished_late_leave_nothing_behind() -> None
     assert len(core._ready) + len(core._ready_heap) < 200  # noqa: SLF001 - its size is the point
 
 
+def test_removed_ready_ones_leave_nothing_behind() -> None:
+    core = TimedCore()
+    core.insert(0, ["first"])
+    core.insert(0, ["first"], priority=-1)
+
+    for number in range(3, 1003):
+        core.insert(0, [number], priority=number % 2)
+        core.remove(0, [number])
+
+    assert len(core._ready) + len(core._ready_heap) < 200  # noqa: SLF001 - its size is the point
+
+
 def test_removed_delayed_ones_leave_nothing_behind() -> None:
     core = TimedCore()
 

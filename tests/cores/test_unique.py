@@ -110,6 +110,18 @@ def test_a_value_that_its_owner_changes_can_be_finished(restart: bool) -> None: 
     assert core.insert(0, [[1], [1, 2]]) == 2
 
 
+def test_a_value_that_its_owner_changes_and_changes_back_can_go_in_again() -> None:
+    core = TimedCore(unique=True)
+    value = [1]
+    core.insert(0, [value])
+    value.append(2)
+    core.delete(0, [reserve(core, 0).key])
+
+    value.pop()
+
+    assert core.insert(0, [[1]]) == 1
+
+
 def test_values_that_their_owner_makes_equal_do_not_free_each_other() -> None:
     core = TimedCore(unique=True)
     value = [1]

@@ -106,6 +106,7 @@ def named(log: list[dict[str, object]], name: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_totals_are_those_of_a_plain_loop(expected: Result) -> None:
     out, _ = run("queues.toml")
 
@@ -116,6 +117,7 @@ def test_the_totals_are_those_of_a_plain_loop(expected: Result) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_totals_are_the_same_when_everything_crashes(expected: Result) -> None:
     out, log = run("chaos.toml")
 

@@ -209,13 +209,15 @@ async def test_calls_that_are_withdrawn_at_once_do_not_pile_up(
 
 
 async def test_takers_that_leave_do_not_pile_up(autojump_clock: MockClock) -> None:
-    async with running() as rig:
+    async with running() as rig, trio.open_nursery() as nursery:
+        await start(nursery, lambda: rig.queue.reserve(timeout=500))  # the first in the heap
         for _ in range(500):
             with trio.move_on_after(0.001):
                 await rig.queue.reserve(timeout=1000)
 
-        assert len(rig.actor.parked) == 0
+        assert len(rig.actor.parked) == 1
         assert len(rig.actor.parked._timeouts) < 100  # noqa: SLF001 - its size is the point
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_taker_that_was_cancelled_at_once_harms_no_neighbour(

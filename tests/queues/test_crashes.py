@@ -13,7 +13,7 @@ from trio.testing import MockClock
 
 from queueactors._insist import insist
 from queueactors.cores.timed import TimedCore
-from supervisors import ActorCrashedError, ActorError, PendingReply
+from supervisors import ActorCrashedError, ActorDownError, ActorError, PendingReply
 from tests.cores.faults import Faults
 
 from .kit import (
@@ -324,6 +324,7 @@ def test_an_exit_leaves_nobody_waiting() -> None:
             raise SystemExit(3)
 
     outcomes: list[Exception] = []
+    replies: list[PendingReply[object]] = []
 
     async def call(queue: TimedQueue) -> None:
         with trio.CancelScope(shield=True):
@@ -335,6 +336,7 @@ def test_an_exit_leaves_nobody_waiting() -> None:
     async def main() -> None:
         async with trio.open_nursery() as nursery, running(unique=True) as rig:
             rig.queue.insert_nowait(Quits())
+            replies.append(rig.submit("length"))
             nursery.start_soon(call, rig.queue)
             nursery.start_soon(call, rig.queue)
             await trio.sleep(1)
@@ -344,6 +346,7 @@ def test_an_exit_leaves_nobody_waiting() -> None:
 
     assert caught.value.subgroup(SystemExit)
     assert len(outcomes) == 2
+    assert isinstance(error_of(replies[0]), ActorDownError)
 
 
 # -- what is kept ------------------------------------------------------------------------------

@@ -338,6 +338,20 @@ async def test_a_crash_at_any_step_delivers_a_dead_letter_at_least_once(
     assert number > 3
 
 
+async def test_a_dead_letter_that_crashes_its_target_is_delivered_after_the_restart(
+    autojump_clock: MockClock,
+) -> None:
+    store = FaultyStore()
+    async with with_dead_letters(store) as (queue, other, _):
+        await queue.insert("a")
+        held = await queue.reserve()
+        store.fault = crash_once("insert")
+        await queue.release(held)
+
+        with trio.fail_after(1):
+            assert cast("DeadLetter", (await other.reserve()).value).value == "a"
+
+
 async def test_a_dead_letter_for_a_closed_queue_is_buried(
     events: Events, autojump_clock: MockClock
 ) -> None:

@@ -162,45 +162,55 @@ async def test_many_deadlines_cost_a_turn_each_at_most(autojump_clock: MockClock
         assert (await rig.queue.statistics()).ready == 50
 
 
-def test_a_timer_that_fires_together_with_a_message_does_not_end_the_turn() -> None:
-    """Trap 12: also an engine that waits is not cancelled by the loop's own timer."""
-    cancelled: list[int] = []
+@attrs.define(eq=False)
+class SlowEngine(LocalEngine):
+    """An engine whose batches take time, as those of a server do."""
 
-    @attrs.define(eq=False)
-    class Waiting(LocalEngine):
-        async def execute(
-            self, batch: Sequence[Operation], now: int, resolved: list[Operation]
-        ) -> None:
-            try:
-                await trio.lowlevel.checkpoint()
-            except trio.Cancelled:
-                cancelled.append(len(batch))
-                raise
-            await super().execute(batch, now, resolved)
+    seconds: float = 0.0
 
-    class Store(FaultyStore):
-        def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
-            engine = self.memory.open_engine(queue, kind, parked)
-            return Waiting(engine.core, parked)
+    async def execute(
+        self, batch: Sequence[Operation], now: int, resolved: list[Operation]
+    ) -> None:
+        await trio.sleep(self.seconds)
+        await LocalEngine.execute(self, batch, now, resolved)
 
-    clock = MockClock()
 
-    async def main() -> None:
-        async with running(Store()) as rig:
-            await rig.queue.insert("a")
-            await rig.queue.reserve(5)
-            await settle()
+@attrs.define(eq=False)
+class SlowStore(FaultyStore):
+    seconds: float = 0.0
 
-            rig.queue.insert_nowait("b")  # wakes the loop; before it runs, its timer is due too
-            clock.jump(10)
-            with trio.move_on_after(1000):
-                assert await rig.queue.len() == 2
+    def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+        engine = self.memory.open_engine(queue, kind, parked)
+        return SlowEngine(engine.core, parked, self.seconds)
 
-            cancelled.append(-1)
 
-    trio.run(main, clock=clock)
+async def test_a_timer_that_fires_together_with_a_message_does_not_end_the_turn(
+    mock_clock: MockClock,
+) -> None:
+    """Trap 12: an engine that waits is not cancelled by the loop's own timer."""
+    async with running(SlowStore()) as rig:
+        await rig.queue.insert("a")
+        await rig.queue.reserve(5)
+        await settle()
 
-    assert cancelled == [-1]
+        reply = rig.submit("insert", ("b",))  # wakes the loop; before it runs, its timer is due
+        mock_clock.jump(10)
+        await settle()
+
+        assert reply.is_ready
+        assert await rig.queue.len() == 2
+
+
+async def test_a_timer_does_not_fire_in_a_turn(autojump_clock: MockClock) -> None:
+    """Trap 12 again: a deadline that passes while a batch is carried out."""
+    async with running(SlowStore(seconds=3)) as rig:
+        await rig.queue.insert("a")
+        await rig.queue.reserve(5)
+        await trio.sleep(4)
+
+        with trio.fail_after(10):
+            assert await rig.queue.insert("b") == 1
+            assert await rig.queue.len() == 2
 
 
 def test_lanes_are_left_from_the_front_in_linear_time() -> None:
