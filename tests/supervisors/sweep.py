@@ -50,7 +50,7 @@ async def cancel_at_every_step(
             finally:
                 trio.lowlevel.remove_instrument(spy)
         await check()
-        if not scope.cancelled_caught:
+        if not scope.cancel_called:  # caught or not: it may complete although it is cancelled
             return steps
 
 
@@ -83,5 +83,5 @@ async def cancel_after_every_step_of_all(
             finally:
                 trio.lowlevel.remove_instrument(spy)
         await check()
-        if not scope.cancelled_caught:
+        if not scope.cancel_called:  # caught or not: it may complete although it is cancelled
             return steps
