@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,6 @@ def test_a_pace_is_a_duration_or_a_target(folder: Path) -> None:
 
 
 def test_the_text_of_a_callable_leads_back_to_it() -> None:
-    assert target_text(Path.exists) == "pathlib:Path.exists"
+    assert target_text(Counter.most_common) == "collections:Counter.most_common"
     assert target_text(lambda: None) is None
     assert target_text(functools.partial(print)) is None
