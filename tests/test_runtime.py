@@ -6,6 +6,7 @@ Over 500 lines, because a runtime is all of these together: one list of what it 
 from __future__ import annotations
 
 import signal
+from random import Random
 from typing import TYPE_CHECKING
 
 import attrs
@@ -90,6 +91,28 @@ async def test_a_runtime_opens_from_a_mapping_a_file_and_a_config(
 async def test_the_clock_can_be_given(autojump_clock: MockClock) -> None:
     async with open_runtime({"queue": {"jobs": TIMED}}, clock=Clock(1000, 0.0)) as runtime:
         assert runtime.queue("jobs").clock.now_ns() < 10**9
+
+
+@pytest.mark.parametrize("placed", [False, True])
+async def test_the_dice_of_all_backoffs_can_be_given(
+    placed: bool,  # noqa: FBT001
+    autojump_clock: MockClock,
+    events: Events,
+) -> None:
+    async def pauses(seed: int) -> list[object]:
+        config = on_a_store(_Poisoned(), placed=placed, backoff={}, intensity=9)
+        events.clear()
+        async with open_runtime(config, random=Random(seed)) as runtime:
+            for _ in range(4):
+                with pytest.raises(ActorCrashedError):
+                    await runtime.queue("jobs").peek()
+        return [event["seconds"] for event in _named(events, "child_backoff")]
+
+    first = await pauses(1)
+
+    assert len(first) == 3
+    assert await pauses(1) == first
+    assert await pauses(2) != first
 
 
 async def test_a_store_that_does_not_open_its_queue_fails_the_start(
@@ -828,12 +851,14 @@ def _crash(*_args: object) -> object:
     raise InjectedCrash("poison")
 
 
-def on_a_store(store: object, *, placed: bool = True) -> Config:
+def on_a_store(
+    store: object, *, placed: bool = True, backoff: object = NOW, intensity: int = 1
+) -> Config:
     """Return a configuration with queues on a store of this module, one under a supervisor."""
     table: dict[str, object] = {"queue": {"jobs": TIMED, "other": TIMED}}
     if placed:
-        child = {"queue": "jobs", "backoff": NOW}
-        table["supervisor"] = {"mine": {"child": [child]}}
+        child = {"queue": "jobs", "backoff": backoff}
+        table["supervisor"] = {"mine": {"intensity": intensity, "child": [child]}}
     stored = StoreConfig(type="test", factory=lambda: store, options={})
     return attrs.evolve(load_config(table), stores={"memory": stored})
 
