@@ -6,6 +6,7 @@ Knows nothing of queues; `queueactors` is built on it.
 from ._actor import Actor, ActorRef, LaterReply
 from ._backoff import Backoff
 from ._child import ChildStatus, TellsDown, current_child
+from ._dynamic import DynamicChild, DynamicSupervisor
 from ._errors import (
     ActorCrashedError,
     ActorDownError,
@@ -30,7 +31,13 @@ from ._errors import (
 )
 from ._exceptions import bare_nursery, describe
 from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply, State
-from ._open import ChildOptions, child_spec, open_supervisor
+from ._open import (
+    ChildOptions,
+    child_spec,
+    dynamic_child_spec,
+    open_dynamic_supervisor,
+    open_supervisor,
+)
 from ._registry import Registry, RegistryEvent
 from ._spec import (
     IGNORE,
@@ -77,6 +84,8 @@ __all__ = [
     "ChildStatus",
     "ChildType",
     "DownReason",
+    "DynamicChild",
+    "DynamicSupervisor",
     "LaterReply",
     "Mailbox",
     "MaxChildrenError",
@@ -106,5 +115,7 @@ __all__ = [
     "current_child",
     "describe",
     "did_you_mean",
+    "dynamic_child_spec",
+    "open_dynamic_supervisor",
     "open_supervisor",
 ]

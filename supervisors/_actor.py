@@ -17,7 +17,7 @@ from ._errors import ActorDownError, DownReason
 from ._exceptions import fatal, without_cancelled
 from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply, State
 from ._restart import ExitKind, classify
-from ._spec import ChildSpec
+from ._spec import ChildSpec, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class ActorRef:
         """The actor's name."""
         return self._mailbox.name
 
-    async def call(self, message: object) -> object:
+    async def call(self, message: object) -> Value:
         """Send a message and return the answer of ``handle_call``.
 
         While the actor restarts, the call waits. Cancelled before the actor took the message:
@@ -70,7 +70,7 @@ class ActorRef:
         """Send a message to ``handle_info``: like `cast`, for news rather than requests."""
         self._mailbox.cast(Operation("info", (message,)))
 
-    def submit(self, message: object) -> PendingReply[object]:
+    def submit(self, message: object) -> PendingReply[Value]:
         """Send a message to ``handle_call`` and return its answer-to-be at once.
 
         Raises:
@@ -138,21 +138,22 @@ class Actor:
         actor.__next = deque()
         return actor
 
-    async def init(self, *args: object) -> None:
+    # The arguments' types are the subclass's own: so a type checker takes any override.
+    async def init(self, *args: Value, **_none: Value) -> None:
         """Get ready; the supervisor waits for it. Raising is a failed start."""
 
-    async def handle_call(self, message: object) -> object:
+    async def handle_call(self, message: Value) -> object:
         """Answer a message; the return value goes to the caller."""
         raise NotImplementedError(f"{type(self).__name__} has no handle_call: {message!r}")
 
-    async def handle_cast(self, message: object) -> None:
+    async def handle_cast(self, message: Value) -> None:
         """Handle a message that nobody waits for."""
         raise NotImplementedError(f"{type(self).__name__} has no handle_cast: {message!r}")
 
-    async def handle_info(self, message: object) -> None:
+    async def handle_info(self, message: Value) -> None:
         """Handle news. The default ignores them."""
 
-    async def handle_continue(self, message: object) -> None:
+    async def handle_continue(self, message: Value) -> None:
         """Handle what `continue_with` left to do."""
 
     async def terminate(self, reason: BaseException | None) -> None:

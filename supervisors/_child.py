@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from ._exceptions import without_cancelled
+from ._spec import IGNORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,7 @@ class ChildStatus:
     child: str
     path: str
     registry: Registry
+    _on_start: Callable[[object], None]
     _on_end: Callable[[ChildStatus], None]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     phase: Phase = attrs.field(default="starting", init=False)
@@ -79,6 +81,8 @@ class ChildStatus:
         self.phase = "ready"
         self.value = value
         self.ready_at = trio.current_time()
+        if value is not IGNORE and not self.stopping:
+            self._on_start(value)
         self.settled.set()
 
     def shield(self) -> trio.CancelScope:
@@ -92,6 +96,16 @@ class ChildStatus:
             self._shields = WeakSet()  # weak: a child may open one for every message
         self._shields.add(scope)
         return scope
+
+    def ask_to_stop(self) -> None:
+        """Cancel the child, from now on at every checkpoint outside its shields."""
+        self.stopping = True
+        self.scope.cancel()
+
+    def interrupt(self) -> None:
+        """Ask it to stop if it is still initialising."""
+        if self.phase == "starting":
+            self.ask_to_stop()
 
     def kill(self) -> None:
         """Cancel the child and take all its shields away. More than once: no change."""

@@ -9,8 +9,10 @@ import signal
 from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
+import attrs
 import trio
 
+from ._dynamic import DynamicSupervisor, check_max_children
 from ._exceptions import bare_nursery
 from ._spec import ChildSpec, SupervisorFlags, check_childspecs
 from ._supervisor import Supervisor
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from ._backoff import Backoff
+    from ._base import BaseSupervisor
     from ._child import ChildStatus
     from ._registry import Registry
     from ._spec import AutoShutdown, OnGiveUp, RestartType, ShutdownTime, Strategy
@@ -70,6 +73,57 @@ async def open_supervisor(  # noqa: PLR0913 - all keyword-only, all with default
         strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown
     )
     supervisor = Supervisor(specs, flags, name=name, registry=registry, random=random)
+    async with _running(supervisor, signals=signals):
+        yield supervisor
+
+
+@asynccontextmanager
+async def open_dynamic_supervisor(  # noqa: PLR0913 - all keyword-only, all with defaults
+    *,
+    max_children: int | None = None,
+    intensity: int = 1,
+    period: float = 5.0,
+    auto_shutdown: AutoShutdown = "never",
+    name: str = "root",
+    signals: bool = False,
+    registry: Registry | None = None,
+    random: Random | None = None,
+) -> AsyncIterator[DynamicSupervisor]:
+    """Run a dynamic supervisor around the body of an ``async with``.
+
+    It begins with no children; `DynamicSupervisor.start_child` adds them. When the body ends, or
+    is cancelled, all children are stopped together, each given its ``shutdown`` seconds.
+
+    Args:
+      max_children: How many there may be, running or waiting for their restart; >= 1. None: any
+        number.
+      intensity: Restarts of all children together that are allowed within ``period``; >= 0.
+      period: Seconds of the sliding window; > 0.
+      auto_shutdown: Whether the end of significant children ends the supervisor; the body is
+        cancelled then, silently.
+      name: Of the supervisor, in logs and errors.
+      signals: SIGINT and SIGTERM stop the supervisor, and cancel the body; a second one kills
+        the children. Only in the main thread.
+      registry: Where the children's names are kept; None: a new one.
+      random: For the jitter of backoffs; None: a new one.
+
+    Yields:
+      The running `DynamicSupervisor`.
+
+    Raises:
+      ChildSpecError: If a flag breaks a rule.
+      RestartIntensityError: If it gave up; the body was cancelled.
+    """
+    flags = SupervisorFlags(intensity=intensity, period=period, auto_shutdown=auto_shutdown)
+    supervisor = DynamicSupervisor(
+        flags, name=name, max_children=max_children, registry=registry, random=random
+    )
+    async with _running(supervisor, signals=signals):
+        yield supervisor
+
+
+@asynccontextmanager
+async def _running(supervisor: BaseSupervisor, *, signals: bool) -> AsyncIterator[None]:
     with _signals() if signals else nullcontext() as received:
         async with bare_nursery() as nursery:
             with trio.CancelScope() as body:
@@ -77,7 +131,7 @@ async def open_supervisor(  # noqa: PLR0913 - all keyword-only, all with default
                     nursery.start_soon(_stop_at_signals, received, supervisor, body)
                 await nursery.start(_run_root, supervisor)
                 nursery.start_soon(_cancel_when_ended, supervisor, body)
-                yield supervisor
+                yield
             supervisor.stop()
             await supervisor.wait()
             nursery.cancel_scope.cancel()
@@ -87,17 +141,19 @@ def _signals() -> AbstractContextManager[AsyncIterator[int]]:
     return trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
 
 
-async def _run_root(supervisor: Supervisor, *, task_status: trio.TaskStatus[Supervisor]) -> None:
+async def _run_root(
+    supervisor: BaseSupervisor, *, task_status: trio.TaskStatus[BaseSupervisor]
+) -> None:
     await supervisor.run(task_status=task_status)
 
 
-async def _cancel_when_ended(supervisor: Supervisor, body: trio.CancelScope) -> None:
+async def _cancel_when_ended(supervisor: BaseSupervisor, body: trio.CancelScope) -> None:
     await supervisor.wait()
     body.cancel()
 
 
 async def _stop_at_signals(
-    received: AsyncIterator[int], supervisor: Supervisor, body: trio.CancelScope
+    received: AsyncIterator[int], supervisor: BaseSupervisor, body: trio.CancelScope
 ) -> None:
     """Cancel the body at the first signal, so that all stops in order; kill at the second."""
     async for number in received:
@@ -130,6 +186,7 @@ def child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
     intensity: int = 1,
     period: float = 5.0,
     auto_shutdown: AutoShutdown = "never",
+    name: str | None = None,
     random: Random | None = None,
     **child_options: Unpack[ChildOptions],
 ) -> ChildSpec:
@@ -145,6 +202,7 @@ def child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
       intensity: Restarts allowed within ``period``.
       period: Seconds of the sliding window.
       auto_shutdown: Whether the end of significant children ends it.
+      name: To register the supervisor under, in the registry of the tree. None: not.
       random: For the jitter of backoffs; None: a new one.
       **child_options: As for `ChildSpec`.
 
@@ -156,9 +214,82 @@ def child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
     )
     specs = tuple(children)
     check_childspecs(specs, auto_shutdown=auto_shutdown)
+    start = SupervisorStart(flags, name, random, specs)
+    return ChildSpec(id=id, start=start, type="supervisor", **child_options)
 
-    async def start(*, task_status: ChildStatus) -> None:
-        supervisor = Supervisor(specs, flags, name=id, random=random)
+
+def dynamic_child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
+    id: str,
+    *,
+    max_children: int | None = None,
+    intensity: int = 1,
+    period: float = 5.0,
+    auto_shutdown: AutoShutdown = "never",
+    name: str | None = None,
+    random: Random | None = None,
+    **child_options: Unpack[ChildOptions],
+) -> ChildSpec:
+    """Return the spec of a dynamic supervisor that is a child of another supervisor.
+
+    It reports the `DynamicSupervisor`. Restarted, it begins with no children.
+
+    Args:
+      id: Its id, and the last part of its path.
+      max_children: As for `open_dynamic_supervisor`; so are the next three.
+      intensity: Restarts allowed within ``period``.
+      period: Seconds of the sliding window.
+      auto_shutdown: Whether the end of significant children ends it.
+      name: To register the supervisor under, in the registry of the tree. None: not.
+      random: For the jitter of backoffs; None: a new one.
+      **child_options: As for `ChildSpec`.
+
+    Raises:
+      ChildSpecError: If a flag breaks a rule.
+    """
+    flags = SupervisorFlags(intensity=intensity, period=period, auto_shutdown=auto_shutdown)
+    check_max_children(max_children)
+    start = DynamicSupervisorStart(flags, name, random, max_children)
+    return ChildSpec(id=id, start=start, type="supervisor", **child_options)
+
+
+@attrs.frozen(eq=False)
+class _Start:
+    """A start function that is a supervisor: what it is made of can be looked at."""
+
+    flags: SupervisorFlags
+    name: str | None
+    random: Random | None
+
+    def make(self, id: str) -> BaseSupervisor:
+        """Return a new supervisor."""
+        raise NotImplementedError
+
+    async def __call__(self, *, task_status: ChildStatus) -> None:
+        supervisor = self.make(task_status.child)
+        if self.name is not None:
+            task_status.registry.register(self.name, supervisor, owner=task_status)
         await supervisor.run(task_status=task_status)
 
-    return ChildSpec(id=id, start=start, type="supervisor", **child_options)
+
+@attrs.frozen(eq=False)
+class SupervisorStart(_Start):
+    """What `child_spec` starts."""
+
+    specs: tuple[ChildSpec, ...]
+
+    def make(self, id: str) -> Supervisor:
+        """Return a new static supervisor."""
+        return Supervisor(self.specs, self.flags, name=id, random=self.random)
+
+
+@attrs.frozen(eq=False)
+class DynamicSupervisorStart(_Start):
+    """What `dynamic_child_spec` starts."""
+
+    max_children: int | None
+
+    def make(self, id: str) -> DynamicSupervisor:
+        """Return a new dynamic supervisor."""
+        return DynamicSupervisor(
+            self.flags, name=id, max_children=self.max_children, random=self.random
+        )

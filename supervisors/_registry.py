@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from ._spec import Value
+
     class Owner(Protocol):
         """A child that can own a name: `ChildStatus` is one."""
 
@@ -41,12 +43,12 @@ class RegistryEvent:
 
     kind: Literal["registered", "unregistered"]
     name: str
-    value: object
+    value: Value
 
 
 @attrs.frozen(eq=False)
 class _Entry:
-    value: object
+    value: Value
     owner: Owner
 
 
@@ -60,7 +62,7 @@ class Registry:
     _awaited: dict[str, trio.Event] = attrs.field(factory=dict, init=False)
     _listeners: list[trio.MemorySendChannel[RegistryEvent]] = attrs.field(factory=list, init=False)
 
-    def __getitem__(self, name: str) -> object:
+    def __getitem__(self, name: str) -> Value:
         entry = self._live(name)
         if entry is None:
             raise NotRegisteredError(name, self.names())
@@ -109,7 +111,7 @@ class Registry:
         if entry is not None:
             self._remove(name, entry)
 
-    def whereis(self, name: str) -> object | None:
+    def whereis(self, name: str) -> Value:
         """Return what ``name`` stands for, or None: a snapshot, its owner may end any time."""
         entry = self._live(name)
         return None if entry is None else entry.value
@@ -124,7 +126,7 @@ class Registry:
             )
         )
 
-    async def wait_for(self, name: str) -> object:
+    async def wait_for(self, name: str) -> Value:
         """Wait until ``name`` is registered; return what it stands for.
 
         If the wait is cancelled, nothing has changed.

@@ -92,12 +92,9 @@ class RestartLog:
         """Note an attempt; return whether the supervisor may go on."""
         entries = self._entries
         entries.append((now, child, error))
-        while now - entries[0][0] > self.period:
+        while now - entries[0][0] > self.period or len(entries) > self.intensity + 1:
             entries.popleft()
-        allowed = len(entries) <= self.intensity
-        if len(entries) > self.intensity + 1:
-            entries.popleft()
-        return allowed
+        return len(entries) <= self.intensity
 
     def forget(self, child: str) -> None:
         """Drop the entries of a child that was parked."""
@@ -157,6 +154,11 @@ class RestartCore:
         restarts = self._in_a_row.get(spec.id, 0)
         self._in_a_row[spec.id] = restarts + 1
         return Restart(spec.backoff.delay(restarts, self.random))
+
+    def change(self, flags: SupervisorFlags) -> None:
+        """Go by other flags from now on; what has happened in the window still counts."""
+        self.flags = flags
+        self.log.intensity, self.log.period = flags.intensity, flags.period
 
     def forget(self, child: str) -> None:
         """Drop what is known of a child that was parked, stopped or deleted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final, Literal, final
+from typing import Any, Final, Literal, final
 
 import attrs
 
@@ -21,6 +21,7 @@ ChildState = Literal[
     "starting", "running", "restarting", "stopping", "stopped", "finished", "parked"
 ]
 StartFunction = Callable[..., Awaitable[object]]  # type: ignore[explicit-any] # user's own
+Value = Any  # type: ignore[explicit-any] # what a child reports, a handler answers, a name means
 
 WORKER_SHUTDOWN: Final = 5.0  # seconds; OTP's default for a worker
 

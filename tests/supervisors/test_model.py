@@ -360,7 +360,9 @@ async def step(random: Random, top: Supervisor, model: Model, stage: Stage) -> s
             assert child.state == "restarting"
         except ChildStartError:
             assert not node.start(child)
-            child.state, child.in_a_row = "stopped", 0
+            child.in_a_row = 0
+            if child.state != "parked":
+                child.state = "stopped"
         else:
             child.in_a_row = 0
             assert node.start(child)

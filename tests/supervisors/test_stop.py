@@ -440,4 +440,4 @@ async def test_shields_that_were_left_are_not_kept() -> None:
         await settle()
         status = supervisor.value_of("a")
 
-        assert len(status._shields) <= 1  # type: ignore[attr-defined]
+        assert len(status._shields) <= 1

@@ -285,7 +285,7 @@ async def test_a_restarted_supervisor_starts_its_children_again_but_not_added_on
     inner = child_spec("inner", stage.specs("a"), intensity=0)
     async with open_supervisor([inner]) as supervisor:
         below = supervisor.value_of("inner")
-        await below.start_child(stage.spec("b"))  # type: ignore[attr-defined]
+        await below.start_child(stage.spec("b"))
         await stage.crash("a")
 
         assert supervisor.tree().children[0].restarts == 1
