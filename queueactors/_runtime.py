@@ -509,7 +509,13 @@ async def open_runtime(
     """
     from .config import load_config  # importing this package must not cost it
 
-    runtime = Runtime(load_config(config), Clock.open() if clock is None else clock, random)
+    config = load_config(config)
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+    for each in config.warnings:
+        log.warning(
+            "config_warning", file=each.file, line=each.line, path=each.path, message=each.message
+        )
+    runtime = Runtime(config, Clock.open() if clock is None else clock, random)
     async with open_supervisor(
         runtime._specs(),  # noqa: SLF001 - the two are one thing
         intensity=ROOT_INTENSITY,

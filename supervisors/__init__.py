@@ -57,6 +57,7 @@ from ._spec import (
     check_childspecs,
 )
 from ._supervisor import Supervisor
+from ._traps import Trap, TrapKind, find_traps
 
 __all__ = [
     "IGNORE",
@@ -108,6 +109,8 @@ __all__ = [
     "SupervisorStoppedError",
     "SupervisorsError",
     "TellsDown",
+    "Trap",
+    "TrapKind",
     "Tree",
     "bare_nursery",
     "check_childspecs",
@@ -116,6 +119,7 @@ __all__ = [
     "describe",
     "did_you_mean",
     "dynamic_child_spec",
+    "find_traps",
     "open_dynamic_supervisor",
     "open_supervisor",
 ]

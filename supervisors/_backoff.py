@@ -58,10 +58,17 @@ class Backoff:
 
     def delay(self, restarts: int, random: Random) -> float:
         """Return the seconds to wait, after ``restarts`` restarts in a row (>= 0)."""
+        pace = self._pace(restarts)
+        return pace and pace * random.uniform(1 - self.jitter, 1 + self.jitter)
+
+    def shortest(self, restarts: int) -> float:
+        """Return the least that `delay` can return, in seconds."""
+        return self._pace(restarts) * (1 - self.jitter)
+
+    def _pace(self, restarts: int) -> float:
         if restarts == 0 or self.min == 0:
             return 0.0
         try:
-            grown = min(self.max, self.min * float(self.factor) ** (restarts - 1))
+            return min(self.max, self.min * float(self.factor) ** (restarts - 1))
         except OverflowError:  # the power, after some 1,000 restarts
-            grown = self.max
-        return grown * random.uniform(1 - self.jitter, 1 + self.jitter)
+            return self.max

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+import attrs
 import click
 
 from queueactors.config import TEMPLATE, ConfigError, load_config, render
@@ -55,13 +56,20 @@ def run(file: str, *, until_idle: bool, log_format: str) -> None:
 @main.command()
 @click.argument("file")
 def check(file: str) -> None:
-    """Check FILE, and import what it names. Starts nothing."""
+    """Check FILE, and import what it names. Starts nothing.
+
+    Warnings go to standard error and change nothing about the exit code.
+    """
     config = _load(file)
     counts = {
         "queue": len(config.queues),
         "worker": len(config.workers),
         "supervisor": len(config.supervisors),
     }
+    if config.warnings:
+        counts["warning"] = len(config.warnings)
+    for warning in config.warnings:
+        click.echo(str(attrs.evolve(warning, message=f"warning: {warning.message}")), err=True)
     told = ", ".join(f"{n} {thing}{'' if n == 1 else 's'}" for thing, n in counts.items())
     click.echo(f"{file}: ok ({told})")
 

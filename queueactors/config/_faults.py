@@ -22,7 +22,7 @@ _LONGEST = 120  # characters of a value that a message shows; a line should stay
 
 @attrs.frozen
 class Fault:
-    """One thing that is wrong, in one line.
+    """One thing that is wrong, or worth a warning, in one line.
 
     Args:
       file: The file, as it was given. None: the configuration is no file.

@@ -54,6 +54,7 @@ def load_config(
 def _load(source: str | os.PathLike[str] | Mapping[str, object] | None, tables: Source) -> Config:
     from ._check import check
     from ._targets import make_importable
+    from ._traps import find_warnings
 
     file = None
     if source is None or isinstance(source, Mapping):
@@ -65,7 +66,9 @@ def _load(source: str | os.PathLike[str] | Mapping[str, object] | None, tables: 
     config = check(tables, file)
     if tables.faults:
         raise ConfigError(tables.faults)
-    return attrs.evolve(config, origins=dict(_origins(tables)))
+    return attrs.evolve(
+        config, origins=dict(_origins(tables)), warnings=find_warnings(config, tables)
+    )
 
 
 def _origins(source: Source) -> Iterator[tuple[str, Origin]]:

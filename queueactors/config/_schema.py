@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from queueactors.workers._options import WorkerOptions
     from supervisors import ChildOptions, OnGiveUp, SupervisorFlags
 
+    from ._faults import Fault
+
 
 @attrs.frozen(kw_only=True)
 class RuntimeOptions:
@@ -151,6 +153,7 @@ class Config:
       workers: By name, in the order given.
       file: The file it was read from. None: none.
       origins: Where each value that is not a default came from, by its dotted path.
+      warnings: What is valid and yet likely to surprise, sorted by file and line.
     """
 
     schema: int = 1
@@ -161,6 +164,7 @@ class Config:
     workers: Mapping[str, WorkerOptions] = attrs.field(factory=dict)
     file: str | None = attrs.field(default=None, eq=False)
     origins: Mapping[str, Origin] = attrs.field(factory=dict, eq=False, repr=False)
+    warnings: tuple[Fault, ...] = attrs.field(default=(), eq=False)
 
     @property
     def roots(self) -> tuple[SupervisorConfig, ...]:

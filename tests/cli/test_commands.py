@@ -56,6 +56,19 @@ def test_check_counts_what_is_there(folder: Path, start: Start) -> None:
     )
 
 
+def test_check_tells_warnings_and_is_content(folder: Path, start: Start) -> None:
+    text = 'schema = 1\n[supervisor.r]\nrestart = "temporary"\n'
+    (folder / "q.toml").write_text(text, encoding="utf-8")
+
+    code, out, err = start("check", "q.toml").end()
+
+    assert (code, out) == (0, "q.toml: ok (0 queues, 0 workers, 1 supervisor, 1 warning)\n")
+    assert err == (
+        "q.toml:2: supervisor.r: warning: it is temporary: once it gives up, all below it is gone "
+        "for good; a supervisor should be permanent\n"
+    )
+
+
 def test_print_shows_values_and_where_they_come_from(folder: Path, start: Start) -> None:
     (folder / "a.toml").write_text(config(), encoding="utf-8")
 
