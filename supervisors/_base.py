@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, cast
 import structlog
 import trio
 
-from ._child import ChildStatus, TellsDown
+from ._child import ChildStatus, tell_down
 from ._children import Child, Children
 from ._errors import (
     ActorDownError,
@@ -382,11 +382,11 @@ class BaseSupervisor:
             return None  # its exit was taken in while its group was being stopped
         child.status = None
         error, status.error = status.error, None
-        ran_for = trio.current_time() - cast("float", status.ready_at)
-        return await self._decide(child, error, ran_for)
+        now = trio.current_time()
+        return await self._decide(child, error, now - cast("float", status.ready_at), now)
 
     async def _decide(
-        self, child: Child, error: BaseException | None, ran_for: float
+        self, child: Child, error: BaseException | None, ran_for: float, now: float
     ) -> BaseException | None:
         """Ask the core about an exit, and do what it says; return the error to end with."""
         spec = child.spec
@@ -396,7 +396,6 @@ class BaseSupervisor:
             self.log.error("child_crashed", child=spec.id, exc_info=error)
         else:
             self.log.info("child_exited", child=spec.id, kind=kind.value)
-        now = trio.current_time()
         decision = self._core.exited(spec, kind, error, ran_for=ran_for, now=now)
         if error is not None and not isinstance(decision, GiveUp):
             release_frames(error)  # the restart log keeps it, or its caller does
@@ -417,13 +416,15 @@ class BaseSupervisor:
                 failure.__cause__ = error
                 return failure
             case Restart(after_seconds):
-                await self._stop_group(child)
-                self._schedule(child, after_seconds)
+                if self.flags.strategy != "one_for_one":
+                    await self._stop_group(child)
+                    now = trio.current_time()
+                self._schedule(child, now, after_seconds)
         return None
 
-    def _schedule(self, child: Child, after_seconds: float) -> None:
-        child.become("restarting")
-        self._children.schedule(child, trio.current_time() + after_seconds)
+    def _schedule(self, child: Child, now: float, after_seconds: float) -> None:
+        child.become("restarting", now)
+        self._children.schedule(child, now + after_seconds)
         if after_seconds:
             self.log.info("child_backoff", child=child.spec.id, seconds=round(after_seconds, 3))
 
@@ -460,11 +461,12 @@ class BaseSupervisor:
                 child.restarts += 1
                 self.log.info("child_restarted", child=child.spec.id, restarts=child.restarts)
             elif child.unwanted or isinstance(error, InterruptedStartError):
-                self._schedule(child, 0.0)  # should the operator have changed their mind
+                # Should the operator have changed their mind.
+                self._schedule(child, trio.current_time(), 0.0)
             elif error is not None:
                 # Counted like a crash. one_for_all stops again those that came up already;
                 # rest_for_one tries again from this child on.
-                failure = await self._decide(child, error, 0.0)
+                failure = await self._decide(child, error, 0.0, trio.current_time())
                 if failure is not None or child.due is not None:
                     return failure
         return None
@@ -492,9 +494,7 @@ class BaseSupervisor:
         return ends_supervisor(self.flags, spec, others_live=live)
 
     def _tell_down(self, child: Child, reason: DownReason) -> None:
-        start: object = child.spec.start
-        if isinstance(start, TellsDown):
-            start.child_down(reason)
+        tell_down(child.spec.start, reason)
 
     # -- stopping ----------------------------------------------------------------------------
 

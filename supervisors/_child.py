@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from contextvars import ContextVar
 from math import inf
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol
 from weakref import WeakSet
 
 import attrs
@@ -29,12 +29,19 @@ if TYPE_CHECKING:
 _current_child: ContextVar[ChildStatus] = ContextVar("supervised_child")
 
 
-@runtime_checkable
 class TellsDown(Protocol):
     """A `ChildSpec.start` that wants to know when nobody is about to run it any more."""
 
     def child_down(self, reason: DownReason) -> None:
         """Told once the child is stopped, parked, or gone with its supervisor."""
+
+
+def tell_down(start: object, reason: DownReason) -> None:
+    """Tell a start function of that kind; any other is no matter."""
+    # Not isinstance() with a protocol: that took a tenth of the time of a stop.
+    told = getattr(start, "child_down", None)
+    if told is not None:
+        told(reason)
 
 
 Phase = Literal["starting", "ready", "ended"]
@@ -51,7 +58,7 @@ class ChildStatus:
     child: str
     path: str
     registry: Registry
-    _on_start: Callable[[object], None]
+    _on_start: Callable[[object, float], None]
     _on_end: Callable[[ChildStatus], None]
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     phase: Phase = attrs.field(default="starting", init=False)
@@ -82,7 +89,7 @@ class ChildStatus:
         self.value = value
         self.ready_at = trio.current_time()
         if value is not IGNORE and not self.stopping:
-            self._on_start(value)
+            self._on_start(value, self.ready_at)
         self.settled.set()
 
     def shield(self) -> trio.CancelScope:

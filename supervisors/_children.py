@@ -38,15 +38,15 @@ class Child:
     due: float | None = None  # trio time of the next attempt to restart it and its group
     termination: Operation | None = None  # the last call of terminate_child
 
-    def become(self, state: ChildState) -> None:
+    def become(self, state: ChildState, now: float | None = None) -> None:
         self.state = state
-        self.since_at = trio.current_time()
+        self.since_at = trio.current_time() if now is None else now
 
-    def started(self, value: object) -> None:
+    def started(self, value: object, now: float) -> None:
         """Note that an incarnation has initialised: called by its own task, at once."""
         self.value = value
         self.due = None
-        self.become("running")
+        self.become("running", now)
 
     @property
     def unwanted(self) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import trio
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from types import TracebackType
 
 _RELEASED = "Traceback (its frames were released):"
 
@@ -93,9 +93,11 @@ def release_frames(error: BaseException) -> None:
         if each.__traceback__ is None:
             continue
         lines = [_RELEASED]
-        for frame, line in traceback.walk_tb(each.__traceback__):
-            code = frame.f_code
-            lines.append(f'  File "{code.co_filename}", line {line}, in {code.co_name}')
+        at: TracebackType | None = each.__traceback__
+        while at is not None:
+            code = at.tb_frame.f_code
+            lines.append(f'  File "{code.co_filename}", line {at.tb_lineno}, in {code.co_name}')
+            at = at.tb_next
         notes = getattr(each, "__notes__", [])
         kept = [note for note in notes if not str(note).startswith(_RELEASED)]
         # Not by assignment: a frozen dataclass that is an exception refuses any.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from ._base import BaseSupervisor
-from ._child import TellsDown
+from ._child import tell_down
 from ._children import Child
 from ._errors import (
     ChildAlreadyPresentError,
@@ -191,10 +191,9 @@ class Supervisor(BaseSupervisor):
         child.spec = spec
         if child.status is not None:
             child.status.shutdown_seconds = spec.shutdown_seconds
-        if replaced is spec.start or not isinstance(replaced, TellsDown):
+        if replaced is spec.start:
             return
-        tell = replaced.child_down
         if child.status is None:
-            tell("gone")
+            tell_down(replaced, "gone")
         else:  # what runs is the last of its kind
-            child.status.at_end.append(lambda: tell("gone"))
+            child.status.at_end.append(lambda: tell_down(replaced, "gone"))
