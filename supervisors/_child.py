@@ -110,9 +110,10 @@ class ChildStatus:
         self.scope.cancel()
 
     def interrupt(self) -> None:
-        """Ask it to stop if it is still initialising."""
+        """Ask it to stop if it is still initialising; its supervisor bounds that."""
         if self.phase == "starting":
             self.ask_to_stop()
+            self.settled.set()
 
     def kill(self) -> None:
         """Cancel the child and take all its shields away. More than once: no change."""

@@ -25,12 +25,12 @@ from supervisors import (
     open_supervisor,
 )
 
-from .kit import Boom, Stage, hang_in_init, idle, settle, states
+from .kit import Boom, Stage, hang_in_init, idle, settle, states, until_cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from supervisors import ChildStatus
+    from supervisors import ChildStatus, RestartType
 
     from .conftest import Events
 
@@ -371,11 +371,14 @@ class _Told:
 
     reasons: list[str] = attrs.field(factory=list)
     error: BaseException | None = None
+    returns: bool = False
 
     async def __call__(self, *, task_status: ChildStatus) -> None:
         if self.error is not None:
             raise self.error
         task_status.started()
+        if self.returns:
+            return
         await trio.sleep_forever()
 
     def child_down(self, reason: str) -> None:
@@ -457,3 +460,170 @@ async def test_a_terminate_child_whose_caller_leaves_does_not_count_as_a_failure
 
         assert states(supervisor) == {"a": "running"}
         assert stage.starts["a"] == 3
+
+
+async def test_a_call_while_the_supervisor_stops_is_refused_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A child that asks for something in its cleanup would wait for itself otherwise."""
+    asked_at: list[float] = []
+
+    async def asking(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        with task_status.shield():
+            await trio.sleep(1)
+            with pytest.raises(SupervisorStoppedError):
+                await supervisor.terminate_child("a")
+            asked_at.append(trio.current_time())
+
+    began = trio.current_time()
+    async with open_supervisor(
+        [ChildSpec(id="a", start=asking, shutdown="infinity")]
+    ) as supervisor:
+        pass
+
+    assert [at - began for at in asked_at] == [1]
+
+
+async def test_a_waiting_start_child_whose_caller_leaves_does_not_harm_the_one_before(
+    stage: Stage,
+) -> None:
+    gate = trio.Event()
+
+    async def slow(*, task_status: ChildStatus) -> None:
+        await gate.wait()
+        await stage.play("a", task_status=task_status)
+
+    spec = ChildSpec(id="a", start=slow)
+    async with open_supervisor() as supervisor, trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.start_child, spec)
+        await settle()
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as impatient:
+                impatient.start_soon(supervisor.start_child, spec)
+                await settle()
+                scope.cancel()
+        gate.set()
+        await settle()
+
+        assert states(supervisor) == {"a": "running"}
+
+
+@pytest.mark.parametrize("method", ["start_child", "restart_child"])
+async def test_a_start_is_undone_whose_caller_leaves_as_the_child_has_just_initialised(
+    method: str,
+) -> None:
+    scope = trio.CancelScope()
+
+    async def hasty(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        scope.cancel()
+        await trio.sleep_forever()
+
+    async with open_supervisor() as supervisor:
+        spec = ChildSpec(id="a", start=hasty)
+        if method == "restart_child":
+            await supervisor.start_child(spec)
+            await supervisor.terminate_child("a")
+            scope = trio.CancelScope()
+        with scope:
+            if method == "start_child":
+                await supervisor.start_child(spec)
+            else:
+                await supervisor.restart_child("a")
+        assert scope.cancelled_caught
+        await settle()
+
+        assert states(supervisor) == ({} if method == "start_child" else {"a": "stopped"})
+
+
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_all_calls_that_wait_together_are_answered(
+    autojump_clock: trio.testing.MockClock, how: str
+) -> None:
+    """While the first is carried out, the supervisor stops."""
+    answered: list[str] = []
+
+    async def patient(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        with task_status.shield():
+            await trio.sleep(100)
+
+    async def call(id: str) -> None:
+        try:
+            await supervisor.terminate_child(id)
+        except SupervisorStoppedError:
+            answered.append(f"{id} refused")
+        else:
+            answered.append(f"{id} done")
+
+    specs = [ChildSpec(id=id, start=patient, shutdown="infinity") for id in "abc"]  # noqa: A001
+    async with (
+        trio.open_nursery() as nursery,
+        open_supervisor([child_spec("low", specs)]) as top,
+    ):
+        low = top.value_of("low")
+        assert isinstance(low, Supervisor)
+        supervisor = low
+        began = trio.current_time()
+        for id in "abc":  # noqa: A001
+            nursery.start_soon(call, id)
+        await settle()
+        getattr(supervisor, how)()
+        await supervisor.wait()
+        took = trio.current_time() - began
+
+    assert len(answered) == 3
+    assert sum("refused" in each for each in answered) >= 2
+    assert took == (0 if how == "kill" else 100)
+
+
+async def test_terminate_child_bounds_an_initialisation_that_does_not_end(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Interrupted, it gets its shutdown seconds, and is killed then like any other."""
+
+    async def deaf(*, task_status: ChildStatus) -> None:
+        with task_status.shield():
+            await until_cancelled()
+
+    async def add() -> None:
+        with pytest.raises(ChildStartError, match="stopped while it initialised"):
+            await supervisor.start_child(ChildSpec(id="a", start=deaf, shutdown=3))
+
+    async with open_supervisor() as supervisor, trio.open_nursery() as nursery:
+        nursery.start_soon(add)
+        await settle()
+        began = trio.current_time()
+        with pytest.raises(ChildNotFoundError):  # dropped again, as its start has failed
+            await supervisor.terminate_child("a")
+
+        assert trio.current_time() - began == 3
+
+
+async def test_an_interrupted_initialisation_may_clean_up_before_the_id_is_free(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def tidy(*, task_status: ChildStatus) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with task_status.shield():
+                await trio.sleep(2)
+                stage.journal.append("tidied")
+
+    async with open_supervisor() as supervisor:
+        with trio.move_on_after(1):
+            await supervisor.start_child(ChildSpec(id="a", start=tidy))
+        await supervisor.start_child(stage.spec("a"))
+
+        assert stage.journal == ["tidied", "start a"]
+
+
+@pytest.mark.parametrize("restart", ["temporary", "transient"])
+async def test_a_start_function_is_told_of_the_end_of_its_child(restart: RestartType) -> None:
+    told = _Told(returns=True)
+    async with open_supervisor([ChildSpec(id="a", start=told, restart=restart)]):
+        await settle()
+
+        assert told.reasons == ["gone" if restart == "temporary" else "stopped"]
