@@ -270,6 +270,7 @@ class BaseSupervisor:
             for child in self._children:
                 if child.status is not None:
                     self._note_stop(child, child.status)
+                self._note_down(child)
             if self._fatal is None:
                 raise
         error = self._fatal or error
