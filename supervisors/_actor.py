@@ -14,7 +14,7 @@ import trio
 from trio.lowlevel import current_task
 
 from ._errors import ActorDownError, DownReason
-from ._exceptions import fatal, without_cancelled
+from ._exceptions import fatal, release_groups, without_cancelled
 from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply, State
 from ._restart import ExitKind, classify
 from ._spec import ChildSpec, Value
@@ -251,7 +251,9 @@ def _answer_failure(operation: Operation, name: str, error: BaseException) -> No
     if own is None or fatal(own) or classify(own) is not ExitKind.ABNORMAL:
         operation.fail(ActorDownError(name, "stopped"))
     else:
-        operation.crashed(name, error)
+        if own is not error:  # a copy: the one that the supervisor gets, and releases, is another
+            release_groups(own)
+        operation.crashed(name, own)
 
 
 @attrs.define(eq=False)

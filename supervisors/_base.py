@@ -273,7 +273,7 @@ class BaseSupervisor:
                 self._note_down(child)
             if self._fatal is None:
                 raise
-        error = self._fatal or error
+        error, self._fatal = self._fatal or error, None  # it has frames, and may outlive us
         self.log.info("supervisor_stopped", error=error and describe(error))
         if error is not None:
             raise error
@@ -635,6 +635,7 @@ class BaseSupervisor:
             self._forget(child)
         if error is None:
             raise SupervisorStoppedError(self.path)
+        release_frames(error)  # whoever asked for it may keep it
         raise ChildStartError(self.path, child.spec.id) from error
 
     async def _terminate(self, child: Child) -> None:

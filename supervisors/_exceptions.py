@@ -51,6 +51,14 @@ def without_cancelled(error: BaseException) -> BaseException | None:
     return None if isinstance(error, trio.Cancelled) else error
 
 
+def release_groups(error: BaseException) -> None:
+    """Let go of the frames of the groups that `without_cancelled` has made, not of their leaves."""
+    if isinstance(error, BaseExceptionGroup):
+        error.with_traceback(None)
+        for each in error.exceptions:
+            release_groups(each)
+
+
 def fatal(error: BaseException) -> BaseException | None:
     """Return the Ctrl-C or the exit that an error holds: never a crash. None: it is one."""
     for leaf in leaves(error):

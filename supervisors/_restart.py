@@ -100,9 +100,14 @@ class RestartLog:
         """Drop the entries of a child that was parked."""
         self._entries = deque(entry for entry in self._entries if entry[1] != child)
 
-    def errors(self) -> tuple[BaseException, ...]:
-        """Return what the attempts in the window were for, oldest first."""
-        return tuple(error for _, _, error in self._entries if error is not None)
+    def drain(self) -> tuple[BaseException, ...]:
+        """Return what the attempts in the window were for, oldest first, and forget them.
+
+        They have frames, and somebody may keep the supervisor that has given up.
+        """
+        errors = tuple(error for _, _, error in self._entries if error is not None)
+        self._entries.clear()
+        return errors
 
 
 @attrs.define(eq=False)
@@ -148,7 +153,7 @@ class RestartCore:
             if spec.on_give_up == "park":
                 self.forget(spec.id)
                 return Park()
-            return GiveUp(self.log.errors())
+            return GiveUp(self.log.drain())
         if ran_for >= spec.backoff.reset_after:
             self._in_a_row.pop(spec.id, None)
         restarts = self._in_a_row.get(spec.id, 0)

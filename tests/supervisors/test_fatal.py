@@ -1,34 +1,28 @@
-"""Ctrl-C, exits, bugs, context and references: what must not be treated as a crash, or kept."""
+"""Ctrl-C, exits and bugs: what must not be treated as a crash."""
 # ruff: noqa: ARG002, PT012 - handlers; what raises is a whole `async with`
 
 from __future__ import annotations
 
-import contextvars
-import gc
 import sys
-import weakref
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 import trio
 
 from supervisors import (
     IGNORE,
     Actor,
-    ActorCrashedError,
+    ActorDownError,
     ActorRef,
     ChildSpec,
-    ChildStartError,
-    RestartType,
     Supervisor,
     SupervisorStoppedError,
     child_spec,
-    current_child,
     open_supervisor,
 )
 
-from .kit import NO_BACKOFF, Boom, Stage, idle, settle, states
+from .kit import Boom, Stage, settle, states
 
 if TYPE_CHECKING:
     from supervisors import ChildStatus
@@ -91,7 +85,7 @@ async def test_it_ends_the_tree_from_a_start_by_hand(stage: Stage) -> None:
             await trio.sleep_forever()
 
 
-async def test_it_ends_the_tree_from_a_cleanup() -> None:
+async def test_it_ends_the_tree_from_a_cleanup(events: Events) -> None:
     async def exiting(*, task_status: ChildStatus) -> None:
         task_status.started()
         try:
@@ -102,6 +96,78 @@ async def test_it_ends_the_tree_from_a_cleanup() -> None:
     with pytest.raises(SystemExit):
         async with open_supervisor([ChildSpec(id="a", start=exiting)]):
             await settle()
+
+    names = [each["event"] for each in events]
+    assert "child_interrupted" in names
+    assert "child_stop_error" not in names
+
+
+async def test_the_first_of_two_exits_counts(stage: Stage) -> None:
+    async def exiting_too(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            sys.exit(2)
+
+    with pytest.raises(SystemExit) as caught:
+        async with open_supervisor([stage.spec("a"), ChildSpec(id="b", start=exiting_too)]):
+            stage.end("a", SystemExit(1))
+            await trio.sleep_forever()
+
+    assert caught.value.code == 1
+
+
+async def test_it_ends_the_tree_from_a_terminate() -> None:
+    class Exiting(Actor):
+        async def terminate(self, reason: BaseException | None) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        async with open_supervisor([Exiting.child_spec("a")]) as supervisor:
+            await supervisor.terminate_child("a")
+            await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("error", FATAL, ids=["ctrl-c", "exit"])
+@pytest.mark.parametrize("group", [False, True])
+async def test_a_call_over_which_it_was_raised_is_answered(
+    error: BaseException, *, group: bool
+) -> None:
+    raised = BaseExceptionGroup("", [Boom(), error]) if group else error
+
+    class Exiting(Actor):
+        async def handle_call(self, message: object) -> object:
+            raise raised
+
+    with pytest.raises(type(error)):
+        async with open_supervisor([Exiting.child_spec("a")]) as supervisor:
+            reference = supervisor.value_of("a")
+            assert isinstance(reference, ActorRef)
+            pending = reference.submit("x")
+            await trio.sleep_forever()
+
+    with pytest.raises(ActorDownError, match="'a' is stopped"):
+        pending.get_nowait()
+
+
+async def test_ctrl_c_is_not_raised_in_the_supervisor_itself() -> None:
+    """It belongs to a child or to the body: a supervisor in the middle of a step is not safe."""
+    protected: list[bool] = []
+
+    @attrs.define(eq=False)
+    class Start:
+        async def __call__(self, *, task_status: ChildStatus) -> None:
+            protected.append(trio.lowlevel.currently_ki_protected())
+            task_status.started()
+
+        def child_down(self, reason: str) -> None:  # called by the supervisor's task
+            protected.append(trio.lowlevel.currently_ki_protected())
+
+    async with open_supervisor([ChildSpec(id="a", start=Start(), restart="temporary")]):
+        await settle()
+
+    assert protected == [False, True]
 
 
 async def test_it_ends_the_tree_from_a_child_that_ignored() -> None:
@@ -167,130 +233,3 @@ async def test_a_bug_in_a_supervisor_ends_it_and_answers_its_callers(
         assert states(top) == {"low": "running"}
         assert top.which_children()[0].last_error == "LookupError: a bug"
         assert stage.journal == ["start a", "stop a", "start a"]
-
-
-# -- context variables (4.10) ----------------------------------------------------------------
-
-request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
-
-
-async def test_the_context_of_a_requester_does_not_leak_into_a_child() -> None:
-    seen: list[str] = []
-
-    async def child(*, task_status: ChildStatus) -> None:
-        seen.append(request_id.get())
-        task_status.started()
-        await trio.sleep_forever()
-
-    async def requester(supervisor: Supervisor) -> None:
-        request_id.set("mine")
-        await supervisor.start_child(ChildSpec(id="a", start=child))
-
-    async with open_supervisor() as supervisor:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(requester, supervisor)
-        await supervisor.terminate_child("a")
-        await supervisor.restart_child("a")
-
-    assert seen == ["none", "none"]
-
-
-async def test_each_task_of_a_child_finds_its_child() -> None:
-    paths: list[str] = []
-
-    async def child(*, task_status: ChildStatus) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(grandchild)
-            task_status.started()
-
-    async def grandchild() -> None:
-        paths.append(current_child().path)
-
-    async with open_supervisor([child_spec("low", [ChildSpec(id="a", start=child)], intensity=9)]):
-        pass
-
-    assert paths[0] == "root/low/a"
-
-
-async def test_who_is_no_child_finds_none() -> None:
-    with pytest.raises(RuntimeError, match="does not belong to a supervised child"):
-        current_child()
-
-
-# -- references (4.9) ------------------------------------------------------------------------
-
-
-class Heavy(Actor):
-    """Has state whose life can be watched."""
-
-    alive: list[weakref.ref[Heavy]]
-
-    async def init(self, *args: object) -> None:
-        Heavy.alive.append(weakref.ref(self))
-
-    async def handle_cast(self, message: object) -> None:
-        match message:
-            case "crash":
-                raise Boom
-            case "group":
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self.handle_cast, "crash")
-            case "attribute":
-                self.no_such_attribute  # type: ignore[attr-defined] # noqa: B018
-
-    async def handle_call(self, message: object) -> object:
-        raise Boom
-
-
-@pytest.mark.parametrize("how", ["crash", "group", "attribute", "call", "stop"])
-@pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
-async def test_the_state_of_a_dead_actor_is_let_go(how: str, restart: RestartType) -> None:
-    Heavy.alive = []
-    held: list[object] = []
-    spec = Heavy.child_spec("a", restart=restart, backoff=NO_BACKOFF)
-    async with open_supervisor([spec], intensity=9) as supervisor:
-        reference = supervisor.value_of("a")
-        assert isinstance(reference, ActorRef)
-        if how == "stop":
-            await supervisor.terminate_child("a")
-        elif how == "call":
-            held.append(reference.submit("x"))  # and the error in it is kept
-        else:
-            reference.cast(how)
-        await settle()
-        gc.collect()
-
-        assert Heavy.alive[0]() is None
-
-
-async def test_the_state_of_a_parked_actor_is_let_go() -> None:
-    Heavy.alive = []
-    spec = Heavy.child_spec("a", on_give_up="park")
-    async with open_supervisor([spec], intensity=0) as supervisor:
-        reference = supervisor.value_of("a")
-        assert isinstance(reference, ActorRef)
-        with pytest.raises(ActorCrashedError):
-            await reference.call("x")
-        await settle()
-        gc.collect()
-
-        assert states(supervisor) == {"a": "parked"}
-        assert Heavy.alive[0]() is None
-
-
-async def test_the_state_of_an_actor_that_failed_to_start_is_let_go(events: Events) -> None:
-    Heavy.alive = []
-
-    class Broken(Heavy):
-        async def init(self, *args: object) -> None:
-            await super().init(*args)
-            raise Boom
-
-    async with open_supervisor([ChildSpec(id="x", start=idle)]) as supervisor:
-        with suppress(ChildStartError):  # pytest.raises would keep it
-            await supervisor.start_child(Broken.child_spec("a"))
-        events.clear()  # the captured log has the error, too
-        await settle()
-        gc.collect()
-
-        assert Heavy.alive[0]() is None

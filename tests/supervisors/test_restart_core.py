@@ -71,7 +71,7 @@ def test_the_log_is_bounded() -> None:
     for number in range(1000):
         log.add(float(number), "a", Boom(number))
 
-    assert [error.args for error in log.errors()] == [(996,), (997,), (998,), (999,)]
+    assert [error.args for error in log.drain()] == [(996,), (997,), (998,), (999,)]
 
 
 @pytest.mark.parametrize(
