@@ -11,6 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from .kit import Stage
+from .listed import documented_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
@@ -23,9 +24,17 @@ _HANGS_AFTER = 20  # real seconds; under MockClock a deadlock spins, and no time
 
 @pytest.fixture(autouse=True)
 def events() -> Iterator[Events]:
-    """Return the list that log events go to: tests are quiet, and can read it."""
+    """Return the list that log events go to: tests are quiet, and can read it.
+
+    Whatever a supervisor tells in any test must have the level and the keys of docs/events.md.
+    """
     with capture_logs() as captured:
         yield captured
+    for each in captured:
+        listed = documented_events()[str(each["event"])]
+        assert each["log_level"] in listed.levels, each
+        assert each.keys() - {"event", "log_level", "supervisor"} == listed.keys, each
+        assert "supervisor" in each, each
 
 
 @pytest.fixture(autouse=True)
