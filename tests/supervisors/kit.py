@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Unpack
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import attrs
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from supervisors import Backoff, ChildOptions, ChildSpec, Supervisor
+from supervisors import Backoff, ChildOptions, ChildSpec, Supervisor, open_supervisor
 
 if TYPE_CHECKING:
-    from supervisors import ChildStatus, ChildType
+    from collections.abc import AsyncIterator, Iterable
+
+    from supervisors import AutoShutdown, ChildStatus, ChildType, Strategy
 
 NO_BACKOFF = Backoff(min=0, max=0)
 
@@ -22,6 +25,15 @@ settle = wait_all_tasks_blocked
 
 class Boom(Exception):
     """An ordinary crash."""
+
+
+class Flags(TypedDict, total=False):
+    """The flags of a supervisor, to pass on."""
+
+    strategy: Strategy
+    intensity: int
+    period: float
+    auto_shutdown: AutoShutdown
 
 
 @attrs.define(eq=False)
@@ -97,6 +109,18 @@ class Stage:
     def since(self, mark: int) -> list[str]:
         """Return the journal from ``mark`` on."""
         return self.journal[mark:]
+
+
+@asynccontextmanager
+async def open_lasting(
+    specs: Iterable[ChildSpec], **flags: Unpack[Flags]
+) -> AsyncIterator[Supervisor]:
+    """Open a supervisor that must not end before its body: that would be silent."""
+    lasted = False
+    async with open_supervisor(specs, **flags) as supervisor:
+        yield supervisor
+        lasted = True
+    assert lasted, "the body was cancelled"
 
 
 def states(supervisor: Supervisor) -> dict[str, str]:

@@ -265,6 +265,21 @@ async def test_restart_child_starts_the_backoff_again(
         assert states(supervisor) == {"a": "running"}
 
 
+async def test_a_child_that_was_deleted_leaves_no_pace_behind(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    pace = Backoff(min=10, max=10, jitter=0)
+    spec = stage.spec("a", restart="transient", backoff=pace)
+    async with open_supervisor([spec], intensity=9) as supervisor:
+        await stage.crash("a")
+        await stage.leave("a")
+        await supervisor.delete_child("a")
+        await supervisor.start_child(spec)
+        await stage.crash("a")
+
+        assert states(supervisor) == {"a": "running"}
+
+
 # -- parking ---------------------------------------------------------------------------------
 
 

@@ -168,6 +168,31 @@ async def test_a_stop_interrupts_a_restart_that_hangs(
     assert states(supervisor) == {"a": "stopped"}
 
 
+async def test_a_stop_during_a_restart_starts_no_other_that_is_due_too(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    started: list[str] = []
+    hang = False
+
+    async def start(id: str, *, task_status: ChildStatus) -> None:
+        started.append(id)
+        if hang:
+            await hang_in_init(task_status=task_status)
+        await stage.play(id, task_status=task_status)
+
+    specs = [ChildSpec(id=id, start=start, args=(id,), backoff=PACE) for id in "ab"]  # noqa: A001
+    async with open_supervisor(specs, intensity=9) as supervisor:
+        for each in "aabb":
+            await stage.crash(each)
+        hang = True
+        started.clear()
+        await trio.sleep(1.5)
+        assert started == ["a"]
+
+    assert started == ["a"]
+    assert set(states(supervisor).values()) == {"stopped"}
+
+
 async def test_a_stop_during_an_administration_call_starts_nothing_more(
     stage: Stage, autojump_clock: trio.testing.MockClock
 ) -> None:

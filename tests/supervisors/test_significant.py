@@ -10,7 +10,7 @@ import trio
 
 from supervisors import Shutdown, child_spec, open_supervisor
 
-from .kit import Boom, Stage, settle, states, until_cancelled
+from .kit import Boom, Stage, open_lasting, settle, states, until_cancelled
 
 if TYPE_CHECKING:
     from supervisors import AutoShutdown, Strategy
@@ -26,7 +26,7 @@ async def test_a_child_that_is_not_significant_never_ends_the_supervisor(
     stage: Stage, mode: AutoShutdown, restart: str
 ) -> None:  # I 85, 86
     specs = stage.specs("abc", restart=restart)  # type: ignore[arg-type]
-    async with open_supervisor(specs, auto_shutdown=mode, intensity=9) as supervisor:
+    async with open_lasting(specs, auto_shutdown=mode, intensity=9) as supervisor:
         await stage.leave("a")
         await stage.crash("b")
         await supervisor.terminate_child("c")
@@ -68,7 +68,7 @@ async def test_a_crash_of_a_significant_transient_child_restarts_it(
     stage: Stage, mode: AutoShutdown
 ) -> None:  # I 88
     specs = stage.specs("a", restart="transient", significant=True)
-    async with open_supervisor(specs, auto_shutdown=mode) as supervisor:
+    async with open_lasting(specs, auto_shutdown=mode) as supervisor:
         await stage.crash("a")
 
         assert states(supervisor) == {"a": "running"}
@@ -80,7 +80,7 @@ async def test_terminate_child_of_a_significant_child_does_not_end_it(
     stage: Stage, mode: AutoShutdown, restart: str
 ) -> None:  # I 87, 88
     specs = stage.specs("a", restart=restart, significant=True)  # type: ignore[arg-type]
-    async with open_supervisor(specs, auto_shutdown=mode) as supervisor:
+    async with open_lasting(specs, auto_shutdown=mode) as supervisor:
         await supervisor.terminate_child("a")
         await settle()
 
@@ -105,7 +105,7 @@ async def test_all_significant_waits_for_one_that_restarts(
 
     pace = Backoff(min=10, max=10, jitter=0)
     specs = stage.specs("ab", restart="transient", significant=True, backoff=pace)
-    async with open_supervisor(specs, auto_shutdown="all_significant", intensity=9) as supervisor:
+    async with open_lasting(specs, auto_shutdown="all_significant", intensity=9) as supervisor:
         await stage.crash("a")
         await stage.crash("a")
         await stage.leave("b")
@@ -119,7 +119,7 @@ async def test_the_death_of_a_bystander_does_not_end_it(
     stage: Stage, strategy: Strategy, mode: AutoShutdown
 ) -> None:  # I 91
     specs = [stage.spec("a"), stage.spec("b", restart="temporary", significant=True)]
-    async with open_supervisor(specs, strategy=strategy, auto_shutdown=mode) as supervisor:
+    async with open_lasting(specs, strategy=strategy, auto_shutdown=mode) as supervisor:
         await stage.crash("a")
 
         assert states(supervisor) == {"a": "running"}
@@ -151,7 +151,7 @@ async def test_an_automatic_shutdown_does_not_cascade_further_than_that(
         auto_shutdown="any_significant",
         restart="transient",
     )
-    async with open_supervisor([stage.spec("x"), low], auto_shutdown="any_significant") as top:
+    async with open_lasting([stage.spec("x"), low], auto_shutdown="any_significant") as top:
         await stage.leave("a")
 
         assert states(top) == {"x": "running", "low": "finished"}

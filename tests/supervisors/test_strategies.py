@@ -262,6 +262,37 @@ async def test_an_earlier_crash_takes_over_a_waiting_group(
         assert stage.since(mark) == []
 
 
+async def test_an_earlier_crash_takes_the_date_of_a_waiting_group_away(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    soon = Backoff(min=1, max=1, jitter=0)
+    specs = [stage.spec("a", backoff=SLOW), *stage.specs("bc", backoff=soon)]
+    async with open_supervisor(specs, strategy="rest_for_one", intensity=9):
+        await stage.crash("a")
+        for _ in range(2):
+            await stage.crash("b")
+        mark = len(stage.journal)
+        await stage.crash("a")
+        assert stage.since(mark) == ["stop a"]
+        await trio.sleep(9.5)
+        assert stage.since(mark) == ["stop a"]
+        await trio.sleep(1)
+
+        assert stage.since(mark) == ["stop a", "start a", "start b", "start c"]
+
+
+@pytest.mark.parametrize("strategy", ["one_for_one", "rest_for_one", "one_for_all"])
+async def test_children_that_crash_at_once_all_come_back(stage: Stage, strategy: Strategy) -> None:
+    specs = [stage.spec(str(number)) for number in range(10)]
+    async with open_supervisor(specs, strategy=strategy, intensity=10) as supervisor:
+        for spec in specs:
+            stage.end(spec.id, Boom())
+        await settle()
+
+        assert set(states(supervisor).values()) == {"running"}
+        assert set(stage.starts.values()) == {2}
+
+
 async def test_restarts_that_wait_are_independent_in_one_for_one(
     stage: Stage, autojump_clock: trio.testing.MockClock
 ) -> None:
