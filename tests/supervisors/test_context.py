@@ -51,7 +51,7 @@ class Witness(Actor):
     """Writes down what it sees, wherever it runs."""
 
     async def init(self, *args: object) -> None:
-        self.seen: list[Seen] = args[0]  # type: ignore[assignment]
+        self.seen: list[Seen] = args[0]
         self.seen.append(here())
 
     async def handle_call(self, message: object) -> object:
@@ -97,7 +97,7 @@ async def test_a_child_sees_the_same_at_its_start_and_at_every_restart(how: str)
             await in_a_request(lambda: top.start_child(spec))
         elif how == "below":
             await in_a_request(lambda: top.start_child(child_spec("low", [spec])))
-            supervisor = top.value_of("low")  # type: ignore[assignment]
+            supervisor = top.value_of("low")
 
         async def crash() -> None:
             with pytest.raises(ActorCrashedError):

@@ -139,7 +139,7 @@ async def test_a_tree_that_stops_shows_it(
         "└─ d (stopped)"
     )
     assert str(supervisor.tree()) == (
-        "root (stopping, one_for_one)\n├─ a (stopped)\n├─ low (stopped)\n└─ d (stopped)"
+        "root (stopped, one_for_one)\n├─ a (stopped)\n├─ low (stopped)\n└─ d (stopped)"
     )
 
 
