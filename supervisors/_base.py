@@ -443,13 +443,9 @@ class BaseSupervisor:
             child.become("restarting")
 
     async def _restart_due(self) -> BaseException | None:
-        """Make one attempt at each restart whose time has come."""
-        now = trio.current_time()
-        while (child := self._children.pop_due(now)) is not None:
-            error = await self._restart_group(child)
-            if error is not None or self._stopping:
-                return error
-        return None
+        """Make one attempt at a restart whose time has come; calls are served in between."""
+        child = self._children.pop_due(trio.current_time())
+        return None if child is None else await self._restart_group(child)
 
     async def _restart_group(self, failed: Child) -> BaseException | None:
         for child in self._children.group(self.flags.strategy, failed):

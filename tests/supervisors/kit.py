@@ -11,7 +11,14 @@ import attrs
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from supervisors import Backoff, ChildOptions, ChildSpec, Supervisor, open_supervisor
+from supervisors import (
+    Backoff,
+    ChildOptions,
+    ChildSpec,
+    DynamicSupervisor,
+    Supervisor,
+    open_supervisor,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -123,7 +130,7 @@ async def open_lasting(
     assert lasted, "the body was cancelled"
 
 
-def states(supervisor: Supervisor) -> dict[str, str]:
+def states(supervisor: Supervisor | DynamicSupervisor) -> dict[str, str]:
     """Return the state of each child by id, in order."""
     return {child.id: child.state for child in supervisor.which_children()}
 
