@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, cast
 import structlog
 import trio
 
-from ._child import ChildStatus, tell_down
+from ._child import ChildStatus, initialising_children, tell_down
 from ._children import Child, Children
 from ._errors import (
     ActorDownError,
@@ -78,12 +78,7 @@ class InterruptedStartError(SupervisorsError):
 
 
 class BaseSupervisor:
-    """What `Supervisor` and `DynamicSupervisor` have in common.
-
-    Every administration call is served by the supervisor's own task, in order. Cancelled
-    before its turn, it did not happen. Cancelled while a child initialises for it, that is
-    undone; any other goes on without its caller.
-    """
+    """What `Supervisor` and `DynamicSupervisor` have in common."""
 
     _keeps_specs: ClassVar[bool]  # of children that have ended, unless they are temporary
 
@@ -569,6 +564,7 @@ class BaseSupervisor:
 
     async def _call(self, carry_out: StartFunction, *args: object) -> Value:
         """Let the supervisor's own task ``await carry_out(operation, *args)``, in its turn."""
+        self._refuse_to_deadlock()
         return await self._send(Operation(carry_out.__name__, (carry_out, *args)))
 
     async def _send(self, operation: Operation) -> Value:
@@ -584,10 +580,20 @@ class BaseSupervisor:
                 self._initialising.interrupt()
             raise
 
+    def _refuse_to_deadlock(self) -> None:
+        """Raise in a task that this supervisor, which would carry its call out, waits for."""
+        waited_for = list(initialising_children(trio.lowlevel.current_task()))
+        if self._initialising in waited_for:
+            raise RuntimeError(
+                f"child {waited_for[0].path!r} calls {self.path!r} before it has initialised; "
+                "it would wait for ever"
+            )
+
     async def _call_terminate(
         self, child: Child | None, carry_out: StartFunction, argument: object
     ) -> None:
         """Like `_call`, for a call that stops ``child``: its initialisation is interrupted."""
+        self._refuse_to_deadlock()
         operation = Operation(carry_out.__name__, (carry_out, argument))
         if child is not None:
             child.termination = operation

@@ -19,7 +19,7 @@ from ._exceptions import without_cancelled
 from ._spec import IGNORE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ._errors import DownReason
     from ._registry import Registry
@@ -156,6 +156,15 @@ def _stack(task: trio.lowlevel.Task) -> list[str]:
         for each in nursery.child_tasks:
             lines += [f"task {each.name}:", *_stack(each)]
     return lines
+
+
+def initialising_children(task: trio.lowlevel.Task) -> Iterator[ChildStatus]:
+    """Yield the child that ``task`` is, its supervisor, and so on up, while they initialise."""
+    while (status := task.context.get(_current_child)) is not None:
+        if status.task is not task or status.phase != "starting" or task.parent_nursery is None:
+            return
+        yield status
+        task = task.parent_nursery.parent_task
 
 
 def current_child() -> ChildStatus:

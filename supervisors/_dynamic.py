@@ -36,6 +36,12 @@ class DynamicSupervisor(BaseSupervisor):
 
     Its children start one after the other, when they are asked for; they restart one by one,
     and stop all together. A child that has ended and is not to be restarted is forgotten.
+
+    Every administration call is served by the supervisor's own task, in order. Cancelled
+    before its turn, it did not happen. Cancelled while a child initialises for it, that is
+    undone; any other goes on without its caller. A child that has not initialised cannot call
+    a supervisor that waits for it: `RuntimeError`. One that is being stopped can, but nobody
+    answers before it has ended or is given up.
     """
 
     _keeps_specs: ClassVar[bool] = False

@@ -35,7 +35,9 @@ class Supervisor(BaseSupervisor):
 
     Every administration call is served by the supervisor's own task, in order. Cancelled
     before its turn, it did not happen. Cancelled while a child initialises for it, that is
-    undone; any other goes on without its caller.
+    undone; any other goes on without its caller. A child that has not initialised cannot call
+    a supervisor that waits for it: `RuntimeError`. One that is being stopped can, but nobody
+    answers before it has ended or is given up.
     """
 
     _keeps_specs: ClassVar[bool] = True

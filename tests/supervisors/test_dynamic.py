@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
-from supervisors import Backoff, ChildSpec, open_dynamic_supervisor
+from supervisors import (
+    Backoff,
+    ChildSpec,
+    ChildStartError,
+    child_spec,
+    open_dynamic_supervisor,
+    open_supervisor,
+)
 
-from .kit import Stage, states
+from .kit import NO_BACKOFF, Boom, Stage, settle, states
 
 if TYPE_CHECKING:
-    from supervisors import ChildStatus
+    from supervisors import ChildStatus, DynamicChild
 
 PACE = Backoff(min=1, max=1, jitter=0)
 
@@ -42,3 +50,114 @@ async def test_a_restart_that_a_waiting_call_ends_is_not_made(
 
         assert states(pool) == {"b": "running", "c": "running"}
         assert stage.starts["a"] == 2
+
+
+# -- a child that calls its own supervisor -----------------------------------------------------
+
+
+@pytest.mark.parametrize("restarting", [False, True])
+async def test_a_child_cannot_call_its_supervisor_before_it_has_initialised(
+    stage: Stage, *, restarting: bool
+) -> None:
+    """The supervisor waits for the child, the child for the supervisor: a deadlock in OTP."""
+    errors: list[str] = []
+    crash = trio.Event()
+
+    async def starts_a_sibling(*, task_status: ChildStatus) -> None:
+        if not restarting or crash.is_set():
+            try:
+                await pool.start_child(stage.spec("sibling"))
+            except RuntimeError as error:
+                errors.append(str(error))
+                raise
+        task_status.started()
+        await crash.wait()
+        raise Boom
+
+    spec = ChildSpec(id="a", start=starts_a_sibling, backoff=NO_BACKOFF, on_give_up="park")
+    async with open_dynamic_supervisor(intensity=2) as pool:
+        if restarting:
+            child = await pool.start_child(spec)
+            crash.set()
+            await settle()
+            assert child.state == "parked"
+        else:
+            with pytest.raises(ChildStartError):
+                await pool.start_child(spec)
+        assert stage.starts["sibling"] == 0
+
+    assert set(errors) == {
+        "child 'root/a' calls 'root' before it has initialised; it would wait for ever"
+    }
+
+
+@pytest.mark.parametrize("method", ["terminate_child", "restart_child", "delete_child"])
+async def test_no_call_of_an_initialising_child_waits_for_ever(method: str, stage: Stage) -> None:
+    async def calls(*, task_status: ChildStatus) -> None:
+        await getattr(supervisor, method)("a")
+
+    async with open_supervisor(stage.specs("a")) as supervisor:
+        with pytest.raises(ChildStartError, match="before it has initialised"):
+            await supervisor.start_child(ChildSpec(id="b", start=calls))
+
+        assert states(supervisor) == {"a": "running"}
+
+
+async def test_a_grandchild_cannot_call_the_top_before_it_has_initialised(stage: Stage) -> None:
+    """Two supervisors wait for it, one above the other."""
+
+    async def starts_an_aunt(*, task_status: ChildStatus) -> None:
+        await top.start_child(stage.spec("aunt"))
+
+    async with open_supervisor() as top:
+        with pytest.raises(ChildStartError) as caught:
+            await top.start_child(child_spec("low", [ChildSpec(id="a", start=starts_an_aunt)]))
+
+        assert str(caught.value).endswith(
+            "RuntimeError: child 'root/low/a' calls 'root' before it has initialised; "
+            "it would wait for ever"
+        )
+        assert states(top) == {}
+
+
+async def test_a_child_can_call_another_supervisor_before_it_has_initialised(stage: Stage) -> None:
+    async def starts_a_worker(*, task_status: ChildStatus) -> None:
+        task_status.started(await pool.start_child(stage.spec("worker")))
+        await trio.sleep_forever()
+
+    spec = ChildSpec(id="a", start=starts_a_worker)
+    async with open_dynamic_supervisor() as pool, open_supervisor([spec]):
+        assert states(pool) == {"worker": "running"}
+
+
+async def test_a_task_of_an_initialising_child_can_call_its_supervisor(stage: Stage) -> None:
+    """Its call waits until the child, which does not wait for it, has initialised."""
+
+    async def starts_a_sibling(*, task_status: ChildStatus) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pool.start_child, stage.spec("sibling"))
+            await settle()
+            task_status.started()
+            await trio.sleep_forever()
+
+    async with open_dynamic_supervisor() as pool:
+        await pool.start_child(ChildSpec(id="a", start=starts_a_sibling))
+        await settle()
+
+        assert states(pool) == {"a": "running", "sibling": "running"}
+
+
+async def test_a_running_child_can_start_and_stop_its_siblings_and_itself(stage: Stage) -> None:
+    async def busy(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        sibling = await pool.start_child(stage.spec("sibling"))
+        await sibling.terminate()
+        await pool.start_child(stage.spec("another"))
+        await itself[0].terminate()
+
+    itself: list[DynamicChild] = []
+    async with open_dynamic_supervisor() as pool:
+        itself.append(await pool.start_child(ChildSpec(id="a", start=busy)))
+        await settle()
+
+        assert states(pool) == {"another": "running"}
