@@ -345,7 +345,9 @@ class BaseSupervisor:
 
     async def _failed_start(self, child: Child, status: ChildStatus) -> BaseException | None:
         error: BaseException = SupervisorsError("it returned before it called started()")
-        if not status.ended.is_set():  # too slow, or the supervisor is stopping
+        if not status.ended.is_set():
+            if self._stopping:
+                return None  # it is stopped in its turn
             seconds = child.spec.init_timeout
             error = trio.TooSlowError(f"it did not call started() within {seconds} s")
             await self._end_together([(child, status)])
@@ -630,6 +632,8 @@ class BaseSupervisor:
         self._starting_for = None
         if error is None and child.state in {"running", "finished"} and operation.task is not None:
             return child.value
+        if self._stopping:
+            raise SupervisorStoppedError(self.path)
         await self._stop_together([child])  # who asked for it has left
         child.become(down)
         self._tell_down(child, "gone" if forget else down)

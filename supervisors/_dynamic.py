@@ -165,6 +165,10 @@ class DynamicSupervisor(BaseSupervisor):
         for child in self._children:
             self._note_down(child)
 
+    def _note_down(self, child: Child) -> None:
+        child.due = None
+        child.become("stopped")  # nobody can restart a parked one any more
+
 
 class DynamicChild:
     """One child of a dynamic supervisor: the way to stop it, across its restarts."""

@@ -11,7 +11,9 @@ from supervisors import (
     Backoff,
     ChildSpec,
     ChildStartError,
+    SupervisorStoppedError,
     child_spec,
+    dynamic_child_spec,
     open_dynamic_supervisor,
     open_supervisor,
 )
@@ -161,3 +163,73 @@ async def test_a_running_child_can_start_and_stop_its_siblings_and_itself(stage:
         await settle()
 
         assert states(pool) == {"another": "running"}
+
+
+# -- stopping ----------------------------------------------------------------------------------
+
+
+async def in_a_shield(*, task_status: ChildStatus) -> None:
+    """Ends when its supervisor takes the shield away, not before."""
+    with task_status.shield():
+        task_status.started()
+        await trio.sleep_forever()
+
+
+async def out_of_reach(seconds: float, *, task_status: ChildStatus) -> None:
+    """Ends in its own time, whatever its supervisor does."""
+    with trio.CancelScope(shield=True):
+        task_status.started()
+        await trio.sleep(seconds)
+
+
+async def test_children_of_a_killed_supervisor_are_stopped(
+    autojump_clock: trio.testing.MockClock, stage: Stage
+) -> None:
+    async with open_supervisor() as top:
+        pool = await top.start_child(dynamic_child_spec("pool", shutdown=1))
+        for spec in (stage.spec("a"), ChildSpec(id="b", start=in_a_shield, shutdown="infinity")):
+            await pool.start_child(spec)
+
+        await top.terminate_child("pool")
+
+        assert states(pool) == {"a": "stopped", "b": "stopped"}
+
+
+async def test_no_child_of_an_ended_supervisor_is_parked(stage: Stage) -> None:
+    async with open_dynamic_supervisor(intensity=0) as pool:
+        child = await pool.start_child(stage.spec("a", on_give_up="park"))
+        await stage.crash("a")
+        assert states(pool) == {"a": "parked"}
+
+    assert states(pool) == {"a": "stopped"}
+    await child.terminate()
+
+
+async def test_a_child_that_is_stuck_in_its_start_does_not_delay_a_stop(
+    autojump_clock: trio.testing.MockClock, stage: Stage
+) -> None:
+    async def stuck(*, task_status: ChildStatus) -> None:
+        with task_status.shield():
+            await trio.sleep_forever()
+
+    stopped_at: list[float] = []
+
+    async def obedient(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            stopped_at.append(trio.current_time())
+
+    async def start_stuck() -> None:
+        with pytest.raises(SupervisorStoppedError):
+            await pool.start_child(ChildSpec(id="stuck", start=stuck, shutdown=3))
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery, open_dynamic_supervisor() as pool:
+        await pool.start_child(ChildSpec(id="a", start=obedient))
+        nursery.start_soon(start_stuck)
+        await settle()
+
+    assert stopped_at == [began]
+    assert trio.current_time() == began + 3
