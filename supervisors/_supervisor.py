@@ -195,7 +195,13 @@ class Supervisor(BaseSupervisor):
             child.status.shutdown_seconds = spec.shutdown_seconds
         if replaced is spec.start:
             return
+
+        def gone() -> None:
+            present: object = child.spec.start
+            if present is not replaced:  # it may have been put back
+                tell_down(replaced, "gone")
+
         if child.status is None:
-            tell_down(replaced, "gone")
+            gone()
         else:  # what runs is the last of its kind
-            child.status.at_end.append(lambda: tell_down(replaced, "gone"))
+            child.status.at_end.append(gone)
