@@ -91,6 +91,7 @@ class Supervisor(BaseSupervisor):
             stopped then.
           SupervisorStoppedError: If the supervisor has ended.
         """
+        hash(id)  # an error here is the caller's own
         return await self._call(self._start_again, id)
 
     async def delete_child(self, id: str) -> None:
@@ -102,6 +103,7 @@ class Supervisor(BaseSupervisor):
           ChildRestartingError: If it is about to be restarted.
           SupervisorStoppedError: If the supervisor has ended.
         """
+        hash(id)  # an error here is the caller's own
         await self._call(self._delete, id)
 
     async def reconfigure(

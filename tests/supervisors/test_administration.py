@@ -627,3 +627,12 @@ async def test_a_start_function_is_told_of_the_end_of_its_child(restart: Restart
         await settle()
 
         assert told.reasons == ["gone" if restart == "temporary" else "stopped"]
+
+
+@pytest.mark.parametrize("method", ["terminate_child", "restart_child", "delete_child"])
+async def test_an_id_that_cannot_be_one_is_refused_at_the_call(stage: Stage, method: str) -> None:
+    async with open_supervisor(stage.specs("a")) as supervisor:
+        with pytest.raises(TypeError, match="unhashable"):
+            await getattr(supervisor, method)(["a"])
+
+        assert states(supervisor) == {"a": "running"}
