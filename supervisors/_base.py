@@ -635,10 +635,11 @@ class BaseSupervisor:
         if self._stopping:
             raise SupervisorStoppedError(self.path)
         await self._stop_together([child])  # who asked for it has left
-        child.become(down)
-        self._tell_down(child, "gone" if forget else down)
-        if forget:
-            self._forget(child)
+        if self._children.get(child.spec.id) is child:  # else it had nothing to do
+            child.become(down)
+            self._tell_down(child, "gone" if forget else down)
+            if forget:
+                self._forget(child)
         if error is None:
             raise SupervisorStoppedError(self.path)
         release_frames(error)  # whoever asked for it may keep it
