@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 import attrs
 import trio
 
+from ._checks import text
 from ._dynamic import DynamicSupervisor, check_max_children
+from ._errors import ChildSpecError
 from ._exceptions import bare_nursery
 from ._spec import ChildSpec, SupervisorFlags, check_childspecs
 from ._supervisor import Supervisor
@@ -207,7 +209,7 @@ def child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
       **child_options: As for `ChildSpec`.
 
     Raises:
-      ChildSpecError: If a spec or a flag breaks a rule.
+      ChildSpecError: If a spec, a flag or the name breaks a rule.
     """
     flags = SupervisorFlags(
         strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown
@@ -244,7 +246,7 @@ def dynamic_child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
       **child_options: As for `ChildSpec`.
 
     Raises:
-      ChildSpecError: If a flag breaks a rule.
+      ChildSpecError: If a flag or the name breaks a rule.
     """
     flags = SupervisorFlags(intensity=intensity, period=period, auto_shutdown=auto_shutdown)
     check_max_children(max_children)
@@ -259,6 +261,11 @@ class _Start:
     flags: SupervisorFlags
     name: str | None
     random: Random | None
+
+    def __attrs_post_init__(self) -> None:
+        faults = [] if self.name is None else text("name", self.name)
+        if faults:
+            raise ChildSpecError(faults)
 
     def make(self, id: str) -> BaseSupervisor:
         """Return a new supervisor."""

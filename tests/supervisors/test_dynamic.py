@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 
 from supervisors import (
+    IGNORE,
     Backoff,
     ChildSpec,
+    ChildSpecError,
     ChildStartError,
     SupervisorStoppedError,
     child_spec,
@@ -30,6 +33,19 @@ async def slow_to_start(seconds: float, *, task_status: ChildStatus) -> None:
     await trio.sleep(seconds)
     task_status.started()
     await trio.sleep_forever()
+
+
+# -- arguments ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["", 3, ["a"]])
+def test_a_bad_name_is_refused(name: str) -> None:
+    message = re.escape(f"expected name to be a non-empty string, got {name!r}")
+
+    with pytest.raises(ChildSpecError, match=f"^{message}$"):
+        child_spec("a", [], name=name)
+    with pytest.raises(ChildSpecError, match=f"^{message}$"):
+        dynamic_child_spec("a", name=name)
 
 
 # -- a restart that fails ----------------------------------------------------------------------
@@ -233,3 +249,34 @@ async def test_a_child_that_is_stuck_in_its_start_does_not_delay_a_stop(
 
     assert stopped_at == [began]
     assert trio.current_time() == began + 3
+
+
+# -- the handle --------------------------------------------------------------------------------
+
+
+async def test_a_parked_child_that_has_nothing_to_do_is_gone_though_its_caller_has_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def crashes_and_then_ignores(*, task_status: ChildStatus) -> None:
+        if crashed:
+            task_status.started(IGNORE)
+            with trio.CancelScope(shield=True):
+                await trio.sleep(1)
+            return
+        task_status.started()
+        crashed.append(True)
+        raise Boom
+
+    crashed: list[bool] = []
+    spec = ChildSpec(id="a", start=crashes_and_then_ignores, on_give_up="park")
+    async with open_dynamic_supervisor(intensity=0) as pool:
+        child = await pool.start_child(spec)
+        await settle()
+        assert states(pool) == {"a": "parked"}
+
+        with trio.move_on_after(0.5):
+            await child.restart()
+        await trio.sleep(1)
+
+        assert states(pool) == {}
+        assert child.state == "finished"
