@@ -287,6 +287,9 @@ class _ActorStart:
     def child_down(self, reason: DownReason) -> None:
         self.mailbox.close(reason)
 
+    def another(self, id: str) -> _ActorStart:
+        return attrs.evolve(self, mailbox=Mailbox(self.name or id, self.mailbox.bound))
+
 
 async def _terminate(actor: Actor, error: BaseException, status: ChildStatus) -> None:
     try:

@@ -13,6 +13,7 @@ import trio
 
 from ._base import BaseSupervisor
 from ._checks import integer
+from ._child import another
 from ._children import Child
 from ._errors import (
     ChildNotFoundError,
@@ -69,7 +70,8 @@ class DynamicSupervisor(BaseSupervisor):
         """Start a child and return its handle.
 
         The same spec may be started any number of times: an id that is in use is made unique
-        by a number, ``conn#2``. A child that reports `IGNORE` is not kept.
+        by a number, ``conn#2``, and each actor has a mailbox of its own. A child that reports
+        `IGNORE` is not kept.
 
         Raises:
           MaxChildrenError: If there are ``max_children`` already, running or waiting for their
@@ -125,7 +127,7 @@ class DynamicSupervisor(BaseSupervisor):
         while self._children.get(unique) is not None:
             unique = f"{spec.id}#{number}"
             number += 1
-        child = Child(spec if unique == spec.id else attrs.evolve(spec, id=unique))
+        child = Child(another(spec, unique))
         self._children.add(child)
         await self._start_by_hand(operation, child, forget=True)
         return DynamicChild(self, child)

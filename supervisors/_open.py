@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from ._checks import text
+from ._child import another
 from ._dynamic import DynamicSupervisor, check_max_children
 from ._errors import ChildSpecError
 from ._exceptions import bare_nursery
@@ -287,6 +288,9 @@ class SupervisorStart(_Start):
     def make(self, id: str) -> Supervisor:
         """Return a new static supervisor."""
         return Supervisor(self.specs, self.flags, name=id, random=self.random)
+
+    def another(self, _id: str) -> SupervisorStart:
+        return attrs.evolve(self, specs=tuple(another(spec, spec.id) for spec in self.specs))
 
 
 @attrs.frozen(eq=False)

@@ -10,6 +10,9 @@ import trio
 
 from supervisors import (
     IGNORE,
+    Actor,
+    ActorCrashedError,
+    ActorDownError,
     Backoff,
     ChildSpec,
     ChildSpecError,
@@ -280,3 +283,61 @@ async def test_a_parked_child_that_has_nothing_to_do_is_gone_though_its_caller_h
 
         assert states(pool) == {}
         assert child.state == "finished"
+
+
+# -- actors ------------------------------------------------------------------------------------
+
+
+class Echo(Actor):
+    """Says who it is."""
+
+    async def init(self, *made_of: str) -> None:
+        self.made_of = made_of
+
+    async def handle_call(self, message: str) -> object:
+        if message == "crash":
+            raise Boom
+        return (*self.made_of, message)
+
+
+async def test_actors_of_one_spec_have_a_mailbox_each() -> None:
+    spec = Echo.child_spec("a", "x", backoff=NO_BACKOFF)
+    async with open_dynamic_supervisor(intensity=1) as pool:
+        first, second = [await pool.start_child(spec) for _ in range(2)]
+        with pytest.raises(ActorCrashedError, match="actor 'a' crashed"):
+            await first.value.call("crash")
+
+        assert await first.value.call("1") == ("x", "1")
+        assert await second.value.call("2") == ("x", "2")
+        assert (first.value.name, second.value.name) == ("a", "a#2")
+        await first.terminate()
+        with pytest.raises(ActorDownError, match="actor 'a' is gone"):
+            await first.value.call("3")
+        assert await second.value.call("3") == ("x", "3")
+
+
+async def test_actors_in_supervisors_of_one_spec_have_a_mailbox_each() -> None:
+    spec = child_spec("low", [child_spec("lower", [Echo.child_spec("a")])])
+    async with open_dynamic_supervisor() as pool:
+        supervisors = [await pool.start_child(spec) for _ in range(2)]
+        actors = [each.value.value_of("lower").value_of("a") for each in supervisors]
+        await supervisors[0].terminate()
+
+        with pytest.raises(ActorDownError, match="actor 'a' is gone"):
+            await actors[0].call("x")
+        assert await actors[1].call("x") == ("x",)
+
+
+async def test_a_name_is_taken_by_the_first_actor_of_a_spec() -> None:
+    spec = Echo.child_spec("a", name="echo")
+    async with open_dynamic_supervisor() as pool:
+        first = await pool.start_child(spec)
+        with pytest.raises(ChildStartError) as caught:
+            await pool.start_child(spec)
+        assert str(caught.value.__cause__) == "the name 'echo' is taken by 'root/a'"
+        await first.terminate()
+
+        again = await pool.start_child(spec)
+
+        assert await pool.registry["echo"].call("x") == ("x",)
+        assert again.value.name == "echo"
