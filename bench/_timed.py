@@ -43,7 +43,7 @@ class RawQueue:
             if method == "insert":
                 items.extend(argument)  # type: ignore[arg-type] # a tuple
             elif method == "reserve":
-                taken = []
+                taken: list[int] = []
                 while items and len(taken) < argument:  # type: ignore[operator] # an int
                     key += 1
                     reserved[key] = items.popleft()
