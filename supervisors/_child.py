@@ -44,7 +44,6 @@ def tell_down(start: object, reason: DownReason) -> None:
         told(reason)
 
 
-@runtime_checkable
 class Owns(Protocol):
     """A `ChildSpec.start` that owns what only one child can have, such as a mailbox."""
 
@@ -54,9 +53,9 @@ class Owns(Protocol):
 
 def another(spec: ChildSpec, id: str) -> ChildSpec:
     """Return the spec of another child like that one, sharing nothing with it."""
-    start: object = spec.start
-    if isinstance(start, Owns):
-        return attrs.evolve(spec, id=id, start=start.another(id))
+    owner: Owns | None = spec.start if hasattr(spec.start, "another") else None
+    if owner is not None:
+        return attrs.evolve(spec, id=id, start=owner.another(id))
     return spec if spec.id == id else attrs.evolve(spec, id=id)
 
 

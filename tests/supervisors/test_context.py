@@ -50,8 +50,8 @@ def mark(name: str) -> None:
 class Witness(Actor):
     """Writes down what it sees, wherever it runs."""
 
-    async def init(self, *args: object) -> None:
-        self.seen: list[Seen] = args[0]
+    async def init(self, seen: list[Seen]) -> None:
+        self.seen = seen
         self.seen.append(here())
 
     async def handle_call(self, message: object) -> object:
