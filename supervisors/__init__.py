@@ -30,7 +30,7 @@ from ._errors import (
     did_you_mean,
 )
 from ._exceptions import bare_nursery, describe
-from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply, State
+from ._mailbox import MAILBOX, Mailbox, Operation, OperationState, PendingReply
 from ._open import (
     ChildOptions,
     child_spec,
@@ -94,6 +94,7 @@ __all__ = [
     "NotRegisteredError",
     "OnGiveUp",
     "Operation",
+    "OperationState",
     "PendingReply",
     "Registry",
     "RegistryEvent",
@@ -102,7 +103,6 @@ __all__ = [
     "Shutdown",
     "ShutdownTime",
     "StartFunction",
-    "State",
     "Strategy",
     "Supervisor",
     "SupervisorFlags",

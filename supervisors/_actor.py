@@ -15,7 +15,7 @@ from trio.lowlevel import current_task
 
 from ._errors import ActorDownError, DownReason
 from ._exceptions import fatal, release_groups, without_cancelled
-from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply, State
+from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply
 from ._restart import ExitKind, classify
 from ._spec import ChildSpec, Value
 
@@ -202,7 +202,8 @@ class Actor:
     async def _loop(self, mailbox: Mailbox) -> None:
         self.__name = mailbox.name
         while True:
-            await self._continue()
+            if self.__next:
+                await self._continue()
             batch = deque(mailbox.take(_BATCH))
             if not batch:
                 await mailbox.wait()
@@ -210,7 +211,8 @@ class Actor:
             try:
                 while batch:
                     await self._handle(batch.popleft(), mailbox.name)
-                    await self._continue()
+                    if self.__next:
+                        await self._continue()
             finally:
                 mailbox.put_back(batch)
             await trio.lowlevel.checkpoint()
@@ -221,7 +223,7 @@ class Actor:
             await trio.lowlevel.checkpoint()  # it may go on continuing
 
     async def _handle(self, operation: Operation, name: str) -> None:
-        if operation.state is State.WITHDRAWN:
+        if operation.state == "withdrawn":
             return  # since it was taken from the mailbox
         operation.take()
         try:

@@ -14,7 +14,6 @@ import attrs
 import trio
 
 from ._errors import ChildNotFoundError
-from ._mailbox import Operation, State
 from ._restart import group
 from ._spec import ChildInfo, ChildSpec, ChildState, Strategy, Value
 
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ._child import ChildStatus
+    from ._mailbox import Operation
 
 
 @attrs.define(eq=False)
@@ -51,7 +51,7 @@ class Child:
     @property
     def unwanted(self) -> bool:
         """Whether a call of terminate_child waits in the mailbox."""
-        return self.termination is not None and self.termination.state is State.QUEUED
+        return self.termination is not None and self.termination.state == "queued"
 
     def info(self) -> ChildInfo:
         return ChildInfo(

@@ -12,8 +12,7 @@ to `Operation.unwrap`.
 from __future__ import annotations
 
 from collections import deque
-from enum import IntEnum
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, cast
 
 import attrs
 import trio
@@ -39,15 +38,15 @@ _COMPACT_ABOVE = 32  # withdrawn operations that a mailbox may keep, whatever it
 T = TypeVar("T")
 
 
-class State(IntEnum):
-    """Where an operation is in its life."""
+# Words and no enum: on CPython 3.11 looking up a member costs 0.15 us, ten times an operation.
+OperationState = Literal["queued", "parked", "taken", "firm", "done", "withdrawn"]
+"""Where an operation is in its life.
 
-    QUEUED = 0  # in the mailbox, or in a batch that is not decided yet
-    PARKED = 1  # waits inside the actor for something to happen
-    TAKEN = 2  # being carried out; its caller can leave, and it goes on
-    FIRM = 3  # being committed; its caller cannot leave
-    DONE = 4
-    WITHDRAWN = 5  # its caller was cancelled before anything happened
+``queued``: in the mailbox, or in a batch that is not decided yet. ``parked``: it waits inside the
+actor for something to happen. ``taken``: being carried out; its caller can leave, and it goes on.
+``firm``: being committed; its caller cannot leave. ``withdrawn``: its caller was cancelled before
+anything happened.
+"""
 
 
 class Home(Protocol):
@@ -94,7 +93,7 @@ class Operation:
         self.args = args
         self.waits = waits
         self.deadline_at = deadline_at
-        self.state = State.QUEUED
+        self.state: OperationState = "queued"
         self.value: object = None
         self.error: BaseException | None = None
         self.crashes = 0  # how many incarnations died with it in hand, by no fault of its own
@@ -103,7 +102,7 @@ class Operation:
         self.lot: trio.lowlevel.ParkingLot | None = None
 
     def __repr__(self) -> str:
-        return f"<Operation {self.method} {self.state.name.lower()}>"
+        return f"<Operation {self.method} {self.state}>"
 
     def unwrap(self) -> object:
         """Return the answer, or raise the error. trio calls this in the caller's task."""
@@ -117,13 +116,13 @@ class Operation:
 
     def take(self) -> None:
         """Begin to carry it out: its caller can leave from now on, but not withdraw it."""
-        self.state = State.TAKEN
+        self.state = "taken"
         self.home = None
 
     @enable_ki_protection
     def resolve(self) -> None:
         """Wake whoever waits for the outcome, which is in ``value`` or ``error``."""
-        self.state = State.DONE
+        self.state = "done"
         self.home = None
         task = self.task
         if task is not None:
@@ -145,11 +144,11 @@ class Operation:
 
     def abort(self, _raise_cancel: Callable[[], object]) -> Abort:
         """Withdraw the operation, if it is not too late: trio's abort function."""
-        if self.state is State.FIRM:
+        if self.state == "firm":
             return Abort.FAILED
         self.task = None
-        if self.state is not State.TAKEN:
-            self.state = State.WITHDRAWN
+        if self.state != "taken":
+            self.state = "withdrawn"
             if self.home is not None:
                 self.home.withdrawn(self)
                 self.home = None
@@ -173,7 +172,7 @@ class PendingReply(Generic[T]):
     @property
     def is_ready(self) -> bool:
         """Whether the answer, or the error, is here."""
-        return self._operation.state is State.DONE
+        return self._operation.state == "done"
 
     def get_nowait(self) -> T:
         """Return the answer.
@@ -200,7 +199,7 @@ class PendingReply(Generic[T]):
           Exception: What the operation ended with, as from the awaited call.
         """
         operation = self._operation
-        if operation.state is State.DONE:
+        if operation.state == "done":
             await trio.lowlevel.checkpoint()
         else:
             if operation.lot is None:
@@ -290,7 +289,7 @@ class Mailbox:
         self._dead += 1
         if self._dead > _COMPACT_ABOVE and self._dead * 2 > len(self._queue):
             # In place: a batch is a copy, but a reader may hold this very deque.
-            live = [each for each in self._queue if each.state is not State.WITHDRAWN]
+            live = [each for each in self._queue if each.state != "withdrawn"]
             self._queue.clear()
             self._queue.extend(live)
             self._dead = 0
@@ -310,7 +309,7 @@ class Mailbox:
         else:
             batch = [queue.popleft() for _ in range(limit)]
         if self._dead:
-            live = [operation for operation in batch if operation.state is not State.WITHDRAWN]
+            live = [operation for operation in batch if operation.state != "withdrawn"]
             self._dead -= len(batch) - len(live)
             batch = live
         casts = 0
@@ -327,12 +326,12 @@ class Mailbox:
         A closed mailbox answers them: nobody would.
         """
         for operation in reversed(list(operations)):
-            if operation.state is State.WITHDRAWN:
+            if operation.state == "withdrawn":
                 continue
             if self.down is not None:
                 operation.fail(ActorDownError(self.name, self.down))
                 continue
-            operation.state = State.QUEUED
+            operation.state = "queued"
             operation.home = self
             self._casts += operation.task is None
             self._queue.appendleft(operation)

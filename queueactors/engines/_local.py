@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 import attrs
 
 from queueactors._errors import QueueActorsError
-from supervisors import Operation
-from supervisors import State as OperationState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from supervisors import Operation
+
     from ._protocol import Core, Parked
 
 Method = Callable[..., object]  # type: ignore[explicit-any] # each operation has its own
-_QUEUED = OperationState.QUEUED
 
 
 @attrs.define(eq=False)
@@ -70,7 +69,7 @@ class LocalEngine:
             parked.time_out(now, resolved)
         methods = self._methods
         for operation in batch:
-            if operation.state is not _QUEUED:
+            if operation.state != "queued":
                 continue  # withdrawn since
             self.culprit = operation
             if operation.waits is not None:

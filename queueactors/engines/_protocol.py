@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from supervisors import Operation
-from supervisors import State as OperationState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,7 +105,7 @@ class Parked:
     def park(self, operation: Operation, lane: Lane) -> None:
         """Let an operation wait at the end of a lane."""
         lane[operation] = None
-        operation.state = OperationState.PARKED
+        operation.state = "parked"
         operation.home = lane
         if operation.deadline_at is not None:
             self._count += 1
@@ -140,4 +139,4 @@ class Parked:
 
 
 def _waits(operation: Operation) -> bool:
-    return operation.state is OperationState.PARKED
+    return operation.state == "parked"

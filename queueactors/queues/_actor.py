@@ -23,7 +23,7 @@ import trio
 from trio.lowlevel import checkpoint, enable_ki_protection
 
 from queueactors.engines import Parked
-from supervisors import ActorDownError, Mailbox, State
+from supervisors import ActorDownError, Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,10 +118,10 @@ class QueueActor:
         rest = [
             operation
             for operation in batch
-            if operation.state is State.QUEUED and id(operation) not in done
+            if operation.state == "queued" and id(operation) not in done
         ]
         if culprit is not None:
-            if culprit.state is State.PARKED and culprit.home is not None:
+            if culprit.state == "parked" and culprit.home is not None:
                 culprit.home.withdrawn(culprit)
             culprit.crashed(self.name, error)
         elif isinstance(error, Exception):  # neither cancelled nor told to exit
@@ -129,7 +129,7 @@ class QueueActor:
                 operation.crashes += 1
                 if operation.crashes > CRASHES:
                     operation.crashed(self.name, error)
-        rest = [operation for operation in rest if operation.state is State.QUEUED]
+        rest = [operation for operation in rest if operation.state == "queued"]
         self.mailbox.put_back(rest)
 
     def child_down(self, reason: DownReason) -> None:

@@ -14,7 +14,6 @@ from supervisors import (
     Mailbox,
     Operation,
     PendingReply,
-    State,
 )
 
 from .kit import Boom, settle
@@ -27,7 +26,7 @@ async def serve(mailbox: Mailbox) -> None:
     """Answer every operation with its own first argument."""
     while True:
         for operation in mailbox.take(16):
-            if operation.state is State.QUEUED:
+            if operation.state == "queued":
                 operation.take()
                 operation.value = operation.args[0]
                 operation.resolve()
@@ -112,7 +111,7 @@ async def test_a_cancelled_call_is_withdrawn() -> None:
 
     await call_cancelled(mailbox, operation)
 
-    assert operation.state is State.WITHDRAWN
+    assert operation.state == "withdrawn"
     assert len(mailbox) == 0
     assert mailbox.take(9) == []
 
@@ -125,7 +124,7 @@ async def test_a_call_in_a_cancelled_scope_sends_nothing() -> None:
         scope.cancel()
         await mailbox.call(operation)
 
-    assert operation.state is State.WITHDRAWN
+    assert operation.state == "withdrawn"
     assert mailbox.take(9) == []
 
 
@@ -162,7 +161,7 @@ async def test_an_operation_withdrawn_after_it_was_taken_does_not_upset_the_coun
             scope.cancel()
 
     assert batch == [operation]
-    assert operation.state is State.WITHDRAWN
+    assert operation.state == "withdrawn"
     assert len(mailbox) == 0
     mailbox.put_back(batch)
     assert mailbox.take(9) == []
@@ -179,7 +178,7 @@ async def test_a_taken_operation_goes_on_without_its_caller() -> None:
             taken.take()
             scope.cancel()
 
-    assert operation.state is State.TAKEN
+    assert operation.state == "taken"
     operation.resolve()  # harms nobody
 
 
@@ -198,7 +197,7 @@ async def test_a_firm_operation_keeps_its_caller_until_it_is_answered() -> None:
         nursery.start_soon(cancelled_caller)
         await settle()
         (taken,) = mailbox.take(1)
-        taken.state = State.FIRM
+        taken.state = "firm"
         scope.cancel()
         await settle()
         assert answers == []
@@ -289,7 +288,7 @@ async def test_closing_leaves_what_is_in_hand_to_its_actor() -> None:
 
     mailbox.close("gone")
 
-    assert operation.state is State.TAKEN
+    assert operation.state == "taken"
 
 
 async def test_putting_back_into_a_closed_mailbox_answers() -> None:
