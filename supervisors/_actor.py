@@ -189,6 +189,8 @@ class Actor:
     ) -> ChildSpec:
         """Return a child spec for this actor; the child reports an `ActorRef`.
 
+        The spec holds the mailbox: so it is for one child at a time.
+
         Args:
           id: The child's.
           *args: Go to `init`.

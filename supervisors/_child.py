@@ -67,7 +67,8 @@ class ChildStatus:
     """One incarnation of a child: what its ``start`` function gets as ``task_status``.
 
     It is a `trio.TaskStatus`, and more: a child that has something to finish when it is asked
-    to stop finishes it inside `shield`.
+    to stop finishes it inside `shield`. ``path`` is the child's name after those of the supervisors
+    above it, ``registry`` holds the names of its tree.
     """
 
     child: str

@@ -120,7 +120,9 @@ class Supervisor(BaseSupervisor):
         What is None stays as it is. A spec of a known id replaces the old one: it governs the
         child's exit and stop from now on, and its next start. A new id is there, stopped, until
         `restart_child`. An id that is not among ``specs`` is kept. Order: those that are kept
-        but not given, then ``specs``. The restarts within the window still count.
+        but not given, then ``specs``. The restarts within the window still count. Change a spec
+        with `attrs.evolve`: another `Actor.child_spec` has another mailbox, and references to the
+        first end with the incarnation that runs.
 
         Raises:
           ChildSpecError: If a spec or a flag breaks a rule. Nothing has changed.
