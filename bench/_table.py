@@ -50,7 +50,7 @@ class Row:
       less_is_better: Whether the ratio is peer / ours instead of ours / peer.
       rounds: How often it is measured. None: as often as the others.
       target: The number that the design asks for.
-      elsewhere: What others measured on another machine: context, never a ratio.
+      elsewhere: What was measured on another machine: context, never a ratio.
     """
 
     what: str
