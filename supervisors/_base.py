@@ -452,7 +452,6 @@ class BaseSupervisor:
             if self._stopping:
                 return None
             if child.status is not None:
-                child.restarts += 1
                 self.log.info("child_restarted", child=child.spec.id, restarts=child.restarts)
             elif child.unwanted or isinstance(error, InterruptedStartError):
                 # Should the operator have changed their mind.
@@ -559,7 +558,7 @@ class BaseSupervisor:
             child.last_error = describe(error)
             self.log.error("child_stop_error", child=child.spec.id, exc_info=error)
             release_frames(error)
-        else:
+        elif status.ended.is_set():
             self.log.debug("child_stopped", child=child.spec.id)
 
     # -- what administration is made of ------------------------------------------------------

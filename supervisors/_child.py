@@ -192,4 +192,6 @@ def current_child() -> ChildStatus:
     try:
         return _current_child.get()
     except LookupError:
-        raise RuntimeError("this task does not belong to a supervised child") from None
+        raise RuntimeError(
+            "this task does not belong to a supervised child; call it from a child's own task"
+        ) from None

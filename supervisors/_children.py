@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from heapq import heappop, heappush
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ._mailbox import Operation
 
 
+OVER: Final = ("finished", "stopped")  # states in which nobody is about to start it again
+
+
 @attrs.define(eq=False)
 class Child:
     """A child's place in its supervisor: the spec, and the incarnation if there is one."""
@@ -37,15 +40,19 @@ class Child:
     last_error: str | None = None
     due: float | None = None  # trio time of the next attempt to restart it and its group
     termination: Operation | None = None  # the last call of terminate_child
+    over: trio.Event | None = None  # somebody waits until it is down for good
 
     def become(self, state: ChildState, now: float | None = None) -> None:
         self.state = state
         self.since_at = trio.current_time() if now is None else now
+        if self.over is not None and state in OVER:
+            self.over.set()
 
     def started(self, value: object, now: float) -> None:
         """Note that an incarnation has initialised: called by its own task, at once."""
         self.value = value
         self.due = None
+        self.restarts += self.state == "restarting"
         self.become("running", now)
 
     @property

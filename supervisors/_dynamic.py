@@ -14,7 +14,7 @@ import trio
 from ._base import BaseSupervisor
 from ._checks import integer
 from ._child import another
-from ._children import Child
+from ._children import OVER, Child
 from ._errors import (
     ChildNotFoundError,
     ChildRestartingError,
@@ -207,10 +207,24 @@ class DynamicChild:
         Raises:
           SupervisorStoppedError: If the supervisor stops or has ended, and the child with it.
         """
-        if self._child.state in {"finished", "stopped"}:
+        if self._child.state in OVER:
             await trio.lowlevel.checkpoint()
             return
         await self._supervisor._terminate_child(self._child)  # noqa: SLF001 - its own handle
+
+    async def wait(self) -> None:
+        """Wait until the child is gone: it has ended for good, or its supervisor has stopped it.
+
+        A child that waits for its restart, or is parked, is not. Cancelling the wait changes
+        nothing.
+        """
+        child = self._child
+        if child.state in OVER:
+            await trio.lowlevel.checkpoint()
+            return
+        if child.over is None:
+            child.over = trio.Event()
+        await child.over.wait()
 
     async def restart(self) -> Value:
         """Start the child again after it was parked; return the value it reported.

@@ -102,7 +102,7 @@ class ChildNotFoundError(ChildError, LookupError):
 class ChildAlreadyStartedError(ChildError):
     """`start_child` of an id that is running."""
 
-    rule = "it is running already; restart_child does nothing for it either, terminate it first"
+    rule = "it is running already; call terminate_child first, or choose another id"
 
 
 class ChildAlreadyPresentError(ChildError):
@@ -137,7 +137,10 @@ class MaxChildrenError(SupervisorsError):
         self.max_children = max_children
 
     def __str__(self) -> str:
-        return f"supervisor {self.supervisor!r} has its max_children of {self.max_children}"
+        return (
+            f"supervisor {self.supervisor!r} has its max_children of {self.max_children} already; "
+            "terminate one first"
+        )
 
 
 class SupervisorStoppedError(SupervisorsError):

@@ -17,7 +17,7 @@ from ._child import another
 from ._dynamic import DynamicSupervisor, check_max_children
 from ._errors import ChildSpecError
 from ._exceptions import bare_nursery
-from ._spec import ChildSpec, SupervisorFlags, check_childspecs
+from ._spec import ChildSpec, SupervisorFlags, check_childspecs, child_list
 from ._supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
     flags = SupervisorFlags(
         strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown
     )
-    specs = tuple(children)
+    specs = tuple(child_list(children))
     check_childspecs(specs, auto_shutdown=auto_shutdown)
     start = SupervisorStart(flags, name, random, specs)
     return ChildSpec(id=id, start=start, type="supervisor", **child_options)

@@ -147,6 +147,13 @@ class SupervisorFlags:
             raise ChildSpecError(faults)
 
 
+def child_list(specs: Iterable[ChildSpec]) -> list[ChildSpec]:
+    """Return the specs as a list; one alone is a `ChildSpecError`, not a `TypeError`."""
+    if isinstance(specs, ChildSpec):
+        raise ChildSpecError([f"expected a list of child specs, got {specs.id!r} alone"])
+    return list(specs)
+
+
 def check_childspecs(
     specs: Iterable[ChildSpec], *, auto_shutdown: AutoShutdown | None = None
 ) -> None:
@@ -161,7 +168,7 @@ def check_childspecs(
     """
     faults: list[str] = []
     seen: set[str] = set()
-    for spec in specs:
+    for spec in child_list(specs):
         wrong = instance("each child", spec, ChildSpec, "a ChildSpec")
         if wrong:
             faults += wrong

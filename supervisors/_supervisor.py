@@ -19,7 +19,7 @@ from ._errors import (
     ChildRestartingError,
     ChildRunningError,
 )
-from ._spec import ChildSpec, SupervisorFlags, Value, check_childspecs
+from ._spec import ChildSpec, SupervisorFlags, Value, check_childspecs, child_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -51,7 +51,7 @@ class Supervisor(BaseSupervisor):
         registry: Registry | None = None,
         random: Random | None = None,
     ) -> None:
-        specs = list(specs)
+        specs = child_list(specs)
         check_childspecs(specs, auto_shutdown=flags.auto_shutdown)
         super().__init__(specs, flags, name=name, registry=registry, random=random)
 
@@ -137,7 +137,7 @@ class Supervisor(BaseSupervisor):
             "auto_shutdown": auto_shutdown,
         }
         changes = {name: value for name, value in given.items() if value is not None}
-        specs = [] if specs is None else list(specs)
+        specs = [] if specs is None else child_list(specs)
         flags = attrs.evolve(self.flags, **changes)
         check_childspecs(specs, auto_shutdown=flags.auto_shutdown)
         await self._call(self._change, specs, changes)

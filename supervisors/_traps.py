@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from ._open import SupervisorStart
-from ._spec import SupervisorFlags, check_childspecs
+from ._spec import SupervisorFlags, check_childspecs, child_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -70,7 +70,7 @@ def find_traps(
     Raises:
       ChildSpecError: If the specs cannot be the children of one supervisor.
     """
-    specs = list(specs)
+    specs = child_list(specs)
     check_childspecs(specs)
     flags = SupervisorFlags(intensity=intensity, period=period)
     traps = list(_below((), specs, (flags,), ()))

@@ -301,6 +301,7 @@ async def test_a_child_that_cannot_be_killed_is_reported_with_its_stack(
         assert trio.current_time() - began == 7
 
     (event,) = [each for each in events if each["event"] == "child_unkillable"]
+    assert [each for each in events if each["event"] == "child_stopped"] == []
     stack = "\n".join(event["stack"])  # type: ignore[arg-type]
     assert "in lair" in stack
     assert "in helper" in stack

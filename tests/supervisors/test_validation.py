@@ -118,6 +118,18 @@ def test_what_is_no_list_is_refused() -> None:  # B 24
         check_childspecs(1)  # type: ignore[arg-type]
 
 
+async def test_a_spec_that_is_alone_is_refused(stage: Stage) -> None:
+    message = r"^expected a list of child specs, got 'a' alone$"
+
+    with pytest.raises(ChildSpecError, match=message):
+        check_childspecs(stage.spec("a"))  # type: ignore[arg-type]
+    with pytest.raises(ChildSpecError, match=message):
+        async with open_supervisor(stage.spec("a")):  # type: ignore[arg-type]
+            pass
+    with pytest.raises(ChildSpecError, match=message):
+        child_spec("low", stage.spec("a"))  # type: ignore[arg-type]
+
+
 def test_a_permanent_significant_child_is_refused() -> None:  # B 25
     with pytest.raises(ChildSpecError, match="a permanent child cannot be significant"):
         ChildSpec(id="a", start=idle, significant=True)
