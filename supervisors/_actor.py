@@ -13,6 +13,7 @@ import attrs
 import trio
 from trio.lowlevel import current_task
 
+from ._child import Owns
 from ._errors import ActorDownError, DownReason
 from ._exceptions import fatal, release_groups, without_cancelled
 from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply
@@ -261,7 +262,7 @@ def _answer_failure(operation: Operation, name: str, error: BaseException) -> No
 
 
 @attrs.define(eq=False)
-class _ActorStart:
+class _ActorStart(Owns):
     """A start function that owns what outlives an incarnation: the mailbox."""
 
     factory: Callable[[], Actor]
@@ -291,7 +292,7 @@ class _ActorStart:
     def child_down(self, reason: DownReason) -> None:
         self.mailbox.close(reason)
 
-    def another(self, id: str) -> _ActorStart:
+    def another(self, id: str, /) -> _ActorStart:
         return attrs.evolve(self, mailbox=Mailbox(self.name or id, self.mailbox.bound))
 
 

@@ -44,18 +44,21 @@ def tell_down(start: object, reason: DownReason) -> None:
         told(reason)
 
 
-class Owns(Protocol):
+class Owns:
     """A `ChildSpec.start` that owns what only one child can have, such as a mailbox."""
 
-    def another(self, id: str) -> StartFunction:
+    __slots__ = ()
+
+    def another(self, id: str, /) -> StartFunction:
         """Return the same for another child, with that id."""
+        raise NotImplementedError
 
 
 def another(spec: ChildSpec, id: str) -> ChildSpec:
     """Return the spec of another child like that one, sharing nothing with it."""
-    owner: Owns | None = spec.start if hasattr(spec.start, "another") else None
-    if owner is not None:
-        return attrs.evolve(spec, id=id, start=owner.another(id))
+    start: object = spec.start
+    if isinstance(start, Owns):
+        return attrs.evolve(spec, id=id, start=start.another(id))
     return spec if spec.id == id else attrs.evolve(spec, id=id)
 
 

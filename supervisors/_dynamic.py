@@ -74,8 +74,8 @@ class DynamicSupervisor(BaseSupervisor):
         `IGNORE` is not kept.
 
         Raises:
-          MaxChildrenError: If there are ``max_children`` already, running or waiting for their
-            restart.
+          MaxChildrenError: If there are ``max_children`` already, running, waiting for their
+            restart or parked.
           ChildSpecError: If the spec does not fit this supervisor.
           ChildStartError: If it did not initialise. It is not kept.
           SupervisorStoppedError: If the supervisor has ended.

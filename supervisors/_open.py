@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from ._checks import text
-from ._child import another
+from ._child import Owns, another
 from ._dynamic import DynamicSupervisor, check_max_children
 from ._errors import ChildSpecError
 from ._exceptions import bare_nursery
@@ -98,8 +98,8 @@ async def open_dynamic_supervisor(  # noqa: PLR0913 - all keyword-only, all with
     is cancelled, all children are stopped together, each given its ``shutdown`` seconds.
 
     Args:
-      max_children: How many there may be, running or waiting for their restart; >= 1. None: any
-        number.
+      max_children: How many there may be, running, waiting for their restart or parked; >= 1.
+        None: any number.
       intensity: Restarts of all children together that are allowed within ``period``; >= 0.
       period: Seconds of the sliding window; > 0.
       auto_shutdown: Whether the end of significant children ends the supervisor; the body is
@@ -280,7 +280,7 @@ class _Start:
 
 
 @attrs.frozen(eq=False)
-class SupervisorStart(_Start):
+class SupervisorStart(_Start, Owns):
     """What `child_spec` starts."""
 
     specs: tuple[ChildSpec, ...]
@@ -289,7 +289,7 @@ class SupervisorStart(_Start):
         """Return a new static supervisor."""
         return Supervisor(self.specs, self.flags, name=id, random=self.random)
 
-    def another(self, _id: str) -> SupervisorStart:
+    def another(self, _id: str, /) -> SupervisorStart:
         return attrs.evolve(self, specs=tuple(another(spec, spec.id) for spec in self.specs))
 
 
