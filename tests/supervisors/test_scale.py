@@ -9,7 +9,7 @@ import pytest
 import structlog
 import trio
 
-from supervisors import ChildSpec, open_supervisor
+from supervisors import ChildSpec, open_dynamic_supervisor, open_supervisor
 
 from .kit import NO_BACKOFF, Boom, idle, settle
 
@@ -78,3 +78,22 @@ async def test_temporary_children_end_in_linear_time() -> None:  # K 108
     small = min([await run(500) for _ in range(3)])
 
     assert await run(5000) < 25 * small
+
+
+@pytest.mark.slow
+async def test_dynamic_children_take_linear_time() -> None:  # K 107, 108
+    async def seconds_for(number: int) -> float:
+        spec = ChildSpec(id="a", start=idle)
+        began = time.process_time()
+        async with open_dynamic_supervisor() as pool:
+            children = [await pool.start_child(spec) for _ in range(number)]
+            assert pool.count_children().active == number
+            for child in children[::2]:
+                await child.terminate()
+            assert pool.count_children().specs == number // 2
+        assert {child.state for child in children} == {"finished", "stopped"}
+        return time.process_time() - began
+
+    small = min([await seconds_for(500) for _ in range(2)])
+
+    assert await seconds_for(10_000) < 50 * small
