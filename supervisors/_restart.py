@@ -79,7 +79,7 @@ class RestartLog:
     """The sliding window of restart attempts: one per supervisor, not one per child.
 
     An attempt counts while ``now - t <= period`` (OTP floors to whole seconds, which makes its
-    window anything up to a second longer). Bounded: intensity + 1 entries decide.
+    window anything up to a second longer).
     """
 
     intensity: int
@@ -92,7 +92,7 @@ class RestartLog:
         """Note an attempt; return whether the supervisor may go on."""
         entries = self._entries
         entries.append((now, child, error))
-        while now - entries[0][0] > self.period or len(entries) > self.intensity + 1:
+        while now - entries[0][0] > self.period:
             entries.popleft()
         return len(entries) <= self.intensity
 

@@ -67,7 +67,8 @@ def test_forgetting_a_child_in_the_window_agrees_with_a_plain_list(
 
 
 def test_the_log_is_bounded() -> None:
-    log = RestartLog(3, 1e9)
+    """By the period; and by the intensity, as nobody goes on after it was exceeded."""
+    log = RestartLog(1000, 3)
     for number in range(1000):
         log.add(float(number), "a", Boom(number))
 
