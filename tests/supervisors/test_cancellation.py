@@ -13,11 +13,15 @@ from supervisors import (
     Actor,
     ActorRef,
     ChildSpec,
+    ChildStartError,
     PendingReply,
     Registry,
     Supervisor,
     SupervisorsError,
+    SupervisorStoppedError,
     child_spec,
+    dynamic_child_spec,
+    open_dynamic_supervisor,
     open_supervisor,
 )
 
@@ -27,7 +31,7 @@ from .sweep import cancel_after_every_step_of_all, cancel_at_every_step
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from supervisors import ChildStatus, Strategy
+    from supervisors import ChildStatus, DynamicChild, DynamicSupervisor, Strategy
 
     Sweep = Callable[
         [Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]], Awaitable[int]
@@ -326,3 +330,227 @@ async def test_killing_a_sub_tree_at_every_step_of_its_life(
             await until_cancelled()
         assert trio.current_time() == began
         assert answered == (inner is not None)
+
+
+# -- dynamic supervisors and reconfiguration ---------------------------------------------------
+
+
+@both_sweeps
+@pytest.mark.parametrize("seconds", [0, 1])
+async def test_a_dynamic_start_happens_or_it_does_not(
+    autojump_clock: trio.testing.MockClock, sweep: Sweep, seconds: float
+) -> None:
+    live: set[str] = set()
+
+    async def child(*, task_status: ChildStatus) -> None:
+        live.add(task_status.child)
+        try:
+            await trio.sleep(seconds)
+            task_status.started()
+            await trio.sleep_forever()
+        finally:
+            live.discard(task_status.child)
+
+    handles: list[DynamicChild] = []
+    async with open_dynamic_supervisor(max_children=1) as pool:
+
+        async def operation() -> None:
+            handles.append(await pool.start_child(ChildSpec(id="a", start=child)))
+
+        async def check() -> None:
+            await settle()
+            # Without a handle, it did not happen.
+            assert live == set(states(pool)) == {handle.id for handle in handles}
+            while handles:
+                await handles.pop().terminate()
+
+        assert await sweep(operation, check) > 1
+
+
+@both_sweeps
+async def test_a_dynamic_terminate_happens_or_it_does_not(
+    autojump_clock: trio.testing.MockClock, stage: Stage, sweep: Sweep
+) -> None:
+    stage.slow["a"] = 1
+    async with open_dynamic_supervisor(max_children=1) as pool:
+        handles = [await pool.start_child(stage.spec("a"))]
+
+        async def operation() -> None:
+            await handles[0].terminate()
+
+        async def check() -> None:
+            await trio.sleep(2)
+            state = handles[0].state
+            assert states(pool) == ({"a": "running"} if state == "running" else {})
+            if state != "running":
+                assert state == "finished"
+                handles[0] = await pool.start_child(stage.spec("a"))
+
+        assert await sweep(operation, check) > 1
+
+
+@both_sweeps
+@pytest.mark.parametrize("outcome", ["works", "fails"])
+async def test_a_restart_of_a_parked_child_happens_or_it_does_not(
+    autojump_clock: trio.testing.MockClock, sweep: Sweep, outcome: str
+) -> None:
+    crashes = [True]
+    live: list[int] = []
+
+    async def child(*, task_status: ChildStatus) -> None:
+        live.append(1)
+        try:
+            if crashes:
+                task_status.started("first")
+                crashes.clear()
+                raise Boom
+            await trio.sleep(1)
+            if outcome == "fails":
+                raise Boom
+            task_status.started("again")
+            await trio.sleep_forever()
+        finally:
+            live.pop()
+
+    async with open_dynamic_supervisor(intensity=0) as pool:
+        handles: list[DynamicChild] = []
+
+        async def park() -> None:
+            crashes.append(True)
+            handles[:] = [await pool.start_child(ChildSpec(id="a", start=child, on_give_up="park"))]
+            await settle()
+            assert handles[0].state == "parked"
+
+        crashes.clear()
+        await park()
+
+        async def operation() -> None:
+            with suppress(ChildStartError):
+                await handles[0].restart()
+
+        async def check() -> None:
+            await settle()
+            state = handles[0].state
+            assert (len(live), state) in {(0, "parked"), (1, "running")}
+            assert states(pool) == {"a": state}
+            if state == "running":
+                await handles[0].terminate()
+                await park()
+
+        assert await sweep(operation, check) > 1
+
+
+@both_sweeps
+async def test_a_reconfiguration_happens_or_it_does_not(stage: Stage, sweep: Sweep) -> None:
+    async with open_supervisor(stage.specs("a")) as supervisor:
+
+        async def operation() -> None:
+            await supervisor.reconfigure(
+                [stage.spec("b"), stage.spec("a", restart="transient")], intensity=9
+            )
+
+        async def check() -> None:
+            await settle()
+            happened = supervisor.flags.intensity == 9
+            assert list(states(supervisor)) == (["b", "a"] if happened else ["a"])
+            assert (supervisor.get_childspec("a").restart == "transient") is happened
+            if happened:
+                await supervisor.reconfigure(stage.specs("a"), intensity=1)
+                await supervisor.delete_child("b")
+
+        assert await sweep(operation, check) > 1
+
+
+@both_sweeps
+async def test_a_dynamic_reconfiguration_happens_or_it_does_not(sweep: Sweep) -> None:
+    async with open_dynamic_supervisor() as pool:
+
+        async def operation() -> None:
+            await pool.reconfigure(max_children=9, intensity=9)
+
+        async def check() -> None:
+            await settle()
+            assert (pool.max_children, pool.flags.intensity) in {(None, 1), (9, 9)}
+            pool.max_children = None
+            await pool.reconfigure(intensity=1)
+
+        assert await sweep(operation, check) > 1
+
+
+@both_sweeps
+async def test_opening_running_and_closing_a_dynamic_tree(
+    autojump_clock: trio.testing.MockClock, sweep: Sweep
+) -> None:
+    """Whenever it is cancelled: all that started has stopped."""
+    stage = Stage()
+
+    async def operation() -> None:
+        stage.journal.clear()
+        async with open_dynamic_supervisor(intensity=9) as pool:
+            low = await pool.start_child(dynamic_child_spec("low", intensity=9))
+            high = await pool.start_child(child_spec("high", stage.specs("ab"), intensity=9))
+            child = await low.value.start_child(stage.spec("c"))
+            await high.value.reconfigure(stage.specs("bad"), strategy="one_for_all")
+            await high.value.restart_child("d")
+            stage.end("c", Boom())
+            stage.end("b", Boom())
+            await child.terminate()
+            await low.value.start_child(stage.spec("e"))
+            await high.terminate()
+
+    async def check() -> None:
+        await settle()
+        for id in "abcde":
+            assert stage.journal.count(f"start {id}") == stage.journal.count(f"stop {id}")
+
+    assert await sweep(operation, check) > 3
+
+
+async def test_killing_a_dynamic_supervisor_at_every_step_of_its_life(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Killed while children start, restart or stop: it ends at once, every caller is answered."""
+
+    async def shielded(*, task_status: ChildStatus) -> None:
+        with task_status.shield():
+            await trio.lowlevel.checkpoint()
+            task_status.started()
+            await trio.sleep_forever()
+
+    async def crashing(*, task_status: ChildStatus) -> None:
+        with task_status.shield():
+            await trio.lowlevel.checkpoint()
+            task_status.started()
+            await trio.lowlevel.checkpoint()
+            raise Boom
+
+    answered: list[str] = []
+
+    async def live(pool: DynamicSupervisor) -> None:
+        try:
+            stuck = ChildSpec(id="s", start=shielded, shutdown="infinity")
+            children = [await pool.start_child(stuck) for _ in range(2)]
+            await pool.start_child(ChildSpec(id="c", start=crashing, backoff=NO_BACKOFF))
+            await pool.reconfigure(intensity=9999)
+            with trio.move_on_after(0):
+                await children[0].terminate()
+            await children[1].terminate()
+        except SupervisorStoppedError:
+            answered.append("refused")
+        else:
+            answered.append("done")
+
+    for steps in range(50):
+        began = trio.current_time()
+        answered.clear()
+        async with trio.open_nursery() as nursery, open_supervisor() as top:
+            pool = await top.start_child(dynamic_child_spec("pool", intensity=99, shutdown=1))
+            nursery.start_soon(live, pool)
+            for _ in range(steps):
+                await trio.lowlevel.checkpoint()
+            pool.kill()
+            await pool.wait()
+            assert set(states(pool).values()) <= {"stopped"}
+            await settle()
+            assert len(answered) == 1
+        assert trio.current_time() == began
