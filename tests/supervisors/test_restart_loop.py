@@ -130,8 +130,10 @@ async def test_the_supervisor_can_be_stopped(
         assert trio.current_time() == began
 
 
-async def test_calls_are_served_between_attempts_without_backoff(stage: Stage) -> None:
-    """As in OTP: an attempt that fails at once does not starve the administration."""
+async def test_calls_are_served_between_attempts_without_backoff(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    """As in OTP: an attempt that fails at once, and in no time, does not starve them."""
 
     async def brittle(*, task_status: ChildStatus) -> None:
         if stage.starts["a"]:
@@ -148,6 +150,22 @@ async def test_calls_are_served_between_attempts_without_backoff(stage: Stage) -
         await supervisor.terminate_child("a")
 
         assert states(supervisor) == {"a": "stopped"}
+
+
+async def test_a_restart_that_an_operator_is_about_to_cancel_waits_for_that(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Another call is served first, and no time passes between the two."""
+    stage.slow["b"] = 1
+    async with open_supervisor(stage.specs("abc")) as supervisor:
+        async with trio.open_nursery() as nursery:
+            for each in "bca":
+                nursery.start_soon(supervisor.terminate_child, each)
+                await settle()
+            stage.end("a", Boom())
+
+        assert set(states(supervisor).values()) == {"stopped"}
+        assert stage.starts["a"] == 1
 
 
 async def test_a_stop_interrupts_a_restart_that_hangs(
