@@ -259,9 +259,10 @@ class Mailbox:
         task = current_task()
         if task is self.owner:
             raise RuntimeError(f"actor {self.name!r} calls itself; it would wait for ever")
-        if self.down is not None:
-            await trio.lowlevel.checkpoint()
-            raise ActorDownError(self.name, self.down)
+        down = self.down
+        if down is not None:
+            await trio.lowlevel.checkpoint()  # meanwhile it may be started again
+            raise ActorDownError(self.name, down)
         operation.task = task
         operation.home = self
         self._queue.append(operation)

@@ -279,6 +279,20 @@ async def test_closing_answers_everything(reason: DownReason) -> None:  # trap 1
         mailbox.cast(Operation("d"))
 
 
+async def test_the_error_tells_how_the_actor_was_down_though_it_starts_again() -> None:
+    mailbox = Mailbox("a")
+    mailbox.close("stopped")
+
+    class Reopen(trio.abc.Instrument):
+        def after_task_step(self, _task: trio.lowlevel.Task) -> None:
+            mailbox.reopen()
+
+    trio.lowlevel.add_instrument(spy := Reopen())
+    with pytest.raises(ActorDownError, match="actor 'a' is stopped"):
+        await mailbox.call(Operation("x"))
+    trio.lowlevel.remove_instrument(spy)
+
+
 async def test_closing_leaves_what_is_in_hand_to_its_actor() -> None:
     mailbox = Mailbox("x")
     operation = Operation("a")
