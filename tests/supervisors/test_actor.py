@@ -208,6 +208,80 @@ async def test_a_dropped_later_reply_fails_the_call() -> None:
         gc.collect()
 
 
+async def test_a_later_reply_from_a_thread() -> None:
+    class Threaded(Actor):
+        async def handle_call(self, message: object) -> object:
+            reply = self.reply_later()
+            nursery.start_soon(trio.to_thread.run_sync, work, reply)
+            return None
+
+    def work(reply: LaterReply) -> None:
+        trio.from_thread.run_sync(reply.send, "from a thread")
+
+    async with trio.open_nursery() as nursery, open_supervisor([Threaded.child_spec("a")]) as top:
+        assert await ref(top).call("x") == "from a thread"
+
+
+async def test_a_later_reply_that_is_dropped_in_a_thread_fails_the_call() -> None:
+    replies: list[LaterReply] = []
+
+    class Careless(Actor):
+        async def handle_call(self, message: object) -> object:
+            replies.append(self.reply_later())
+            return None
+
+    async with open_supervisor([Careless.child_spec("a")]) as supervisor:
+        pending = ref(supervisor).submit("x")
+        await settle()
+        await trio.to_thread.run_sync(replies.clear)
+        await settle()
+
+        with pytest.raises(ActorDownError, match="'a' is gone"):
+            pending.get_nowait()
+
+
+def test_a_later_reply_may_be_dropped_after_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    replies: list[LaterReply] = []
+    ignored: list[object] = []
+
+    class Careless(Actor):
+        async def handle_call(self, message: object) -> object:
+            replies.append(self.reply_later())
+            return None
+
+    async def main() -> None:
+        async with open_supervisor([Careless.child_spec("a")]) as supervisor:
+            ref(supervisor).submit("x")
+            await settle()
+
+    monkeypatch.setattr("sys.unraisablehook", ignored.append)
+    trio.run(main)
+    replies.clear()
+    gc.collect()
+
+    assert ignored == []
+
+
+async def test_a_call_that_was_answered_later_is_not_handled_any_more() -> None:
+    raised: list[str] = []
+
+    class Forgetful(Actor):
+        async def handle_call(self, message: object) -> object:
+            return message
+
+        async def handle_cast(self, message: object) -> None:
+            with pytest.raises(RuntimeError, match="for a call that is being handled") as caught:
+                self.reply_later()
+            raised.append(str(caught.value))
+
+    async with open_supervisor([Forgetful.child_spec("a")]) as supervisor:
+        await ref(supervisor).call("x")
+        ref(supervisor).cast("x")
+        await settle()
+
+    assert len(raised) == 1
+
+
 async def test_reply_later_outside_a_call_is_an_error() -> None:
     raised: list[str] = []
 
@@ -387,6 +461,33 @@ async def test_a_call_to_itself_is_an_error() -> None:  # M 124
         assert await reference.call("x") == "saved"
 
 
+async def test_a_call_to_itself_is_found_though_an_older_incarnation_has_just_ended(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """That one could not be killed, and was left behind."""
+    hang = True
+
+    class Narcissus(Actor):
+        async def handle_call(self, message: object) -> object:
+            if hang:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(60)
+            with pytest.raises(RuntimeError, match="actor 'a' calls itself"):
+                await reference.call("me")
+            return "saved"
+
+    async with open_supervisor([Narcissus.child_spec("a", shutdown="brutal")]) as supervisor:
+        reference = ref(supervisor)
+        reference.submit("x")
+        await settle()
+        hang = False
+        await supervisor.terminate_child("a")
+        await supervisor.restart_child("a")
+        await trio.sleep(100)
+
+        assert await reference.call("x") == "saved"
+
+
 async def test_a_full_mailbox_refuses_and_a_call_still_gets_through() -> None:  # M 125
     async with open_supervisor([counter(mailbox=2)]) as supervisor:
         actor = ref(supervisor)
@@ -417,6 +518,29 @@ async def test_a_failing_init_fails_the_start() -> None:  # M 128
     with pytest.raises(ChildStartError, match="Boom: no"):
         async with open_supervisor([Broken.child_spec("a")]):
             pytest.fail("the body must not run")
+
+
+async def test_terminate_is_not_for_an_init_that_failed() -> None:  # M 128
+    ended: list[object] = []
+
+    class Broken(Actor):
+        async def init(self, *args: object) -> None:
+            raise Boom("no")
+
+        async def terminate(self, reason: BaseException | None) -> None:
+            ended.append(reason)
+
+    async with open_supervisor() as supervisor:
+        with pytest.raises(ChildStartError):
+            await supervisor.start_child(Broken.child_spec("a"))
+
+    assert ended == []
+
+
+async def test_an_actor_is_called_by_its_registered_name() -> None:
+    specs = [Actor.child_spec("a", name="x"), Actor.child_spec("b")]
+    async with open_supervisor(specs) as supervisor:
+        assert (ref(supervisor, "a").name, ref(supervisor, "b").name) == ("x", "b")
 
 
 async def test_callers_are_answered_when_the_restart_of_their_actor_fails() -> None:

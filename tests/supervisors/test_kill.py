@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from supervisors import ChildStatus, Strategy
 
+    from .conftest import Events
+
 Moment = Literal["start", "run", "stop", "restart", "group stop", "backoff", "start by hand"]
 
 
@@ -176,3 +178,40 @@ async def test_a_killed_supervisor_ends_without_an_error_and_its_parent_restarts
         assert states(supervisor) == {"low": "running"}
         assert supervisor.value_of("low") is not low
         assert scene.running == 2
+
+
+async def test_what_is_killed_cleans_up_together(autojump_clock: trio.testing.MockClock) -> None:
+    async def tidy(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        try:
+            await until_cancelled()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(2)
+
+    began = trio.current_time()
+    specs = [ChildSpec(id=id, start=tidy) for id in "abc"]  # noqa: A001
+    async with open_supervisor(specs) as supervisor:
+        await settle()
+        supervisor.kill()
+        await until_cancelled()
+
+    assert trio.current_time() - began == 2
+
+
+async def test_being_killed_is_no_error_of_a_child(
+    autojump_clock: trio.testing.MockClock, events: Events
+) -> None:
+    """Its own scope does not absorb a cancellation that comes from farther out."""
+
+    async def nested(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await until_cancelled()
+
+    low = child_spec("low", [ChildSpec(id=id, start=nested) for id in "ab"], shutdown="brutal")  # noqa: A001
+    async with open_supervisor([child_spec("mid", [low], shutdown="brutal")]):
+        await settle()
+
+    assert "child_stop_error" not in [each["event"] for each in events]

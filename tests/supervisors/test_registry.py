@@ -1,5 +1,5 @@
 """Section L of the conformance list: the registry."""
-# ruff: noqa: SLF001 - looks inside
+# ruff: noqa: ARG002, SLF001 - handlers; looks inside
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import trio
 from supervisors import (
     Actor,
     ActorRef,
+    Backoff,
     ChildSpec,
     NameTakenError,
     NotRegisteredError,
@@ -21,7 +22,7 @@ from supervisors import (
     open_supervisor,
 )
 
-from .kit import Stage, settle
+from .kit import NO_BACKOFF, Boom, Stage, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -248,8 +249,6 @@ async def test_a_cancelled_wait_leaves_nothing() -> None:
 
 
 async def test_waiting_over_a_restart(stage: Stage, autojump_clock: trio.testing.MockClock) -> None:
-    from supervisors import Backoff
-
     async def start(*, task_status: ChildStatus) -> None:
         task_status.registry.register("x", stage.starts["a"])
         await stage.play("a", task_status=task_status)
@@ -281,3 +280,76 @@ async def test_an_actor_is_found_by_its_name_anywhere_in_the_tree() -> None:  # 
 async def test_a_casts_to_an_unknown_name_is_an_error() -> None:  # M 125: a departure
     with pytest.raises(NotRegisteredError):
         Registry()["nobody"]
+
+
+async def test_listeners_hear_of_a_restart_in_order() -> None:
+    class Named(Actor):
+        async def handle_cast(self, message: object) -> None:
+            raise Boom
+
+    spec = Named.child_spec("a", name="x", backoff=NO_BACKOFF)
+    async with open_supervisor() as supervisor:
+        with supervisor.registry.listen() as events:
+            await supervisor.start_child(spec)
+            first = supervisor.registry["x"]
+            assert isinstance(first, ActorRef)
+            first.cast("crash")
+            await settle()
+            await supervisor.terminate_child("a")
+
+            told = [events.receive_nowait() for _ in range(4)]
+
+    assert [each.kind for each in told] == ["registered", "unregistered"] * 2
+    assert {each.name for each in told} == {"x"}
+
+
+def test_the_names_of_an_owner_go_in_reverse_order() -> None:
+    registry, owner = Registry(), Owner()
+    for name in "abc":
+        registry.register(name, 1, owner=owner)
+    with registry.listen() as events:
+        owner.end()
+
+        assert [events.receive_nowait().name for _ in range(3)] == ["c", "b", "a"]
+
+
+async def test_waiting_for_an_actor_over_two_restarts_and_a_stop(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A name is awaited, not an incarnation: also while it fails to come back."""
+    failing = False
+
+    class Named(Actor):
+        async def init(self, *args: object) -> None:
+            if failing:
+                raise Boom
+
+        async def handle_cast(self, message: object) -> None:
+            raise Boom
+
+        async def handle_call(self, message: object) -> object:
+            return message
+
+    pace = Backoff(min=1, max=1, jitter=0)
+    spec = Named.child_spec("a", name="x", backoff=pace)
+    async with open_supervisor([spec], intensity=99) as supervisor:
+        reference = supervisor.registry["x"]
+        assert isinstance(reference, ActorRef)
+        failing = True
+        reference.cast("crash")
+        await trio.sleep(3.5)
+        await supervisor.terminate_child("a")
+        got: list[object] = []
+
+        async def wait() -> None:
+            got.append(await supervisor.registry.wait_for("x"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.sleep(100)
+            assert got == []
+            failing = False
+            await supervisor.restart_child("a")
+
+        assert isinstance(got[0], ActorRef)
+        assert await got[0].call("hello") == "hello"

@@ -20,7 +20,7 @@ from supervisors import (
     open_supervisor,
 )
 
-from .kit import Boom, Stage, hang_in_init, states
+from .kit import Boom, Stage, hang_in_init, settle, states
 
 if TYPE_CHECKING:
     from supervisors import ChildStatus, RestartType
@@ -266,6 +266,30 @@ async def test_started_twice_is_an_error_of_the_child() -> None:
 
     async with open_supervisor([ChildSpec(id="a", start=eager)]) as supervisor:
         assert states(supervisor) == {"a": "running"}
+
+
+async def test_a_child_that_has_ended_can_neither_start_nor_own_a_name() -> None:
+    statuses: list[ChildStatus] = []
+
+    async def brief(*, task_status: ChildStatus) -> None:
+        statuses.append(task_status)
+        task_status.started()
+
+    async def failing(*, task_status: ChildStatus) -> None:
+        statuses.append(task_status)
+        raise Boom
+
+    async with open_supervisor() as supervisor:
+        await supervisor.start_child(ChildSpec(id="a", start=brief, restart="temporary"))
+        with pytest.raises(ChildStartError):
+            await supervisor.start_child(ChildSpec(id="b", start=failing))
+        await settle()
+
+        for status in statuses:
+            with pytest.raises(RuntimeError, match="twice or too late"):
+                status.started()
+            with pytest.raises(RuntimeError, match="has ended: it cannot own 'x'"):
+                status.registry.register("x", 1, owner=status)
 
 
 @pytest.mark.parametrize("restart", ["permanent", "transient", "temporary"])
