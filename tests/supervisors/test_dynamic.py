@@ -23,6 +23,7 @@ from supervisors import (
     ChildSpec,
     ChildSpecError,
     ChildStartError,
+    DynamicChild,
     DynamicSupervisor,
     MaxChildrenError,
     NameTakenError,
@@ -354,7 +355,8 @@ async def test_more_than_max_children_are_refused(stage: Stage) -> None:
             await pool.start_child(stage.spec(id))
 
         with pytest.raises(
-            MaxChildrenError, match=r"^supervisor 'root' has its max_children of 2$"
+            MaxChildrenError,
+            match=r"^supervisor 'root' has its max_children of 2 already; terminate one first$",
         ):
             await pool.start_child(stage.spec("c"))
 
@@ -551,3 +553,44 @@ async def test_a_name_that_is_taken_fails_the_start(kind: str) -> None:
         assert isinstance(caught.value.__cause__, NameTakenError)
         assert str(caught.value.__cause__) == "the name 'pool' is taken by 'root/first'"
         assert states(top) == {"first": "running"}
+
+
+# -- waiting for the end of a child ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["leave", "terminate", "stop"])
+async def test_the_end_of_a_child_can_be_waited_for(stage: Stage, how: str) -> None:
+    ended: list[str] = []
+
+    async def wait(child: DynamicChild) -> None:
+        await child.wait()
+        ended.append(child.state)
+
+    async with trio.open_nursery() as nursery, open_dynamic_supervisor() as supervisor:
+        child = await supervisor.start_child(stage.spec("a", restart="transient"))
+        nursery.start_soon(wait, child)
+        nursery.start_soon(wait, child)
+        await stage.crash("a")
+        assert ended == []  # it is back
+        match how:
+            case "leave":
+                await stage.leave("a")
+            case "terminate":
+                await child.terminate()
+            case _:
+                supervisor.stop()
+                await supervisor.wait()
+
+    await child.wait()
+    assert ended == ["stopped" if how == "stop" else "finished"] * 2
+
+
+async def test_a_cancelled_wait_for_a_child_changes_nothing(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_dynamic_supervisor() as supervisor:
+        child = await supervisor.start_child(stage.spec("a"))
+        with trio.move_on_after(1):
+            await child.wait()
+
+        assert child.state == "running"
