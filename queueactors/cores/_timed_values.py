@@ -5,22 +5,14 @@ Only the core (`queueactors.cores.timed`) changes a record.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Literal, NamedTuple
 
 import attrs
 
 
-class State(IntEnum):
-    """Where a message is in its life."""
-
-    READY = 0
-    DELAYED = 1
-    RESERVED = 2
-    BURIED = 3
-    DEAD = 4  # exhausted, and on its way to another queue
-    GONE = 5
-
+# A word and no enum: on CPython 3.11 looking up a member costs 0.15 us, several times an operation.
+State = Literal["ready", "delayed", "reserved", "buried", "dead", "gone"]
+"""Where a message is in its life; ``dead``: exhausted, and on its way to another queue."""
 
 PeekState = Literal["ready", "delayed", "reserved", "buried"]
 
@@ -161,7 +153,7 @@ class Message:
     def __init__(self, id: int, value: object, now: int, ready_at: int, priority: int) -> None:
         self.id = id
         self.value = value
-        self.state = State.READY if ready_at <= now else State.DELAYED
+        self.state: State = "ready" if ready_at <= now else "delayed"
         self.priority = priority
         self.inserted_at = now
         self.ready_at = ready_at

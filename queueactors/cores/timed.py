@@ -156,7 +156,7 @@ class TimedCore:
             heappop(self._deadlines)
         if self._deadlines:
             instants.append(self._deadlines[0][0])
-        while self._delayed and self._delayed[0][2].state is State.GONE:
+        while self._delayed and self._delayed[0][2].state == "gone":
             heappop(self._delayed)
             self._delayed_gone -= 1
         if self._delayed:
@@ -188,7 +188,7 @@ class TimedCore:
                 self._expire(message_)
         while self._delayed and self._delayed[0][0] <= now:
             ready_at, _, message = heappop(self._delayed)
-            if message.state is State.GONE:
+            if message.state == "gone":
                 self._delayed_gone -= 1
             else:
                 self._make_ready(message, ready_at)
@@ -260,7 +260,7 @@ class TimedCore:
         message.key = key
         message.deadline_at = deadline_at
         message.attempt = attempt
-        message.state = State.RESERVED
+        message.state = "reserved"
         return reservation
 
     def reserve_many(self, now: int, limit: int, duration: int) -> list[Reservation]:
@@ -298,7 +298,7 @@ class TimedCore:
             message.key = key
             message.deadline_at = deadline_at
             message.attempt += 1
-            message.state = State.RESERVED
+            message.state = "reserved"
             records.last_key = key
             key += 1
         return taken
@@ -354,7 +354,7 @@ class TimedCore:
         message.priority = priority
         message.ready_at = ready_at
         message.key = 0
-        message.state = State.DELAYED if delay else State.READY
+        message.state = "delayed" if delay else "ready"
 
     def delete(self, now: int, keys: Sequence[int], expired_ok: bool = False) -> int:  # noqa: FBT001, FBT002 - an engine passes positions
         """Finish messages; return how many. Live reservations go whatever the others are.
@@ -384,7 +384,7 @@ class TimedCore:
         error = self._refusal(stale) if stale else None
         for message in gone:
             del self._messages[message.id]
-            message.state = State.GONE
+            message.state = "gone"
         if error is not None:
             raise error
         return deleted
@@ -419,18 +419,17 @@ class TimedCore:
         for message in kicked:
             message.attempt = 0
             message.ready_at = now
-            message.state = State.READY
+            message.state = "ready"
         return count
 
     def peek(self, now: int, state: PeekState = "ready", limit: int = 1) -> list[TimedMessage]:
         """Return the first messages in a state, without changing anything."""
         if now >= self._wake_at:
             self.advance(now)
-        wanted = State[state.upper()]
         first = nsmallest(
             limit,
-            (message for message in self._messages.values() if message.state is wanted),
-            key=_PEEK_ORDER[wanted],
+            (message for message in self._messages.values() if message.state == state),
+            key=_PEEK_ORDER[state],
         )
         return [
             TimedMessage(
@@ -460,7 +459,7 @@ class TimedCore:
         removed = len(gone)
         for message in gone:
             del self._messages[message.id]
-            message.state = State.GONE
+            message.state = "gone"
         return removed
 
     def clear(self, now: int) -> int:
@@ -583,25 +582,25 @@ class TimedCore:
         self._expired: dict[int, Message] = {}  # by key; not taken since
         self._delayed: list[tuple[int, int, Message]] = []
         self._delayed_gone = 0
-        by_state: dict[State, list[Message]] = {state: [] for state in State}
+        by_state: dict[State, list[Message]] = {state: [] for state in get_args(State)}
         for message in messages.values():
             by_state[message.state].append(message)
-        for message in sorted(by_state[State.READY], key=_order):
+        for message in sorted(by_state["ready"], key=_order):
             self._push(message, message.priority, message.ready_at)
             if message.key:
                 self._expired[message.key] = message
-        for message in sorted(by_state[State.RESERVED], key=lambda each: each.deadline_at):
+        for message in sorted(by_state["reserved"], key=lambda each: each.deadline_at):
             self._hold(message, message.key, message.deadline_at)
-        for message in by_state[State.DELAYED]:
+        for message in by_state["delayed"]:
             self._delay(message, message.ready_at)
-        self._buried = {message.id: message for message in by_state[State.BURIED]}
+        self._buried = {message.id: message for message in by_state["buried"]}
         self._buried_ids = sorted(self._buried)  # a heap; stale once not in _buried
-        self._dead = {message.id: message for message in by_state[State.DEAD]}
+        self._dead = {message.id: message for message in by_state["dead"]}
         self._new_errands = bool(self._dead) or self.records.refill_wanted
         if self._unique is not None:
             self._unique.clear()
             for message in messages.values():
-                if message.state is not State.DEAD:
+                if message.state != "dead":
                     self._unique.add(message.id, message.value)
 
     def _push(self, message: Message, priority: int, ready_at: int) -> None:
@@ -629,10 +628,10 @@ class TimedCore:
     def _first(self) -> Message | None:
         """Return the next message to hand out, dropping what was removed since."""
         ready, heap = self._ready, self._ready_heap
-        while ready and ready[0].state is State.GONE:
+        while ready and ready[0].state == "gone":
             ready.popleft()
             self._ready_gone -= 1
-        while heap and heap[0][3].state is State.GONE:
+        while heap and heap[0][3].state == "gone":
             heappop(heap)
             self._ready_gone -= 1
         if not heap:
@@ -664,32 +663,30 @@ class TimedCore:
     def _compact(self) -> None:
         """Drop the entries of removed messages before they pile up."""
         if self._ready_gone * 2 > len(self._ready) + len(self._ready_heap) + _FEW:
-            self._ready = deque(each for each in self._ready if each.state is not State.GONE)
-            self._ready_heap = [
-                entry for entry in self._ready_heap if entry[3].state is not State.GONE
-            ]
+            self._ready = deque(each for each in self._ready if each.state != "gone")
+            self._ready_heap = [entry for entry in self._ready_heap if entry[3].state != "gone"]
             heapify(self._ready_heap)
             self._ready_gone = 0
         if self._delayed_gone * 2 > len(self._delayed) + _FEW:
-            self._delayed = [entry for entry in self._delayed if entry[2].state is not State.GONE]
+            self._delayed = [entry for entry in self._delayed if entry[2].state != "gone"]
             heapify(self._delayed)
             self._delayed_gone = 0
 
     def _leave(self, message: Message) -> None:
         """Take a message out of the indexes, whatever its state."""
-        if self._unique is not None and message.state is not State.DEAD:
+        if self._unique is not None and message.state != "dead":
             self._unique.discard(message.id, message.value)
         match message.state:
-            case State.READY:
+            case "ready":
                 self._ready_gone += 1
                 self._expired.pop(message.key, None)
-            case State.DELAYED:
+            case "delayed":
                 self._delayed_gone += 1
-            case State.RESERVED:
+            case "reserved":
                 self._let_go(message)
-            case State.BURIED:
+            case "buried":
                 del self._buried[message.id]
-            case State.DEAD:
+            case "dead":
                 del self._dead[message.id]
 
     def _live(self, now: int, key: int) -> Message:
@@ -721,7 +718,7 @@ class TimedCore:
     def _make_ready(self, message: Message, ready_at: int) -> None:
         self._push(message, message.priority, ready_at)
         message.ready_at = ready_at
-        message.state = State.READY
+        message.state = "ready"
 
     def _expire(self, message: Message) -> None:
         self._let_go(message)
@@ -746,14 +743,14 @@ class TimedCore:
         if self._on_exhausted == "drop":
             self._notice("message_dropped", message, error)
             del self._messages[message.id]
-            message.state = State.GONE
+            message.state = "gone"
         else:
             self._dead[message.id] = message
             self._new_errands = True
             self._notice("message_dead", message, error)
             message.error = error
             message.key = 0
-            message.state = State.DEAD
+            message.state = "dead"
 
     def _bury(self, message: Message, error: str | None) -> None:
         self._buried[message.id] = message
@@ -762,7 +759,7 @@ class TimedCore:
             self._buried_ids = sorted(self._buried)
         message.error = error
         message.key = 0
-        message.state = State.BURIED
+        message.state = "buried"
 
     def _notice(self, event: str, message: Message, error: str | None) -> None:
         facts: dict[str, object] = {
@@ -801,11 +798,11 @@ def _order(message: Message) -> tuple[int, int, int]:
     return message.priority, message.ready_at, message.id
 
 
-_PEEK_ORDER: dict[State, Callable[[Message], tuple[int, ...]]] = {
-    State.READY: _order,
-    State.DELAYED: lambda message: (message.ready_at, message.id),
-    State.RESERVED: lambda message: (message.deadline_at, message.id),
-    State.BURIED: lambda message: (message.id,),
+_PEEK_ORDER: dict[PeekState, Callable[[Message], tuple[int, ...]]] = {
+    "ready": _order,
+    "delayed": lambda message: (message.ready_at, message.id),
+    "reserved": lambda message: (message.deadline_at, message.id),
+    "buried": lambda message: (message.id,),
 }
 
 

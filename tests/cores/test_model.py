@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from queueactors import QueueActorsError
-from queueactors.cores._timed_values import State
 from queueactors.cores.timed import TimedCore
 
 from .kit import ALL, STATES
@@ -201,8 +200,8 @@ class TimedMachine(RuleBasedStateMachine):
             core = self.core
             ready = [*core._ready, *(entry[3] for entry in core._ready_heap)]  # noqa: SLF001
             delayed = [entry[2] for entry in core._delayed]  # noqa: SLF001
-            assert core._ready_gone == sum(each.state is State.GONE for each in ready)  # noqa: SLF001
-            assert core._delayed_gone == sum(each.state is State.GONE for each in delayed)  # noqa: SLF001
+            assert core._ready_gone == sum(each.state == "gone" for each in ready)  # noqa: SLF001
+            assert core._delayed_gone == sum(each.state == "gone" for each in delayed)  # noqa: SLF001
 
     @invariant()
     def each_exhausted_one_is_told(self) -> None:
