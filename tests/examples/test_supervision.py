@@ -69,7 +69,7 @@ def test_the_sessions_of_the_pool_come_and_go() -> None:
         "├─ weather (running)",
         "├─ news (running)",
         "└─ sport (running)",
-        "refused: supervisor 'pool' has its max_children of 3",
+        "refused: supervisor 'pool' has its max_children of 3 already; terminate one first",
     ]
     assert lines.count("news: hello") == 2
     assert "weather: goodbye" in lines
