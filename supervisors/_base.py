@@ -433,9 +433,9 @@ class BaseSupervisor:
                 continue  # an operator's stop is remembered
             if child.status is not None:
                 await self._stop_together([child])
-                if child.spec.restart == "temporary":
-                    self._finish(child, forget=True)
-                    continue
+            if child.spec.restart == "temporary":
+                self._finish(child, forget=True)
+                continue
             child.due = None  # it comes back with the group
             child.become("restarting")
 

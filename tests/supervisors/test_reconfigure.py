@@ -406,6 +406,17 @@ async def test_a_child_that_waits_for_its_restart_starts_by_the_new_spec(
         assert supervisor.value_of("a") == "other#1"
 
 
+async def test_a_finished_child_that_became_temporary_is_not_brought_back(stage: Stage) -> None:
+    specs = stage.specs("ab", restart="transient")
+    async with open_supervisor(specs, strategy="one_for_all") as supervisor:
+        await stage.leave("a")
+        await supervisor.reconfigure([stage.spec("a", restart="temporary")])
+        await stage.crash("b")
+
+        assert states(supervisor) == {"b": "running"}
+        assert stage.starts["a"] == 1
+
+
 async def test_ids_that_are_not_given_stay_and_go_to_the_front(stage: Stage) -> None:  # J 104
     async with open_supervisor(stage.specs("abcd")) as supervisor:
         await supervisor.reconfigure(stage.specs("xcb"))
