@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import pytest
@@ -22,20 +22,30 @@ from supervisors import (
     ChildRunningError,
     ChildSpec,
     ChildStartError,
+    DynamicChild,
+    DynamicSupervisor,
+    MaxChildrenError,
     OnGiveUp,
     RestartIntensityError,
     RestartType,
     Strategy,
     Supervisor,
     child_spec,
+    dynamic_child_spec,
+    open_dynamic_supervisor,
     open_supervisor,
 )
 
 from .kit import NO_BACKOFF, Boom, Stage, settle, until_cancelled
 
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
 # Sums of these are exact floats, so that model and supervisor agree on the edges of windows.
 PACES = [NO_BACKOFF, Backoff(min=1, max=4, factor=2, jitter=0, reset_after=6)]
 DOWN = ("stopped", "parked")
+STRATEGIES: list[Strategy] = ["one_for_one", "one_for_all", "rest_for_one"]
+AnySupervisor = Supervisor | DynamicSupervisor
 
 
 class AmbiguousError(Exception):
@@ -63,6 +73,12 @@ class SupervisorPlan:
     period: float
     auto_shutdown: AutoShutdown
     plans: list[Plan]
+    dynamic: bool = False
+    max_children: int | None = None
+
+
+def copied(plan: SupervisorPlan) -> SupervisorPlan:
+    return attrs.evolve(plan)
 
 
 @attrs.define(eq=False)
@@ -73,6 +89,7 @@ class Child:
     in_a_row: int = 0
     due: tuple[float, int] | None = None
     below: Node | None = None
+    handle: DynamicChild | None = None
 
 
 @attrs.define(eq=False)
@@ -83,6 +100,7 @@ class Model:
     starts: Counter[str] = attrs.field(factory=Counter)
     now: float = 0.0
     turn: int = 0
+    ids: list[int] = attrs.field(factory=lambda: [0])  # how many there are
     root: Node | None = None
 
     def tree(self) -> Node | None:
@@ -123,7 +141,7 @@ class Model:
 class Node:
     """One incarnation of a supervisor."""
 
-    plan: SupervisorPlan
+    plan: SupervisorPlan = attrs.field(converter=copied)  # its own: it may be changed
     model: Model
     parent: tuple[Node, Child] | None
     children: list[Child] = attrs.field(factory=list)
@@ -164,7 +182,7 @@ class Node:
 
     def leave(self, child: Child, state: str) -> None:
         child.state, child.below, child.due = state, None, None
-        if child.plan.restart == "temporary":
+        if child.plan.restart == "temporary" or self.plan.dynamic:
             self.children.remove(child)
 
     def ended(self, child: Child, ran_for: float, *, abnormal: bool) -> None:
@@ -181,8 +199,9 @@ class Node:
             ):
                 self.end(abnormal=False)
             return
+        self.log = [each for each in self.log if now - each[0] <= self.plan.period]
         self.log.append((now, plan.id))
-        if sum(now - at <= self.plan.period for at, _ in self.log) > self.plan.intensity:
+        if len(self.log) > self.plan.intensity:
             if plan.on_give_up == "park":
                 self.log = [entry for entry in self.log if entry[1] != plan.id]
                 child.in_a_row = 0
@@ -235,37 +254,55 @@ class Node:
                     return
 
 
-def make_tree(random: Random, depth: int, ids: list[int]) -> SupervisorPlan:
+def make_plan(random: Random, id: str, auto: AutoShutdown) -> Plan:
+    restart: RestartType = random.choice(["permanent", "permanent", "transient", "temporary"])
+    return Plan(
+        id,
+        restart,
+        random.choice(PACES),
+        "park" if random.random() < 0.2 else "escalate",
+        significant=auto != "never" and restart != "permanent" and random.random() < 0.6,
+    )
+
+
+def make_child(random: Random, depth: int, ids: list[int], auto: AutoShutdown) -> Plan:
+    ids[0] += 1
+    plan = make_plan(random, str(ids[0]), auto)
+    if depth > 1 and random.random() < 0.5:
+        plan.below = make_tree(random, depth - 1, ids)
+    return plan
+
+
+def make_tree(
+    random: Random, depth: int, ids: list[int], *, dynamic: bool | None = None
+) -> SupervisorPlan:
     auto: AutoShutdown = random.choice(
         ["never", "never", "never", "any_significant", "all_significant"]
     )
-    plans = []
-    for _ in range(random.randint(1, 4)):
-        ids[0] += 1
-        restart: RestartType = random.choice(["permanent", "permanent", "transient", "temporary"])
-        plan = Plan(
-            str(ids[0]),
-            restart,
-            random.choice(PACES),
-            "park" if random.random() < 0.2 else "escalate",
-            significant=auto != "never" and restart != "permanent" and random.random() < 0.6,
-        )
-        if depth > 1 and random.random() < 0.5:
-            plan.below = make_tree(random, depth - 1, ids)
-        plans.append(plan)
-    return SupervisorPlan(
-        random.choice(["one_for_one", "one_for_all", "rest_for_one"]),
-        random.randint(0, 4),
-        random.choice([2, 8, 30]),
-        auto,
-        plans,
-    )
+    intensity, period = random.randint(0, 4), random.choice([2, 8, 30])
+    if random.random() < 0.25 if dynamic is None else dynamic:
+        limit = random.choice([None, None, 2, 4])
+        return SupervisorPlan("one_for_one", intensity, period, auto, [], True, limit)
+    plans = [make_child(random, depth, ids, auto) for _ in range(random.randint(1, 4))]
+    return SupervisorPlan(random.choice(STRATEGIES), intensity, period, auto, plans)
 
 
 def real_spec(plan: Plan, stage: Stage) -> ChildSpec:
     if plan.below is None:
         return stage.spec(
             plan.id,
+            restart=plan.restart,
+            backoff=plan.pace,
+            on_give_up=plan.on_give_up,
+            significant=plan.significant,
+        )
+    if plan.below.dynamic:
+        return dynamic_child_spec(
+            plan.id,
+            max_children=plan.below.max_children,
+            intensity=plan.below.intensity,
+            period=plan.below.period,
+            auto_shutdown=plan.below.auto_shutdown,
             restart=plan.restart,
             backoff=plan.pace,
             on_give_up=plan.on_give_up,
@@ -294,33 +331,117 @@ def model_states(node: Node) -> dict[str, str]:
     return found
 
 
-def real_states(supervisor: Supervisor) -> dict[str, str]:
+def real_states(supervisor: AnySupervisor) -> dict[str, str]:
     found: dict[str, str] = {}
     for child in supervisor.which_children():
         found[child.id] = child.state
         below = supervisor.value_of(child.id)
-        if isinstance(below, Supervisor):
+        if isinstance(below, AnySupervisor):
             found |= real_states(below)
     return found
 
 
-def real_node(top: Supervisor, node: Node) -> Supervisor:
+def real_node(top: AnySupervisor, node: Node) -> AnySupervisor:
     if node.parent is None:
         return top
     upper, child = node.parent
     found = real_node(top, upper).value_of(child.plan.id)
-    assert isinstance(found, Supervisor)
+    assert isinstance(found, AnySupervisor)
     return found
 
 
-Action = Literal["crash", "leave", "terminate", "restart", "delete", "fail", "wait"]
+async def start(random: Random, top: AnySupervisor, node: Node, stage: Stage) -> None:
+    """Add a child to both."""
+    model, real = node.model, real_node(top, node)
+    plan = make_child(random, 2, model.ids, node.plan.auto_shutdown)
+    if plan.below is None and random.random() < 0.2:
+        stage.fails_next(plan.id)
+        model.failures[plan.id] = 1
+    child, limit = Child(plan), node.plan.max_children
+    try:
+        started = await real.start_child(real_spec(plan, stage))
+    except MaxChildrenError:
+        assert limit is not None
+        assert len(node.children) >= limit
+        return
+    except ChildStartError:
+        assert not node.start(child)
+        return
+    assert limit is None or len(node.children) < limit
+    assert node.start(child)
+    node.children.append(child)
+    child.handle = started if node.plan.dynamic else None
+
+
+async def terminate(real: AnySupervisor, child: Child) -> None:
+    if isinstance(real, Supervisor):
+        await real.terminate_child(child.plan.id)
+    else:
+        assert child.handle is not None
+        await child.handle.terminate()
+
+
+async def restart(real: AnySupervisor, child: Child) -> None:
+    if isinstance(real, Supervisor):
+        await real.restart_child(child.plan.id)
+    else:
+        assert child.handle is not None
+        await child.handle.restart()
+
+
+async def reconfigure(random: Random, top: AnySupervisor, node: Node, stage: Stage) -> None:
+    """Change flags, specs, and the order, of both."""
+    plan, real = node.plan, real_node(top, node)
+    if random.random() < 0.5:
+        plan.intensity = random.randint(0, 4)
+    if random.random() < 0.5:
+        plan.period = random.choice([2, 8, 30])
+    if plan.auto_shutdown != "never":
+        plan.auto_shutdown = random.choice(["any_significant", "all_significant"])
+    if not isinstance(real, Supervisor):
+        if random.random() < 0.5:
+            plan.max_children = random.randint(1, 4)
+        await real.reconfigure(
+            max_children=plan.max_children,
+            intensity=plan.intensity,
+            period=plan.period,
+            auto_shutdown=plan.auto_shutdown,
+        )
+        return
+    if random.random() < 0.5:
+        plan.strategy = random.choice(STRATEGIES)
+    given = random.sample(node.children, random.randint(0, len(node.children)))
+    for child in given:
+        fresh = make_plan(random, child.plan.id, plan.auto_shutdown)
+        child.plan = attrs.evolve(fresh, below=child.plan.below)
+    if random.random() < 0.3:
+        added = make_child(random, 2, node.model.ids, plan.auto_shutdown)
+        given.append(Child(added, state="stopped"))
+    await real.reconfigure(
+        [real_spec(child.plan, stage) for child in given],
+        strategy=plan.strategy,
+        intensity=plan.intensity,
+        period=plan.period,
+        auto_shutdown=plan.auto_shutdown,
+    )
+    node.children = [child for child in node.children if child not in given] + given
+    dates = [child.due for child in node.children if child.due is not None]
+    for child in node.children:
+        if child.state == "restarting" and child.due is None:
+            node.model.turn += 1
+            child.due = (min(dates)[0], node.model.turn)
+
+
+Action = Literal[
+    "crash", "leave", "terminate", "restart", "delete", "start", "reconfigure", "fail", "wait"
+]
 ACTIONS: list[Action] = [
     "crash", "crash", "crash", "crash", "leave", "terminate", "restart", "restart", "delete",
-    "fail", "wait", "wait",
+    "fail", "wait", "wait", "start", "reconfigure",
 ]  # fmt: skip
 
 
-async def step(random: Random, top: Supervisor, model: Model, stage: Stage) -> str:
+async def step(random: Random, top: AnySupervisor, model: Model, stage: Stage) -> str:
     """Do one random thing to both."""
     assert model.root is not None
     nodes = model.nodes(model.root)
@@ -333,6 +454,13 @@ async def step(random: Random, top: Supervisor, model: Model, stage: Stage) -> s
         await trio.sleep(seconds)
         await settle()
         return f"wait {seconds}"
+    if node.plan.dynamic and random.random() < 0.3:
+        action = "start"
+    if action in ("start", "reconfigure"):
+        await (start if action == "start" else reconfigure)(random, top, node, stage)
+        model.run_until(model.now)
+        await settle()
+        return f"{action} at {node.parent and node.parent[1].plan.id}"
     if not node.children:
         return "nothing"
     child = random.choice(node.children)
@@ -349,11 +477,11 @@ async def step(random: Random, top: Supervisor, model: Model, stage: Stage) -> s
         stage.end(id, Boom(id) if action == "crash" else None)
         node.ended(child, model.now - child.ready_at, abnormal=action == "crash")
     elif action == "terminate":
-        await real_node(top, node).terminate_child(id)
+        await terminate(real_node(top, node), child)
         node.terminate(child)
     elif action == "restart":
         try:
-            await real_node(top, node).restart_child(id)
+            await restart(real_node(top, node), child)
         except ChildRunningError:
             assert child.state == "running"
         except ChildRestartingError:
@@ -366,9 +494,9 @@ async def step(random: Random, top: Supervisor, model: Model, stage: Stage) -> s
         else:
             child.in_a_row = 0
             assert node.start(child)
-    else:
+    elif isinstance(real := real_node(top, node), Supervisor):
         try:
-            await real_node(top, node).delete_child(id)
+            await real.delete_child(id)
         except ChildRunningError:
             assert child.state == "running"
         except ChildRestartingError:
@@ -380,22 +508,36 @@ async def step(random: Random, top: Supervisor, model: Model, stage: Stage) -> s
     return f"{action} {id}"
 
 
-async def play(seed: int) -> int:
+def open_root(
+    plan: SupervisorPlan, stage: Stage
+) -> AbstractAsyncContextManager[Supervisor | DynamicSupervisor]:
+    if plan.dynamic:
+        return open_dynamic_supervisor(
+            max_children=plan.max_children,
+            intensity=plan.intensity,
+            period=plan.period,
+            auto_shutdown=plan.auto_shutdown,
+        )
+    return open_supervisor(
+        [real_spec(each, stage) for each in plan.plans],
+        strategy=plan.strategy,
+        intensity=plan.intensity,
+        period=plan.period,
+        auto_shutdown=plan.auto_shutdown,
+    )
+
+
+async def play(seed: int, *, dynamic: bool | None = None) -> int:
     """Play one history; return the number of steps that were compared."""
     random = Random(seed)
-    plan = make_tree(random, random.randint(1, 3), [0])
-    stage, model, history = Stage(), Model(now=trio.current_time()), [f"seed {seed}", str(plan)]
+    stage, model = Stage(), Model(now=trio.current_time())
+    plan = make_tree(random, random.randint(1, 3), model.ids, dynamic=dynamic)
+    history = [f"seed {seed}", str(plan)]
     model.root = Node(plan, model, None)
     assert model.root.start_all()
     compared = 0
     try:
-        async with open_supervisor(
-            [real_spec(each, stage) for each in plan.plans],
-            strategy=plan.strategy,
-            intensity=plan.intensity,
-            period=plan.period,
-            auto_shutdown=plan.auto_shutdown,
-        ) as top:
+        async with open_root(plan, stage) as top:
             for _ in range(40):
                 history.append(await step(random, top, model, stage))
                 node = model.tree()
@@ -422,3 +564,12 @@ async def test_random_histories_agree_with_the_model(
     compared = [await play(seed) for seed in range(chunk * 40, chunk * 40 + 40)]
 
     assert sum(compared) > 400  # most histories are long
+
+
+@pytest.mark.parametrize("chunk", range(4))
+async def test_random_histories_of_dynamic_supervisors_agree_with_the_model(
+    chunk: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    compared = [await play(seed, dynamic=True) for seed in range(chunk * 100, chunk * 100 + 100)]
+
+    assert sum(compared) > 1000
