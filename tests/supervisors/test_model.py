@@ -566,6 +566,7 @@ async def test_random_histories_agree_with_the_model(
     assert sum(compared) > 400  # most histories are long
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", range(4))
 async def test_random_histories_of_dynamic_supervisors_agree_with_the_model(
     chunk: int, autojump_clock: trio.testing.MockClock
