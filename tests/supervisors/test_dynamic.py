@@ -110,11 +110,11 @@ async def test_an_id_in_use_is_made_unique(stage: Stage) -> None:
     async with open_dynamic_supervisor() as pool:
         children = [
             await pool.start_child(ChildSpec(id=id, start=idle))
-            for id in ("conn", "conn", "conn#3", "conn", "x")
+            for id in ("conn", "conn", "conn#4", "conn", "x")
         ]
 
-        assert [child.id for child in children] == ["conn", "conn#2", "conn#3", "conn#4", "x"]
-        assert pool.get_childspec("conn#4").id == "conn#4"
+        assert [child.id for child in children] == ["conn", "conn#2", "conn#4", "conn#5", "x"]
+        assert pool.get_childspec("conn#5").id == "conn#5"
 
 
 async def test_an_id_that_is_free_again_is_given_again() -> None:
