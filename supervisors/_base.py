@@ -647,7 +647,6 @@ class BaseSupervisor:
     async def _terminate(self, child: Child) -> None:
         await self._stop_together([child])
         self._children.unschedule(child, self.flags.strategy)
-        self._core.settle(child.spec.id)
         if self._forgets(child.spec):
             self._finish(child, forget=True)
         else:
