@@ -190,7 +190,8 @@ class Actor:
     ) -> ChildSpec:
         """Return a child spec for this actor; the child reports an `ActorRef`.
 
-        The spec holds the mailbox: so it is for one child at a time.
+        The spec holds the mailbox: so it is for one child at a time, except in a dynamic
+        supervisor, which gives each child that it starts one of its own.
 
         Args:
           id: The child's.
