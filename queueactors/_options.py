@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from enum import Enum
 from math import inf
-from typing import Annotated
+from typing import Annotated, TypeGuard
 
 from ._errors import OptionsError
 
@@ -71,14 +71,15 @@ class Checks:
             raise OptionsError(self.faults)
 
 
-def is_seconds(value: object, *, positive: bool) -> bool:
+_NUMBER = (int, float)  # not a union: isinstance() would make a new one at each call
+
+
+def is_seconds(value: object, *, positive: bool) -> TypeGuard[float]:
     """Whether a value is a finite number of seconds, > 0 or >= 0."""
     return (
-        isinstance(value, int | float)
+        isinstance(value, _NUMBER)
         and not isinstance(value, bool)
-        and value == value  # not NaN  # noqa: PLR0124 - math.isnan overflows for a huge int
-        and value < LONGEST
-        and (value > 0 if positive else value >= 0)
+        and (0 < value < LONGEST if positive else 0 <= value < LONGEST)  # NaN is neither
     )
 
 
@@ -88,14 +89,14 @@ def nanoseconds(option: str, value: object, *, positive: bool = True) -> int:
     Raises:
       ValueError: If it is not a finite number > 0 (>= 0 unless ``positive``).
     """
-    if isinstance(value, int | float) and is_seconds(value, positive=positive):
-        return max(round(value * 1_000_000_000), 1 if positive else 0)
+    if is_seconds(value, positive=positive):
+        return round(value * 1_000_000_000) or int(positive)
     raise ValueError(f"expected {option} to be {_rule(value, positive=positive)}, got {value!r}")
 
 
 def _rule(value: object, *, positive: bool) -> str:
     """Return which rule of `is_seconds` a value breaks, as "expected x to be ..."."""
-    if isinstance(value, int | float) and LONGEST <= value < inf:
+    if isinstance(value, _NUMBER) and LONGEST <= value < inf:
         return f"seconds below {LONGEST:.0e}"
     return "seconds > 0" if positive else "seconds >= 0"
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
 
+_ORDINARY = (Exception, trio.Cancelled)
 _RELEASED = "Traceback (its frames were released):"
 
 
@@ -62,7 +63,7 @@ def release_groups(error: BaseException) -> None:
 def fatal(error: BaseException) -> BaseException | None:
     """Return the Ctrl-C or the exit that an error holds: never a crash. None: it is one."""
     for leaf in leaves(error):
-        if not isinstance(leaf, Exception | trio.Cancelled):
+        if not isinstance(leaf, _ORDINARY):
             return leaf
     return None
 
