@@ -516,12 +516,16 @@ async def open_runtime(
             "config_warning", file=each.file, line=each.line, path=each.path, message=each.message
         )
     runtime = Runtime(config, Clock.open() if clock is None else clock, random)
-    async with open_supervisor(
-        runtime._specs(),  # noqa: SLF001 - the two are one thing
-        intensity=ROOT_INTENSITY,
-        name=runtime.config.runtime.name,
-        signals=signals,
-        random=random,
-    ) as runtime._supervisor:  # noqa: SLF001
-        runtime._opened.set()  # noqa: SLF001
-        yield runtime
+    try:
+        async with open_supervisor(
+            runtime._specs(),  # noqa: SLF001 - the two are one thing
+            intensity=ROOT_INTENSITY,
+            name=runtime.config.runtime.name,
+            signals=signals,
+            random=random,
+        ) as runtime._supervisor:  # noqa: SLF001
+            runtime._opened.set()  # noqa: SLF001
+            yield runtime
+    finally:
+        for store in runtime._stores.values():  # noqa: SLF001
+            store.close()

@@ -5,7 +5,9 @@ Over 500 lines, because a runtime is all of these together: one list of what it 
 
 from __future__ import annotations
 
+import gc
 import signal
+import weakref
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -113,6 +115,23 @@ async def test_the_dice_of_all_backoffs_can_be_given(
     assert len(first) == 3
     assert await pauses(1) == first
     assert await pauses(2) != first
+
+
+async def test_a_value_that_leads_back_to_its_queue_goes_with_the_runtime(
+    autojump_clock: MockClock,
+) -> None:
+    class Value:
+        queue: object
+
+    value = Value()
+    gone = weakref.ref(value)
+    async with open_runtime({"queue": {"jobs": TIMED}}) as runtime:
+        value.queue = runtime.queue("jobs")
+        await runtime.queue("jobs").insert(value)
+    del value, runtime
+
+    gc.collect()
+    assert gone() is None
 
 
 async def test_a_store_that_does_not_open_its_queue_fails_the_start(
@@ -831,6 +850,9 @@ class _Broken:
     def forget(self, queue: str) -> None:
         """Nothing to forget."""
 
+    def close(self) -> None:
+        """Nothing to let go of."""
+
 
 @attrs.define(eq=False)
 class _Poisoned:
@@ -845,6 +867,9 @@ class _Poisoned:
 
     def forget(self, queue: str) -> None:
         self._memory.forget(queue)
+
+    def close(self) -> None:
+        self._memory.close()
 
 
 def _crash(*_args: object) -> object:

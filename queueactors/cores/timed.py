@@ -209,6 +209,7 @@ class TimedCore:
             raise QueueClosedError(self.name)
         next_id = records.next_id
         ready_at = now + delay
+        state: State = "delayed" if delay else "ready"
         added: dict[int, Message] = {}
         unique = self._unique
         for value in values:
@@ -216,7 +217,7 @@ class TimedCore:
                 if value in unique:
                     continue
                 unique.add(next_id, value)
-            message = added[next_id] = Message(next_id, value, now, ready_at, priority)
+            message = added[next_id] = Message(next_id, value, state, priority, now, ready_at)
             next_id += 1
             if delay:
                 self._delay(message, ready_at)

@@ -31,6 +31,9 @@ class Store(Protocol):
     def forget(self, queue: str) -> None:
         """Drop a queue's records."""
 
+    def close(self) -> None:
+        """Let go of everything that is in memory: nobody will ask again."""
+
 
 @attrs.define(eq=False)
 class MemoryStore:
@@ -48,3 +51,7 @@ class MemoryStore:
     def forget(self, queue: str) -> None:
         """Drop a queue's records."""
         self._records.pop(queue, None)
+
+    def close(self) -> None:
+        """Let go of all records: a value that leads back to its queue would keep both alive."""
+        self._records.clear()

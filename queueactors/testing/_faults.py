@@ -60,3 +60,7 @@ class CrashingStore:
     def forget(self, queue: str) -> None:
         """Drop a queue's records."""
         self._memory.forget(queue)
+
+    def close(self) -> None:
+        """Let go of all records."""
+        self._memory.close()

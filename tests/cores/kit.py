@@ -59,4 +59,4 @@ def remembered(records: TimedRecords) -> object:
 
 
 def _fields(message: Message) -> tuple[object, ...]:
-    return tuple(getattr(message, name) for name in message.__slots__)
+    return tuple(getattr(message, name) for name in message.__struct_fields__)

@@ -73,6 +73,9 @@ class FaultyStore:
     def forget(self, queue: str) -> None:
         self.memory.forget(queue)
 
+    def close(self) -> None:
+        self.memory.close()
+
 
 def crash_at(number: int) -> Callable[[int, str], bool]:
     """Crash before the n-th operation, once."""

@@ -142,6 +142,9 @@ class FaultyStore:
     def forget(self, queue: str) -> None:
         self._memory.forget(queue)
 
+    def close(self) -> None:
+        self._memory.close()
+
 
 def on_a_store(
     store: object,
