@@ -22,8 +22,8 @@ The file is over 500 lines because it is one table of operations over one set of
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from heapq import heapify, heappop, heappush, nsmallest
+from collections import OrderedDict
+from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -36,6 +36,8 @@ from queueactors._errors import (
     ReservationNotFoundError,
 )
 
+from ._lazy_heap import LazyHeap
+from ._ready import ReadyMessages
 from ._timed_values import (
     DeadLetter,
     Message,
@@ -106,8 +108,6 @@ class TimedCore:
         "touch",
     )
 
-    _ready_gone: int  # entries of _ready and _ready_heap whose message was removed
-    _delayed_gone: int  # the same of _delayed
     _new_errands: bool
 
     def __init__(  # noqa: PLR0913 - all keyword-only, all with defaults
@@ -152,15 +152,10 @@ class TimedCore:
         instants = []
         if self._growing:
             instants.append(next(iter(self._growing.values())).deadline_at)
-        while self._deadlines and self._deadlines[0][1] not in self._others:
-            heappop(self._deadlines)
-        if self._deadlines:
-            instants.append(self._deadlines[0][0])
-        while self._delayed and self._delayed[0][2].state == "gone":
-            heappop(self._delayed)
-            self._delayed_gone -= 1
-        if self._delayed:
-            instants.append(self._delayed[0][0])
+        if (deadline := self._deadlines.first()) is not None:
+            instants.append(deadline[0])
+        if (delayed := self._delayed.first()) is not None:
+            instants.append(delayed[0])
         if waiting:
             records = self.records
             if records.paused_until is not None:
@@ -182,16 +177,11 @@ class TimedCore:
             if message.deadline_at > now:
                 break
             self._expire(message)
-        while self._deadlines and self._deadlines[0][0] <= now:
-            message_ = self._others.get(heappop(self._deadlines)[1])
-            if message_ is not None:
-                self._expire(message_)
-        while self._delayed and self._delayed[0][0] <= now:
-            ready_at, _, message = heappop(self._delayed)
-            if message.state == "gone":
-                self._delayed_gone -= 1
-            else:
-                self._make_ready(message, ready_at)
+        while (deadline := self._deadlines.first()) is not None and deadline[0] <= now:
+            self._expire(self._others[deadline[1]])
+        while (delayed := self._delayed.first()) is not None and delayed[0] <= now:
+            self._delayed.pop()
+            self._make_ready(delayed[2], delayed[0])
         self._wake_at = self.next_deadline(waiting=False) or _NEVER
 
     # -- taking in -----------------------------------------------------------------------------
@@ -222,7 +212,7 @@ class TimedCore:
             if delay:
                 self._delay(message, ready_at)
             else:
-                self._push(message, priority, ready_at)
+                self._ready.push(message, priority, ready_at)
         count = len(added)
         self._counters.inserted += count
         self._counters.duplicates += len(values) - count
@@ -245,7 +235,7 @@ class TimedCore:
             if self._paused(now):
                 return None
             records.paused_until = None
-        message = self._pop()
+        message = self._ready.pop()
         if message is None:
             self._found_nothing(now)
             return None
@@ -278,7 +268,7 @@ class TimedCore:
                 return []
             records.paused_until = None
         chosen: list[Message] = []
-        while len(chosen) < limit and (message := self._pop()) is not None:
+        while len(chosen) < limit and (message := self._ready.pop()) is not None:
             chosen.append(message)
         if not chosen:
             self._found_nothing(now)
@@ -350,7 +340,7 @@ class TimedCore:
         if delay:
             self._delay(message, ready_at)
         else:
-            self._push(message, priority, ready_at)
+            self._ready.push(message, priority, ready_at)
         message.error = error
         message.priority = priority
         message.ready_at = ready_at
@@ -365,18 +355,16 @@ class TimedCore:
         """
         if now >= self._wake_at:
             self.advance(now)
-        if expired_ok:
-            self._compact()
         stale: list[int] = []
         gone: list[Message] = []
         for key in keys:
-            message = self._growing.pop(key, None) or self._others.pop(key, None)
+            message = self._growing.pop(key, None) or self._let_go_other(key)
             if message is None:
                 message = self._expired.pop(key, None) if expired_ok else None
                 if message is None:
                     stale.append(key)
                     continue
-                self._ready_gone += 1
+                self._ready.died(message)
             if self._unique is not None:
                 self._unique.discard(message.id, message.value)
             gone.append(message)
@@ -411,11 +399,10 @@ class TimedCore:
             self.advance(now)
         kicked: list[Message] = []
         while self._buried and len(kicked) < limit:
-            message = self._buried.pop(heappop(self._buried_ids), None)
-            if message is not None:  # it was not removed since
-                entry = (message.priority, now, message.id, message)
-                heappush(self._ready_heap, entry)
-                kicked.append(message)
+            (id_,) = cast("tuple[int]", self._buried_ids.pop())
+            message = self._buried.pop(id_)
+            self._ready.push(message, message.priority, now)
+            kicked.append(message)
         count = len(kicked)
         for message in kicked:
             message.attempt = 0
@@ -450,7 +437,6 @@ class TimedCore:
         """Take messages out by their ids, in whatever state; return how many there were."""
         if now >= self._wake_at:
             self.advance(now)
-        self._compact()
         gone: list[Message] = []
         for each in dict.fromkeys(ids):
             message = self._messages.get(each)
@@ -497,10 +483,10 @@ class TimedCore:
             self.advance(now)
         records = self.records
         reserved = len(self._growing) + len(self._others)
-        delayed = len(self._delayed) - self._delayed_gone
+        delayed = len(self._delayed)
         buried = len(self._buried)
         ready = len(self._messages) - reserved - delayed - buried - len(self._dead)
-        first = self._first()
+        first = self._ready.first()
         return TimedStatistics(
             ready=ready,
             delayed=delayed,
@@ -572,30 +558,30 @@ class TimedCore:
 
     def _index(self, messages: dict[int, Message]) -> None:
         """Build all indexes from records."""
-        self._ready: deque[Message] = deque()
-        self._ready_heap: list[tuple[int, int, int, Message]] = []
-        self._ready_gone = 0
+        self._ready = ReadyMessages()
         self._growing: OrderedDict[int, Message] = OrderedDict()  # reserved, by key
-        self._others: dict[int, Message] = {}  # reserved with an earlier deadline, by key
-        self._deadlines: list[tuple[int, int]] = []  # of those: deadline, key; may be stale
+        others = self._others = dict[int, Message]()  # reserved with an earlier deadline, by key
+        self._deadlines = LazyHeap[tuple[int, int]](lambda entry: entry[1] in others)  # of those
         self._last_deadline = 0  # the newest in _growing
         self._wake_at = _NEVER  # never later than the next instant at which something happens
         self._expired: dict[int, Message] = {}  # by key; not taken since
-        self._delayed: list[tuple[int, int, Message]] = []
-        self._delayed_gone = 0
+        self._delayed = LazyHeap[tuple[int, int, Message]](lambda entry: entry[2].state != "gone")
         by_state: dict[State, list[Message]] = {state: [] for state in get_args(State)}
         for message in messages.values():
             by_state[message.state].append(message)
         for message in sorted(by_state["ready"], key=_order):
-            self._push(message, message.priority, message.ready_at)
+            self._ready.push(message, message.priority, message.ready_at)
             if message.key:
                 self._expired[message.key] = message
         for message in sorted(by_state["reserved"], key=lambda each: each.deadline_at):
             self._hold(message, message.key, message.deadline_at)
         for message in by_state["delayed"]:
             self._delay(message, message.ready_at)
-        self._buried = {message.id: message for message in by_state["buried"]}
-        self._buried_ids = sorted(self._buried)  # a heap; stale once not in _buried
+        buried = self._buried = dict[int, Message]()
+        self._buried_ids = LazyHeap[tuple[int]](lambda entry: entry[0] in buried)
+        for message in by_state["buried"]:
+            buried[message.id] = message
+            self._buried_ids.push((message.id,))
         self._dead = {message.id: message for message in by_state["dead"]}
         self._new_errands = bool(self._dead) or self.records.refill_wanted
         if self._unique is not None:
@@ -604,74 +590,28 @@ class TimedCore:
                 if message.state != "dead":
                     self._unique.add(message.id, message.value)
 
-    def _push(self, message: Message, priority: int, ready_at: int) -> None:
-        ready = self._ready
-        if priority == 0:
-            if not ready:
-                ready.append(message)
-                return
-            last = ready[-1]
-            if last.ready_at < ready_at or (last.ready_at == ready_at and last.id < message.id):
-                ready.append(message)
-                return
-        heappush(self._ready_heap, (priority, ready_at, message.id, message))
-
-    def _pop(self) -> Message | None:
-        message = self._first()
-        if message is None:
-            return None
-        if self._ready and self._ready[0] is message:
-            self._ready.popleft()
-        else:
-            heappop(self._ready_heap)
-        return message
-
-    def _first(self) -> Message | None:
-        """Return the next message to hand out, dropping what was removed since."""
-        ready, heap = self._ready, self._ready_heap
-        while ready and ready[0].state == "gone":
-            ready.popleft()
-            self._ready_gone -= 1
-        while heap and heap[0][3].state == "gone":
-            heappop(heap)
-            self._ready_gone -= 1
-        if not heap:
-            return ready[0] if ready else None
-        if ready and (0, ready[0].ready_at, ready[0].id) < heap[0][:3]:
-            return ready[0]
-        return heap[0][3]
-
     def _hold(self, message: Message, key: int, deadline_at: int) -> None:
         if deadline_at >= self._last_deadline or not self._growing:
             self._growing[key] = message
             self._last_deadline = deadline_at
         else:
             self._others[key] = message
-            heappush(self._deadlines, (deadline_at, key))
-            if len(self._deadlines) > 2 * len(self._others) + _FEW:
-                self._deadlines = [entry for entry in self._deadlines if entry[1] in self._others]
-                heapify(self._deadlines)
+            self._deadlines.push((deadline_at, key))
         self._wake_at = min(self._wake_at, deadline_at)
 
     def _let_go(self, message: Message) -> None:
         if self._growing.pop(message.key, None) is None:
-            del self._others[message.key]
+            self._let_go_other(message.key)
+
+    def _let_go_other(self, key: int) -> Message | None:
+        message = self._others.pop(key, None)
+        if message is not None:
+            self._deadlines.died()
+        return message
 
     def _delay(self, message: Message, ready_at: int) -> None:
-        heappush(self._delayed, (ready_at, message.id, message))
+        self._delayed.push((ready_at, message.id, message))
         self._wake_at = min(self._wake_at, ready_at)
-
-    def _compact(self) -> None:
-        """Drop the entries of removed messages before they pile up."""
-        if self._ready_gone * 2 > len(self._ready) + len(self._ready_heap) + _FEW:
-            self._ready = deque(each for each in self._ready if each.state != "gone")
-            self._ready_heap = [entry for entry in self._ready_heap if entry[3].state != "gone"]
-            heapify(self._ready_heap)
-            self._ready_gone = 0
-        if self._delayed_gone * 2 > len(self._delayed) + _FEW:
-            self._delayed = [entry for entry in self._delayed if entry[2].state != "gone"]
-            heapify(self._delayed)
-            self._delayed_gone = 0
 
     def _leave(self, message: Message) -> None:
         """Take a message out of the indexes, whatever its state."""
@@ -679,14 +619,15 @@ class TimedCore:
             self._unique.discard(message.id, message.value)
         match message.state:
             case "ready":
-                self._ready_gone += 1
+                self._ready.died(message)
                 self._expired.pop(message.key, None)
             case "delayed":
-                self._delayed_gone += 1
+                self._delayed.died()
             case "reserved":
                 self._let_go(message)
             case "buried":
                 del self._buried[message.id]
+                self._buried_ids.died()
             case "dead":
                 del self._dead[message.id]
 
@@ -717,7 +658,7 @@ class TimedCore:
         return reservation
 
     def _make_ready(self, message: Message, ready_at: int) -> None:
-        self._push(message, message.priority, ready_at)
+        self._ready.push(message, message.priority, ready_at)
         message.ready_at = ready_at
         message.state = "ready"
 
@@ -755,9 +696,7 @@ class TimedCore:
 
     def _bury(self, message: Message, error: str | None) -> None:
         self._buried[message.id] = message
-        heappush(self._buried_ids, message.id)
-        if len(self._buried_ids) > 2 * len(self._buried) + _FEW:
-            self._buried_ids = sorted(self._buried)
+        self._buried_ids.push((message.id,))
         message.error = error
         message.key = 0
         message.state = "buried"
@@ -791,7 +730,6 @@ class TimedCore:
         return until is not None and (until < 0 or now < until)
 
 
-_FEW = 64  # stale entries that an index may keep, whatever its length
 _NEVER = 1 << 63  # later than any instant in epoch nanoseconds before the year 2262
 
 

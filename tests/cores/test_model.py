@@ -198,10 +198,11 @@ class TimedMachine(RuleBasedStateMachine):
     def stale_entries_are_counted(self) -> None:
         if hasattr(self, "core"):
             core = self.core
-            ready = [*core._ready, *(entry[3] for entry in core._ready_heap)]  # noqa: SLF001
-            delayed = [entry[2] for entry in core._delayed]  # noqa: SLF001
-            assert core._ready_gone == sum(each.state == "gone" for each in ready)  # noqa: SLF001
-            assert core._delayed_gone == sum(each.state == "gone" for each in delayed)  # noqa: SLF001
+            states = [each.state for each in core.records.messages.values()]
+            assert len(core._ready) == states.count("ready")  # noqa: SLF001
+            assert len(core._delayed) == states.count("delayed")  # noqa: SLF001
+            assert len(core._buried_ids) == states.count("buried")  # noqa: SLF001
+            assert len(core._deadlines) == len(core._others)  # noqa: SLF001
 
     @invariant()
     def each_exhausted_one_is_told(self) -> None:
