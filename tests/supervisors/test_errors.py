@@ -27,6 +27,7 @@ from supervisors import (
     Shutdown,
     SupervisorsError,
     SupervisorStoppedError,
+    bare_nursery,
     describe,
     did_you_mean,
 )
@@ -110,6 +111,7 @@ def test_a_fatal_error_is_found_in_a_group() -> None:
 
     assert fatal(BaseExceptionGroup("", [Boom(), BaseExceptionGroup("", [ending])])) is ending
     assert fatal(Boom()) is None
+    assert fatal(_cancelled()) is None
 
 
 def _cancelled() -> BaseException:
@@ -137,6 +139,22 @@ def test_cancellations_are_no_errors() -> None:
     rest = without_cancelled(BaseExceptionGroup("", [cancelled, boom]))
     assert isinstance(rest, ExceptionGroup)
     assert rest.exceptions == (boom,)
+
+
+async def test_a_nursery_that_is_cancelled_raises_no_group() -> None:
+    raised: list[BaseException] = []
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            async with bare_nursery() as nursery:
+                for _ in range(3):
+                    nursery.start_soon(trio.sleep_forever)
+                await trio.sleep_forever()
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    assert [type(error) for error in raised] == [trio.Cancelled]
 
 
 def _raised(error: Exception) -> Exception:

@@ -252,6 +252,19 @@ async def test_the_jitter_comes_from_the_given_source(
     assert waits == [round(10 * Random(7).uniform(0.5, 1.5), 3)]
 
 
+async def test_the_jitter_of_a_sub_tree_comes_from_its_own_source(
+    stage: Stage, autojump_clock: trio.testing.MockClock, events: Events
+) -> None:
+    pace = Backoff(min=10, max=10, jitter=0.5)
+    low = child_spec("low", stage.specs("a", backoff=pace), intensity=9, random=Random(7))
+    async with open_supervisor([low]):
+        await stage.crash("a")
+        await stage.crash("a")
+
+    waits = [each["seconds"] for each in events if each["event"] == "child_backoff"]
+    assert waits == [round(10 * Random(7).uniform(0.5, 1.5), 3)]
+
+
 async def test_restart_child_starts_the_backoff_again(
     stage: Stage, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -557,7 +557,7 @@ async def play(seed: int, *, dynamic: bool | None = None) -> int:
     return compared
 
 
-@pytest.mark.parametrize("chunk", range(10))
+@pytest.mark.parametrize("chunk", range(50))
 async def test_random_histories_agree_with_the_model(
     chunk: int, autojump_clock: trio.testing.MockClock
 ) -> None:

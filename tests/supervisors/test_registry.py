@@ -14,6 +14,7 @@ from supervisors import (
     ActorRef,
     Backoff,
     ChildSpec,
+    ChildStartError,
     NameTakenError,
     NotRegisteredError,
     Registry,
@@ -67,6 +68,29 @@ async def test_a_crash_frees_the_name(stage: Stage) -> None:  # L 111
 
     assert registry.names() == ()
     assert registry._owned == {}
+
+
+async def test_a_name_is_free_when_terminate_child_returns() -> None:  # H 84
+    async with open_supervisor([Actor.child_spec("a", name="x")]) as supervisor:
+        await supervisor.terminate_child("a")
+        assert supervisor.registry.names() == ()
+
+        await supervisor.start_child(Actor.child_spec("b", name="x"))
+
+        assert supervisor.registry.names() == ("x",)
+
+
+async def test_a_name_is_free_when_a_failed_start_is_reported(stage: Stage) -> None:  # 1.4
+    async def start(*, task_status: ChildStatus) -> None:
+        task_status.registry.register("x", 1)
+        await stage.play("a", task_status=task_status)
+
+    async with open_supervisor() as supervisor:
+        stage.fails_next("a")
+        with pytest.raises(ChildStartError, match="Boom"):
+            await supervisor.start_child(ChildSpec(id="a", start=start))
+
+        assert await supervisor.start_child(ChildSpec(id="a", start=start)) == "a#2"
 
 
 def test_the_name_of_a_dead_owner_can_be_taken_before_its_cleanup() -> None:  # L 112
@@ -173,6 +197,7 @@ def test_an_owner_is_tied_once_however_often_it_registers() -> None:  # L 117, 1
         registry.unregister("x")
 
     assert len(owner.at_end) == 1
+    assert registry._owned == {owner: {}}
 
 
 def test_a_failed_registration_leaves_nothing() -> None:  # L 121
@@ -246,6 +271,26 @@ async def test_a_cancelled_wait_leaves_nothing() -> None:
         nursery.cancel_scope.cancel()
 
     assert registry._awaited == {}
+
+
+async def test_a_cancelled_wait_does_not_harm_another_one() -> None:
+    registry = Registry()
+    got: list[object] = []
+
+    async def wait() -> None:
+        got.append(await registry.wait_for("x"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        async with trio.open_nursery() as impatient:
+            impatient.start_soon(wait)
+            await settle()
+            impatient.cancel_scope.cancel()
+        registry.register("x", 1, owner=Owner())
+        await settle()
+        nursery.cancel_scope.cancel()
+
+    assert got == [1]
 
 
 async def test_waiting_over_a_restart(stage: Stage, autojump_clock: trio.testing.MockClock) -> None:

@@ -163,6 +163,13 @@ def test_delays_grow_by_the_factor_up_to_max() -> None:
     assert [pace.delay(n, Random(0)) for n in range(6)] == [0, 0.5, 1.5, 4.5, 10, 10]
 
 
+def test_a_pace_of_0_never_grows() -> None:
+    """Not even after so many restarts that the power overflows."""
+    pace = Backoff(min=0, max=10)
+
+    assert {pace.delay(n, Random(0)) for n in (0, 1, 2, 10**6)} == {0}
+
+
 def test_the_jitter_is_even_and_its_mean_is_the_delay() -> None:
     pace = Backoff(min=10, max=10, jitter=0.2)
     random = Random(3)

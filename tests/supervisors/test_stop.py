@@ -59,6 +59,19 @@ async def test_infinity_waits_as_long_as_it_takes(
     assert named(events, "child_killed") == []
 
 
+async def test_a_sub_supervisor_has_as_long_as_its_children_take(
+    autojump_clock: trio.testing.MockClock, events: Events
+) -> None:  # H 73
+    leaves = [ChildSpec(id=id, start=shielded, args=(1000,), shutdown=2000) for id in "ab"]  # noqa: A001
+    began = trio.current_time()
+    async with open_supervisor([child_spec("low", leaves)]) as supervisor:
+        await trio.sleep(1)
+        await supervisor.terminate_child("low")
+
+    assert trio.current_time() - began == 1000
+    assert named(events, "child_killed") == []
+
+
 async def test_a_child_that_takes_too_long_is_killed(
     autojump_clock: trio.testing.MockClock, events: Events
 ) -> None:  # H 74, 83

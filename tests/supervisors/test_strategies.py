@@ -293,6 +293,17 @@ async def test_children_that_crash_at_once_all_come_back(stage: Stage, strategy:
         assert set(stage.starts.values()) == {2}
 
 
+async def test_children_that_end_at_once_are_all_noticed(stage: Stage) -> None:
+    """Also when there is nothing to restart, so that nothing else wakes the supervisor."""
+    specs = [stage.spec(str(number), restart="temporary") for number in range(10)]
+    async with open_supervisor([*specs, stage.spec("last")]) as supervisor:
+        for spec in specs:
+            stage.end(spec.id, Boom())
+        await settle()
+
+        assert states(supervisor) == {"last": "running"}
+
+
 async def test_restarts_that_wait_are_independent_in_one_for_one(
     stage: Stage, autojump_clock: trio.testing.MockClock
 ) -> None:

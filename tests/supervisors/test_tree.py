@@ -158,16 +158,16 @@ async def test_a_sub_supervisor_that_does_not_run_is_still_a_supervisor(stage: S
 async def test_the_child_that_tipped_its_supervisor_does_not_seem_to_run(
     stage: Stage, autojump_clock: trio.testing.MockClock
 ) -> None:
-    stage.slow["a"] = 2
+    stage.slow["b"] = 2
     pictures: list[str] = []
 
     async with trio.open_nursery() as nursery:
         with pytest.raises(RestartIntensityError):
             async with open_supervisor(stage.specs("ab"), intensity=0) as supervisor:
                 nursery.start_soon(_picture_after_a_second, supervisor, pictures)
-                await stage.crash("b")
+                await stage.crash("a")
 
-    assert pictures == ["root (stopping, one_for_one)\n├─ a (stopping)\n└─ b (stopped)"]
+    assert pictures == ["root (stopping, one_for_one)\n├─ a (stopped)\n└─ b (stopping)"]
 
 
 async def test_a_tree_is_a_frozen_value(stage: Stage) -> None:
