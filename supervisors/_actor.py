@@ -229,7 +229,7 @@ class Actor:
     async def _handle(self, operation: Operation, name: str) -> None:
         if operation.state == "withdrawn":
             return  # since it was taken from the mailbox
-        operation.take()
+        operation.state = "taken"
         try:
             match operation.method:
                 case "call":
