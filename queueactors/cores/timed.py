@@ -4,7 +4,7 @@ Pure: every operation takes the instant ``now`` (epoch nanoseconds) and answers 
 here waits, reads a clock, logs or writes. It validates first, then changes its indexes, and
 changes the records last, by plain assignments and deletions that cannot fail: so an operation
 that raises in the middle has not happened, and the indexes are rebuilt from the records. (What
-has become due by then has happened; a counter may have counted in vain.)
+has become due by then has happened.)
 
     ready --reserve--> reserved --delete--> gone
       ^  ^               |  |  '--bury--> buried --kick--> ready
@@ -214,10 +214,11 @@ class TimedCore:
             else:
                 self._ready.push(message, priority, ready_at)
         count = len(added)
-        self._counters.inserted += count
-        self._counters.duplicates += len(values) - count
+        duplicates = len(values) - count
         self._messages.update(added)
         records.next_id = next_id
+        self._counters.inserted += count
+        self._counters.duplicates += duplicates
         return count
 
     # -- handing out ---------------------------------------------------------------------------
@@ -328,11 +329,11 @@ class TimedCore:
         """
         message = self._live(now, key)
         self._let_go(message)
-        self._counters.released += 1
         if error is None:
             error = message.error
         if self._is_exhausted(message):
             self._exhaust(message, error)
+            self._counters.released += 1
             return
         if priority is None:
             priority = message.priority
@@ -346,6 +347,7 @@ class TimedCore:
         message.ready_at = ready_at
         message.key = 0
         message.state = "delayed" if delay else "ready"
+        self._counters.released += 1
 
     def delete(self, now: int, keys: Sequence[int], expired_ok: bool = False) -> int:  # noqa: FBT001, FBT002 - an engine passes positions
         """Finish messages; return how many. Live reservations go whatever the others are.
@@ -369,11 +371,11 @@ class TimedCore:
                 self._unique.discard(message.id, message.value)
             gone.append(message)
         deleted = len(gone)
-        self._counters.deleted += deleted
         error = self._refusal(stale) if stale else None
         for message in gone:
             del self._messages[message.id]
             message.state = "gone"
+        self._counters.deleted += deleted
         if error is not None:
             raise error
         return deleted
@@ -664,21 +666,21 @@ class TimedCore:
 
     def _expire(self, message: Message) -> None:
         self._let_go(message)
-        self._counters.expired += 1
         if self._is_exhausted(message):
             self._exhaust(message, message.error)
         else:
             self._expired[message.key] = message
             self._make_ready(message, message.deadline_at)
+        self._counters.expired += 1
 
     def _is_exhausted(self, message: Message) -> bool:
         return self._max_reservations is not None and message.attempt >= self._max_reservations
 
     def _exhaust(self, message: Message, error: str | None) -> None:
-        self._counters.exhausted += 1
         if self._on_exhausted == "bury":
             self._notice("message_buried", message, error)
             self._bury(message, error)
+            self._counters.exhausted += 1
             return
         if self._unique is not None:
             self._unique.discard(message.id, message.value)
@@ -693,6 +695,7 @@ class TimedCore:
             message.error = error
             message.key = 0
             message.state = "dead"
+        self._counters.exhausted += 1
 
     def _bury(self, message: Message, error: str | None) -> None:
         self._buried[message.id] = message

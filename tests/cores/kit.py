@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
+
 if TYPE_CHECKING:
     from queueactors.cores._timed_values import Message
     from queueactors.cores.timed import (
@@ -45,8 +47,9 @@ def drain(core: TimedCore, now: int) -> list[object]:
 
 
 def remembered(records: TimedRecords) -> object:
-    """Return all that records say, apart from counters and from numbers that may have gaps."""
+    """Return all that records say, apart from numbers that may have gaps."""
     return (
+        attrs.asdict(records.counters),
         {message.id: _fields(message) for message in records.messages.values()},
         records.initial,
         records.synced_at,
