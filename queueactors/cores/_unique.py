@@ -1,15 +1,30 @@
-"""Which values are in a queue, by Python's equality: also values that cannot be hashed."""
+"""Which values are in a queue, by Python's equality: also values that cannot be hashed.
+
+A value's own ``__hash__`` and ``__eq__`` are foreign code. Nothing that they do later harms the
+queue: the hash is taken once, and a comparison that raises says "different".
+"""
 
 from __future__ import annotations
 
+from collections import UserList
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import final
+from dataclasses import fields, is_dataclass
+from types import NoneType
+from typing import TYPE_CHECKING, final
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# What needs no wrapping: their hashing and comparing is Python's own.
+_PLAIN = frozenset({str, bytes, int, float, bool, NoneType})
 
 
 @final
 class _Wrapped:
-    """Makes an unhashable value usable in a set, equal to what the value equals.
+    """Makes any value usable in a dict, equal to what the value equals.
 
     Its hash is taken once: a value that its owner changes later is still found.
     """
@@ -24,11 +39,15 @@ class _Wrapped:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return bool(self._value == (other._value if isinstance(other, _Wrapped) else other))
+        value = other._value if isinstance(other, _Wrapped) else other
+        try:
+            return self._value is value or bool(self._value == value)
+        except Exception:  # noqa: BLE001 - foreign code; the queue must go on
+            return False
 
 
 def _hash(value: object) -> int:  # noqa: PLR0911 - one line a type
-    """Return a hash that is the same for equal values of the built-in types."""
+    """Return a hash that is the same for equal values."""
     try:
         return hash(value)
     except (TypeError, ValueError):  # a writable memoryview says ValueError
@@ -39,13 +58,57 @@ def _hash(value: object) -> int:  # noqa: PLR0911 - one line a type
         case bytearray() | memoryview():
             return hash(bytes(value))
         case Mapping():
-            return hash(frozenset(_hash(key) for key in value))
+            return hash(frozenset((_hash(key), _hash(item)) for key, item in value.items()))
         case tuple():
             return hash(tuple(_Wrapped(item) for item in value))
-        case list():
+        case list() | UserList():
             return hash((list, *(_hash(item) for item in value)))
         case _:
-            return 0  # an unknown type: right, but slow in large numbers
+            return _hash_of_unknown(value)
+
+
+def _hash_of_unknown(value: object) -> int:
+    cls = type(value)
+    names = _compared(cls)
+    if names is not None:
+        return hash((cls, *(_hash(getattr(value, name)) for name in names)))
+    if not isinstance(value == value, bool):  # noqa: PLR0124 - an array compares to an array
+        raise TypeError(f"== of {cls.__name__} answers neither True nor False")
+    # Right, but slow in large numbers: all values of the class, or of its subclasses, collide.
+    return hash(next(base for base in cls.__mro__ if "__eq__" in vars(base)))
+
+
+def _compared(cls: type) -> list[str] | None:
+    """Return the fields that a class's generated ``==`` compares; None: it is written by hand."""
+    code = getattr(cls.__eq__, "__code__", None)
+    if code is None:  # in C: that of msgspec, which cannot be told to leave a field out
+        return list(getattr(cls, "__struct_fields__", ())) or None
+    if attrs.has(cls):
+        names = [field.name for field in attrs.fields(cls) if field.eq]
+    elif is_dataclass(cls):
+        names = [field.name for field in fields(cls) if field.compare]
+    else:
+        return None
+    reads = {*code.co_names} - {"__class__", "NotImplemented"}
+    return names if code.co_filename.startswith("<") and reads == {*names} else None
+
+
+def check_unique(values: Iterable[object]) -> None:
+    """Refuse values that cannot be told apart, and so cannot go into a unique queue.
+
+    Raises:
+      TypeError: If the hash of one cannot be taken, or ``==`` does not answer with a bool; the
+        cause says why.
+    """
+    for value in values:
+        if type(value) not in _PLAIN:
+            try:
+                _hash(value)
+            except Exception as error:
+                raise TypeError(
+                    "expected values of a unique queue to be comparable, "
+                    f"got a {type(value).__name__}: {error}"
+                ) from error
 
 
 class UniqueValues:
@@ -57,26 +120,39 @@ class UniqueValues:
 
     def __init__(self) -> None:
         self._counts: dict[object, int] = {}
-        self._wrapped: dict[int, _Wrapped] = {}  # by message id, the unhashable ones
+        self._wrapped: dict[int, _Wrapped] = {}  # by message id, those that are not plain
 
-    def __contains__(self, value: object) -> bool:
-        try:
-            return value in self._counts
-        except (TypeError, ValueError):
-            return _Wrapped(value) in self._counts
+    def add(self, id: int, value: object) -> bool:
+        """Add the value of message ``id``; False: one that equals it is there."""
+        plain = type(value) in _PLAIN
+        key = value if plain else _Wrapped(value)
+        if key in self._counts:
+            return False
+        self._counts[key] = 1
+        if not plain:
+            self._wrapped[id] = key  # type: ignore[assignment] # mypy does not narrow by `plain`
+        return True
 
-    def add(self, id: int, value: object) -> None:
-        """Add the value of message ``id``."""
-        counts = self._counts
-        try:
-            counts[value] = counts.get(value, 0) + 1
-        except (TypeError, ValueError):
-            wrapped = self._wrapped[id] = _Wrapped(value)
-            counts[wrapped] = counts.get(wrapped, 0) + 1
+    def restore(self, id: int, value: object) -> Exception | None:
+        """Add a value that was in the queue before, whatever is there by now.
+
+        Returns:
+          Why it cannot be added: it cannot be hashed any more. Equal ones may go in then.
+        """
+        key = value
+        if type(value) not in _PLAIN:
+            try:
+                key = self._wrapped[id] = _Wrapped(value)
+            except Exception as error:  # noqa: BLE001 - foreign code; the queue must start
+                return error
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return None
 
     def discard(self, id: int, value: object) -> None:
         """Remove the value of message ``id``."""
-        key = (self._wrapped.pop(id, None) or value) if self._wrapped else value
+        key = value if type(value) in _PLAIN else self._wrapped.pop(id, None)
+        if key is None and value is not None:
+            return  # it could not be restored
         count = self._counts.pop(key, 0)
         if count > 1:
             self._counts[key] = count - 1

@@ -35,6 +35,7 @@ from queueactors._errors import (
     ReservationExpiredError,
     ReservationNotFoundError,
 )
+from supervisors import describe
 
 from ._lazy_heap import LazyHeap
 from ._ready import ReadyMessages
@@ -48,7 +49,7 @@ from ._timed_values import (
     TimedRecords,
     TimedStatistics,
 )
-from ._unique import UniqueValues
+from ._unique import UniqueValues, check_unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,6 +63,7 @@ __all__ = [
     "TimedRecords",
     "TimedStatistics",
     "check_peek_state",
+    "check_unique",
 ]
 
 MIN_REFILL_NS = 10_000_000  # 10 ms: a refill interval of 0 must not become a busy loop
@@ -203,10 +205,8 @@ class TimedCore:
         added: dict[int, Message] = {}
         unique = self._unique
         for value in values:
-            if unique is not None:
-                if value in unique:
-                    continue
-                unique.add(next_id, value)
+            if unique is not None and not unique.add(next_id, value):
+                continue
             message = added[next_id] = Message(next_id, value, state, priority, now, ready_at)
             next_id += 1
             if delay:
@@ -538,8 +538,7 @@ class TimedCore:
         """Put an exhausted message aside that the other queue does not take."""
         message = self._dead.pop(id, None)
         if message is not None:
-            if self._unique is not None:
-                self._unique.add(id, message.value)
+            self._restore(message)
             self._bury(message, message.error)
 
     def dead_letters(self, now: int, limit: int = 256) -> list[DeadLetter]:  # noqa: ARG002 - every operation has it
@@ -590,7 +589,14 @@ class TimedCore:
             self._unique.clear()
             for message in messages.values():
                 if message.state != "dead":
-                    self._unique.add(message.id, message.value)
+                    self._restore(message)
+
+    def _restore(self, message: Message) -> None:
+        """Let a message's value keep equal ones out again."""
+        if self._unique is not None:
+            failure = self._unique.restore(message.id, message.value)
+            if failure is not None:
+                self._notice("value_not_compared", message, describe(failure))
 
     def _hold(self, message: Message, key: int, deadline_at: int) -> None:
         if deadline_at >= self._last_deadline or not self._growing:

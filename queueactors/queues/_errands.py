@@ -19,6 +19,7 @@ import trio
 
 from queueactors._errors import QueueActorsError, QueueClosedError
 from queueactors._insist import insist
+from queueactors.cores.timed import check_unique
 from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class Errands:
         try:
             with trio.fail_after(self.options.sync_timeout or inf):
                 values = await self._call_refill()
+            if self.options.unique:
+                check_unique(values)
             added = await self._ask("refilled", values)
         except Exception as error:
             log.exception("refill_failed", error=describe(error))
@@ -129,7 +132,7 @@ class Errands:
             for letter in letters:
                 try:
                     await insist(lambda: deliver(letter))  # noqa: B023 - awaited at once
-                except QueueClosedError as error:
+                except (QueueClosedError, TypeError) as error:  # TypeError: it has to be comparable
                     log.warning("dead_letter_refused", id=letter.id, error=describe(error))
                     await self._ask("bury_dead", letter.id)
                 except (ActorError, QueueActorsError) as error:

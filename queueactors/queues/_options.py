@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from queueactors._options import Checks, Seconds, Target, items
+from queueactors.cores.timed import check_unique
 from supervisors import MAILBOX
 
 
@@ -15,7 +16,9 @@ class TimedOptions:
     Args:
       reservation_time: Seconds (> 0) that a reservation lasts, unless a call says otherwise.
       unique: A value that is in the queue (ready, delayed, reserved or buried) does not go in
-        again.
+        again. Values are compared by ``==`` and need not be hashable. Of what cannot be hashed:
+        those of different classes are different, and large numbers of one class that has a
+        hand-written ``==`` are slow. Where ``==`` gives no bool (arrays): `TypeError`.
       max_reservations: How often a message may be reserved (>= 1). None: without limit.
       on_exhausted: Where a message goes when the last allowed reservation ends without a
         delete: ``"drop"`` (logged and counted), ``"bury"``, or the name of a queue, which gets
@@ -52,6 +55,11 @@ class TimedOptions:
         checks = Checks()
         checks.seconds("reservation_time", self.reservation_time, positive=True)
         checks.boolean("unique", self.unique)
+        if self.unique is True:
+            try:
+                check_unique(self.values)
+            except TypeError as error:
+                checks.faults.append(("values", str(error)))
         if self.max_reservations is not None:
             checks.integer("max_reservations", self.max_reservations, least=1)
         checks.string("on_exhausted", self.on_exhausted)

@@ -21,6 +21,7 @@ from queueactors.cores.timed import (
     TimedRecords,
     TimedStatistics,
     check_peek_state,
+    check_unique,
 )
 from supervisors import ActorError, Operation, bare_nursery, describe
 
@@ -120,8 +121,10 @@ class TimedQueue:
         Raises:
           QueueClosedError: If the queue is closed.
           ValueError: If ``delay`` is negative or not finite.
+          TypeError: If the queue is ``unique`` and a value cannot be hashed or compared.
         """
-        return cast("int", await self._call("insert", *_insert_arguments(values, delay, priority)))
+        arguments = self._insert_arguments(values, delay, priority)
+        return cast("int", await self._call("insert", *arguments))
 
     def insert_nowait(self, *values: object, delay: float = 0, priority: int = 0) -> None:
         """Add messages without waiting for an answer: a cast.
@@ -129,8 +132,9 @@ class TimedQueue:
         Raises:
           trio.WouldBlock: If the mailbox is full. Nothing was sent.
           ValueError: If ``delay`` is negative or not finite.
+          TypeError: If the queue is ``unique`` and a value cannot be hashed or compared.
         """
-        self._mailbox.cast(Operation("insert", _insert_arguments(values, delay, priority)))
+        self._mailbox.cast(Operation("insert", self._insert_arguments(values, delay, priority)))
 
     # -- handing out ---------------------------------------------------------------------------
 
@@ -400,6 +404,13 @@ class TimedQueue:
         operation = Operation(method, args, waits=TAKERS, deadline_at=deadline_at)
         return await self._mailbox.call(operation)
 
+    def _insert_arguments(
+        self, values: tuple[object, ...], delay: float, priority: object
+    ) -> tuple[object, ...]:
+        if self.options.unique:
+            check_unique(values)
+        return values, nanoseconds("delay", delay, positive=False), _check_priority(priority)
+
     def _duration(self, seconds: float | None) -> int:
         return nanoseconds("seconds", self._seconds if seconds is None else seconds)
 
@@ -454,12 +465,6 @@ def _key(reservation: object) -> int:
 def _check_limit(limit: object) -> None:
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise ValueError(f"expected limit to be an int >= 1, got {limit!r}")
-
-
-def _insert_arguments(
-    values: tuple[object, ...], delay: float, priority: object
-) -> tuple[tuple[object, ...], int, int]:
-    return values, nanoseconds("delay", delay, positive=False), _check_priority(priority)
 
 
 def _check_priority(priority: object) -> int:

@@ -38,6 +38,25 @@ if TYPE_CHECKING:
     from .conftest import Events
 
 
+class Unfriendly:
+    """Equal to its like, until it is angry."""
+
+    angry = False
+
+    def __repr__(self) -> str:
+        return "unfriendly"
+
+    def __hash__(self) -> int:
+        if self.angry:
+            raise Boom
+        return 1
+
+    def __eq__(self, other: object) -> bool:
+        if self.angry:
+            raise Boom
+        return isinstance(other, Unfriendly)
+
+
 @attrs.define(eq=False)
 class Traffic:
     """One batch of everything there is, for takers that wait, and what came of it.
@@ -335,7 +354,7 @@ def test_an_exit_leaves_nobody_waiting() -> None:
 
     async def main() -> None:
         async with trio.open_nursery() as nursery, running(unique=True) as rig:
-            rig.queue.insert_nowait(Quits())
+            rig.submit("insert", (Quits(),))
             replies.append(rig.submit("length"))
             nursery.start_soon(call, rig.queue)
             nursery.start_soon(call, rig.queue)
@@ -423,12 +442,17 @@ async def test_counters_survive_a_crash(autojump_clock: MockClock) -> None:
         assert (await rig.queue.statistics()).inserted == 2
 
 
-async def test_a_value_that_cannot_be_hashed_or_compared_harms_only_its_insert(
+async def test_a_value_that_breaks_after_the_check_harms_only_its_insert(
     autojump_clock: MockClock,
 ) -> None:
     class Evil:
+        calls = 0
+
         def __hash__(self) -> int:
-            raise Boom
+            self.calls += 1
+            if self.calls > 1:
+                raise Boom
+            return 1
 
     async with running(unique=True) as rig:
         with pytest.raises(ActorCrashedError):
@@ -436,6 +460,47 @@ async def test_a_value_that_cannot_be_hashed_or_compared_harms_only_its_insert(
 
         assert await rig.queue.len() == 0
         assert await rig.queue.insert("a", "b") == 2
+
+
+@pytest.mark.parametrize("value", [Unfriendly(), [Unfriendly()], {"a": Unfriendly()}], ids=str)
+async def test_a_value_that_begins_to_raise_keeps_no_queue_from_its_work(
+    value: object, events: Events, autojump_clock: MockClock
+) -> None:
+    async with running(unique=True) as rig:
+        Unfriendly.angry = False
+        await rig.queue.insert(value, "other")
+        assert await rig.queue.insert(value) == 0
+        Unfriendly.angry = True
+        try:
+            held = await rig.queue.reserve()
+            await rig.queue.release(held)
+            rig.store.fault = crash_once("length")
+            with pytest.raises(ActorCrashedError):
+                await rig.queue.len()
+
+            assert await rig.queue.insert("other", "new") == 1
+            await rig.queue.delete(*await rig.queue.reserve_many(3))
+            assert await rig.queue.len() == 0
+        finally:
+            Unfriendly.angry = False
+
+    (event,) = [event for event in events if event["event"] == "value_not_compared"]
+    assert (event["id"], event["error"]) == (1, "Boom")
+
+
+async def test_a_value_that_begins_to_raise_can_be_finished_without_a_restart(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(unique=True) as rig:
+        await rig.queue.insert(Unfriendly())
+        Unfriendly.angry = True
+        try:
+            assert await rig.queue.delete(await rig.queue.reserve()) == 1
+        finally:
+            Unfriendly.angry = False
+
+        assert rig.actor.restarts == 0
+        assert await rig.queue.insert(Unfriendly()) == 1
 
 
 def fail_in_advance(monkeypatch: pytest.MonkeyPatch, times: int) -> list[None]:

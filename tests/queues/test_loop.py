@@ -382,9 +382,8 @@ def test_ctrl_c_in_the_middle_of_an_operation_waits_until_it_is_over() -> None:
 
     async def main() -> None:
         async with running(unique=True) as rig:
-            value = Interrupts()
+            rig.submit("insert", (Interrupts(), "b"))
             try:
-                await rig.queue.insert(value, "b")
                 await trio.sleep_forever()
             finally:
                 records = rig.records
