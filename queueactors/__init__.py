@@ -12,7 +12,9 @@ from ._errors import (
     OptionsError,
     QueueActorsError,
     QueueClosedError,
+    QueueFullError,
     QueueNotFoundError,
+    RefillError,
     ReservationError,
     ReservationExpiredError,
     ReservationNotFoundError,
@@ -22,7 +24,7 @@ from ._errors import (
 from ._idle import wait_until_idle
 from ._runtime import Runtime, open_runtime
 from .cores.timed import DeadLetter, Reservation, TimedMessage, TimedStatistics
-from .queues import LiveReservation, TimedOptions, TimedQueue
+from .queues import LiveReservation, TimedOptions, TimedQueue, TimedSubmit
 from .stores import MemoryStore
 from .workers import Delivery, Worker, WorkerOptions, WorkerStatus, exp_backoff
 
@@ -42,7 +44,9 @@ __all__ = [
     "PendingReply",
     "QueueActorsError",
     "QueueClosedError",
+    "QueueFullError",
     "QueueNotFoundError",
+    "RefillError",
     "Reservation",
     "ReservationError",
     "ReservationExpiredError",
@@ -53,6 +57,7 @@ __all__ = [
     "TimedOptions",
     "TimedQueue",
     "TimedStatistics",
+    "TimedSubmit",
     "Worker",
     "WorkerNotFoundError",
     "WorkerOptions",

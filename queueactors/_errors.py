@@ -75,6 +75,56 @@ class QueueClosedError(QueueActorsError, trio.ClosedResourceError):
         return f"queue {self.queue!r} is closed"
 
 
+class QueueFullError(QueueActorsError):
+    """There is no room for the values of a call: nothing of it went in.
+
+    Args:
+      queue: Its name.
+      new: How many values would go in; those that a unique queue has already do not count.
+      room: How many there is room for. None: some, but others wait for it and come first.
+      max_length: How many messages the queue may hold.
+    """
+
+    def __init__(self, queue: str, new: int, room: int | None, max_length: int) -> None:
+        super().__init__(queue, new, room, max_length)
+        self.queue = queue
+        self.new = new
+        self.room = room
+        self.max_length = max_length
+
+    @property
+    def never_fits(self) -> bool:
+        """Whether waiting is in vain, because even an empty queue has no room for them."""
+        return self.new > self.max_length
+
+    def __str__(self) -> str:
+        values = f"{self.new} new value{'s' if self.new > 1 else ''}"
+        if self.never_fits:
+            return (
+                f"queue {self.queue!r} never has room for {values}: its max_length is "
+                f"{self.max_length}; insert fewer at a time"
+            )
+        room = "others wait for room" if self.room is None else f"room for {self.room}"
+        return f"queue {self.queue!r} is full: {values}, {room} (max_length {self.max_length})"
+
+
+class RefillError(QueueActorsError):
+    """The refill that `TimedQueue.sync` waited for has failed; ``__cause__`` is its own error.
+
+    Args:
+      queue: The queue's name.
+      error: What it failed with.
+    """
+
+    def __init__(self, queue: str, error: str) -> None:
+        super().__init__(queue, error)
+        self.queue = queue
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"the refill of queue {self.queue!r} failed: {self.error}"
+
+
 class ReservationError(QueueActorsError):
     """Base of the two ways in which a reservation is not yours any more.
 

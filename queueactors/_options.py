@@ -8,6 +8,7 @@ where ``"30s"`` or ``"module:function"`` may stand; in code they are plain float
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from math import inf
 from typing import Annotated, TypeGuard
@@ -15,6 +16,8 @@ from typing import Annotated, TypeGuard
 from ._errors import OptionsError
 
 LONGEST = 1e9  # seconds, some 30 years: what a duration must stay below
+LATEST = 1 << 63  # epoch nanoseconds, in the year 2262: what an instant must stay below
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Means(Enum):
@@ -92,6 +95,27 @@ def nanoseconds(option: str, value: object, *, positive: bool = True) -> int:
     if is_seconds(value, positive=positive):
         return round(value * 1_000_000_000) or int(positive)
     raise ValueError(f"expected {option} to be {_rule(value, positive=positive)}, got {value!r}")
+
+
+def instant(option: str, value: object) -> int:
+    """Return an instant, given as epoch nanoseconds or as a datetime, as epoch nanoseconds.
+
+    Raises:
+      TypeError: If it is neither.
+      ValueError: If the datetime has no time zone, or it is later than what fits into 64 bits.
+    """
+    if isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise ValueError(f"expected {option} to have a time zone, got {value!r}")
+        value = (value - _EPOCH) // timedelta(microseconds=1) * 1000
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(
+            f"expected {option} to be epoch nanoseconds or a datetime with a time zone, "
+            f"got {value!r}"
+        )
+    if value >= LATEST:
+        raise ValueError(f"expected {option} to be before the year 2262, got {value!r}")
+    return value
 
 
 def _rule(value: object, *, positive: bool) -> str:

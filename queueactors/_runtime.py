@@ -319,7 +319,7 @@ class Runtime:
             return None
 
         async def deliver(letter: DeadLetter) -> object:
-            return await self.queue(target).insert(letter)
+            return await self.queue(target).wait_insert(letter)
 
         return deliver
 

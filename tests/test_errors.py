@@ -11,7 +11,9 @@ from queueactors import (
     OptionsError,
     QueueActorsError,
     QueueClosedError,
+    QueueFullError,
     QueueNotFoundError,
+    RefillError,
     ReservationError,
     ReservationExpiredError,
     ReservationNotFoundError,
@@ -27,6 +29,22 @@ ERRORS: list[tuple[QueueActorsError, str]] = [
     (QueueNotFoundError("x"), "there is no queue 'x'"),
     (WorkerNotFoundError("x"), "there is no worker 'x'"),
     (QueueClosedError("mails"), "queue 'mails' is closed"),
+    (
+        QueueFullError("mails", 2, 1, 5),
+        "queue 'mails' is full: 2 new values, room for 1 (max_length 5)",
+    ),
+    (
+        QueueFullError("mails", 1, None, 5),
+        "queue 'mails' is full: 1 new value, others wait for room (max_length 5)",
+    ),
+    (
+        QueueFullError("mails", 6, 1, 5),
+        (
+            "queue 'mails' never has room for 6 new values: its max_length is 5; "
+            "insert fewer at a time"
+        ),
+    ),
+    (RefillError("mails", "KeyError: 1"), "the refill of queue 'mails' failed: KeyError: 1"),
     (ReservationExpiredError([5]), "reservation 5: its deadline has passed"),
     (
         ReservationNotFoundError([5, 6]),
@@ -58,6 +76,11 @@ def test_an_error_survives_pickling(error: QueueActorsError, text: str) -> None:
     assert type(copy) is type(error)
     assert str(copy) == text
     assert vars(copy) == vars(error)
+
+
+def test_only_more_than_the_queue_may_hold_never_fits() -> None:
+    assert not QueueFullError("q", 5, 0, 5).never_fits
+    assert QueueFullError("q", 6, 0, 5).never_fits
 
 
 def test_a_closed_queue_is_a_closed_resource() -> None:

@@ -101,11 +101,13 @@ class TimedStatistics:
       exhausted: Messages whose last allowed reservation ended.
       refills: Refills begun.
       refill_errors: Refills that failed.
+      left_out: Values that a refill brought and that found no room.
       refilling: Whether one runs now.
       last_refill: How many values the last one put in; None: none has ended yet.
       closed: Whether the queue takes nothing in any more.
       paused: Whether it hands nothing out at present.
       waiting: Takers that wait for a message.
+      inserting: Inserts that wait for room.
       mailbox: Operations that wait for the actor.
       restarts: How often the actor was restarted.
     """
@@ -125,11 +127,13 @@ class TimedStatistics:
     exhausted: int = 0
     refills: int = 0
     refill_errors: int = 0
+    left_out: int = 0
     refilling: bool = False
     last_refill: int | None = None
     closed: bool = False
     paused: bool = False
     waiting: int = 0
+    inserting: int = 0
     mailbox: int = 0
     restarts: int = 0
 
@@ -167,6 +171,7 @@ class Counters:
     exhausted: int = 0
     refills: int = 0
     refill_errors: int = 0
+    left_out: int = 0
 
 
 @attrs.define(eq=False)
@@ -178,9 +183,11 @@ class TimedRecords:
     next_id: int = 1
     last_key: int = 0  # the highest key ever given out
     synced_at: int | None = None  # when the last refill began, or ended
-    refill_wanted: bool = False  # a taker found nothing, and the interval was over
+    refill_wanted: bool = False  # a taker found nothing and the interval was over, or by `sync`
     refilling: bool = False
     last_refill: int | None = None
+    synced: bool = False  # a refill has ended since the first of those who wait in `sync` began
+    sync_error: Exception | None = None  # what that one failed with
     closed: bool = False
     paused_until: int | None = None  # epoch nanoseconds; -1: until `resume`
     counters: Counters = attrs.field(factory=Counters)

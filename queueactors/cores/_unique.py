@@ -93,6 +93,10 @@ def _compared(cls: type) -> list[str] | None:
     return names if code.co_filename.startswith("<") and reads == {*names} else None
 
 
+def _key(value: object) -> object:
+    return value if type(value) in _PLAIN else _Wrapped(value)
+
+
 def check_unique(values: Iterable[object]) -> None:
     """Refuse values that cannot be told apart, and so cannot go into a unique queue.
 
@@ -132,6 +136,22 @@ class UniqueValues:
         if not plain:
             self._wrapped[id] = key  # type: ignore[assignment] # mypy does not narrow by `plain`
         return True
+
+    def count_new(self, values: Iterable[object]) -> int:
+        """Return how many of some values are not there, each counted once."""
+        return len({key for key in map(_key, values) if key not in self._counts})
+
+    def count_fitting(self, values: Iterable[object], room: int) -> int:
+        """Return how many values from the first on bring at most ``room`` new ones."""
+        new: set[object] = set()
+        count = 0
+        for key in map(_key, values):
+            if key not in self._counts:
+                new.add(key)
+                if len(new) > room:
+                    break
+            count += 1
+        return count
 
     def restore(self, id: int, value: object) -> Exception | None:
         """Add a value that was in the queue before, whatever is there by now.

@@ -31,6 +31,8 @@ import attrs
 
 from queueactors._errors import (
     QueueClosedError,
+    QueueFullError,
+    RefillError,
     ReservationError,
     ReservationExpiredError,
     ReservationNotFoundError,
@@ -52,7 +54,7 @@ from ._timed_values import (
 from ._unique import UniqueValues, check_unique
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Sequence, Sized
 
 __all__ = [
     "DeadLetter",
@@ -80,6 +82,8 @@ class TimedCore:
       unique: A value that is in the queue does not go in again.
       max_reservations: How often a message may be reserved; None: without limit.
       on_exhausted: ``"drop"``, ``"bury"``, or the name of the queue for dead letters.
+      max_length: How many messages it may hold; None: without limit. Those on their way to
+        another queue do not count.
       sync_interval: Nanoseconds from the end of a refill to the next; None: there is no refill.
       name: The queue's, for errors and dead letters.
       records: What a former incarnation left; None: an empty queue.
@@ -107,7 +111,9 @@ class TimedCore:
         "reserve_many",
         "resume",
         "statistics",
+        "sync",
         "touch",
+        "wait_insert",
     )
 
     _new_errands: bool
@@ -118,6 +124,7 @@ class TimedCore:
         unique: bool = False,
         max_reservations: int | None = None,
         on_exhausted: str = "drop",
+        max_length: int | None = None,
         sync_interval: int | None = None,
         name: str = "timed",
         records: TimedRecords | None = None,
@@ -125,8 +132,11 @@ class TimedCore:
         self.name = name
         self.records = TimedRecords() if records is None else records
         self.notices: list[tuple[str, dict[str, object]]] = []  # for the log: event, facts
+        self.inserters: Sized = ()  # who waits in `wait_insert`, and
+        self.syncers: Sized = ()  # in `sync`; the shell sets both
         self._max_reservations = max_reservations
         self._on_exhausted = on_exhausted
+        self._max_length = max_length
         self._interval = None if sync_interval is None else max(sync_interval, MIN_REFILL_NS)
         self._unique = UniqueValues() if unique else None
         self._messages = self.records.messages
@@ -188,20 +198,34 @@ class TimedCore:
 
     # -- taking in -----------------------------------------------------------------------------
 
-    def insert(self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0) -> int:
+    def insert(  # noqa: PLR0913, PLR0917 - an engine passes positions
+        self,
+        now: int,
+        values: Sequence[object],
+        delay: int = 0,
+        priority: int = 0,
+        at: int = 0,
+        in_turn: bool = False,  # noqa: FBT001, FBT002
+    ) -> int:
         """Add messages; return how many. With ``unique``, values that are there stay out.
+
+        They are ready after ``delay``, and not before the instant ``at``. ``in_turn``: the caller
+        is the first of those who wait for room; everybody else stands behind them.
 
         Raises:
           QueueClosedError: If the queue is closed.
+          QueueFullError: If they do not all fit.
         """
         if now >= self._wake_at:
             self.advance(now)
         records = self.records
         if records.closed:
             raise QueueClosedError(self.name)
+        if self._max_length is not None:
+            self._check_room(values, self._max_length, in_turn=in_turn)
         next_id = records.next_id
-        ready_at = now + delay
-        state: State = "delayed" if delay else "ready"
+        ready_at = max(now + delay, at) if at else now + delay
+        state: State = "delayed" if ready_at > now else "ready"
         added: dict[int, Message] = {}
         unique = self._unique
         for value in values:
@@ -209,7 +233,7 @@ class TimedCore:
                 continue
             message = added[next_id] = Message(next_id, value, state, priority, now, ready_at)
             next_id += 1
-            if delay:
+            if state == "delayed":
                 self._delay(message, ready_at)
             else:
                 self._ready.push(message, priority, ready_at)
@@ -220,6 +244,36 @@ class TimedCore:
         self._counters.inserted += count
         self._counters.duplicates += duplicates
         return count
+
+    def wait_insert(
+        self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0, at: int = 0
+    ) -> int | None:
+        """Add messages, as `insert` does; None while there is no room for them.
+
+        Raises:
+          QueueClosedError: If the queue is closed.
+          QueueFullError: If even an empty queue has no room for them.
+        """
+        try:
+            return self.insert(now, values, delay, priority, at, True)
+        except QueueFullError as error:
+            if error.never_fits:
+                raise
+            return None
+
+    def _check_room(self, values: Sequence[object], max_length: int, *, in_turn: bool) -> None:
+        """Refuse values that do not all fit.
+
+        Raises:
+          QueueFullError: If they do not.
+        """
+        crowded = not in_turn and bool(self.inserters)
+        room = max(max_length - len(self._messages) + len(self._dead), 0)
+        if len(values) <= room and not crowded:
+            return
+        new = len(values) if self._unique is None else self._unique.count_new(values)
+        if new > room or (crowded and new):
+            raise QueueFullError(self.name, new, None if crowded else room, max_length)
 
     # -- handing out ---------------------------------------------------------------------------
 
@@ -234,6 +288,7 @@ class TimedCore:
         records = self.records
         if records.paused_until is not None:
             if self._paused(now):
+                self._check_drained()
                 return None
             records.paused_until = None
         message = self._ready.pop()
@@ -266,6 +321,7 @@ class TimedCore:
         records = self.records
         if records.paused_until is not None:
             if self._paused(now):
+                self._check_drained()
                 return []
             records.paused_until = None
         chosen: list[Message] = []
@@ -516,23 +572,79 @@ class TimedCore:
         self._counters.refills += 1
         return True
 
-    def refilled(self, now: int, values: Sequence[object] | None) -> int:
-        """Note that a refill has ended, and insert what it brought; None: it failed."""
-        added = 0
+    def refilled(
+        self, now: int, values: Sequence[object] | None, error: Exception | None = None
+    ) -> int:
+        """Note that a refill has ended, and insert what it brought; None: it failed.
+
+        What finds no room is left out: the first ones go in, and it is logged and counted. So a
+        refill function must not forget what it has brought until that is done with.
+        """
+        records = self.records
+        added = left_out = 0
+        if values is not None and not records.closed:
+            fitting = self._fitting(now, values)
+            left_out = len(values) - len(fitting)
+            if left_out:
+                self.notices.append(("refill_left_out", {"values": left_out}))
+            added = self.insert(now, fitting)
+        self._counters.left_out += left_out
         if values is None:
             self._counters.refill_errors += 1
-        elif not self.records.closed:
-            added = self.insert(now, values)
-        self.records.refilling = False
-        self.records.last_refill = added
-        self.records.synced_at = now
+        records.refilling = False
+        records.last_refill = added
+        records.synced_at = now
+        records.sync_error = error
+        records.synced = True
         return added
 
+    def _fitting(self, now: int, values: Sequence[object]) -> Sequence[object]:
+        """Return the longest beginning of some values that there is room for."""
+        if self._max_length is None:
+            return values
+        if now >= self._wake_at:
+            self.advance(now)
+        room = max(self._max_length - len(self._messages) + len(self._dead), 0)
+        if self.inserters:
+            room = 0
+        if self._unique is None:
+            return values[:room]
+        return values[: self._unique.count_fitting(values, room)]
+
     def refill_lost(self, now: int) -> None:  # noqa: ARG002 - every operation has it
-        """Note that a refill that had begun will never end, if there is one."""
-        if self.records.refilling:
+        """Note that a refill that had begun will never end, if there is one.
+
+        Those who wait for it in `sync` get another.
+        """
+        records = self.records
+        if records.refilling:
+            if self.syncers:
+                records.refill_wanted = self._new_errands = True
             self._counters.refill_errors += 1
-            self.records.refilling = False
+            records.refilling = False
+
+    def sync(self, now: int) -> int | None:  # noqa: ARG002 - every operation has it
+        """Want a refill, or wait for the one that runs; return how many values went in.
+
+        None: not yet. The first of those who wait asks for it, and all get its answer.
+
+        Raises:
+          QueueClosedError: If the queue is closed.
+          RefillError: If the refill failed.
+        """
+        records = self.records
+        if records.closed:
+            raise QueueClosedError(self.name)
+        if not self.syncers:
+            if not records.refilling:
+                records.refill_wanted = self._new_errands = True
+            records.sync_error = None
+            records.synced = False
+        if not records.synced:
+            return None
+        if records.sync_error is not None:
+            raise RefillError(self.name, describe(records.sync_error)) from records.sync_error
+        return records.last_refill
 
     def bury_dead(self, now: int, id: int) -> None:  # noqa: ARG002 - every operation has it
         """Put an exhausted message aside that the other queue does not take."""
@@ -720,10 +832,14 @@ class TimedCore:
 
     def _found_nothing(self, now: int) -> None:
         records = self.records
-        if records.closed and len(self._messages) == len(self._dead) + len(self._buried):
-            raise QueueClosedError(self.name)
+        self._check_drained()
         if not records.refill_wanted and self._may_refill() and now >= self._refill_at():
             records.refill_wanted = self._new_errands = True
+
+    def _check_drained(self) -> None:
+        left = len(self._messages) - len(self._dead) - len(self._buried)
+        if self.records.closed and not left:
+            raise QueueClosedError(self.name)
 
     def _may_refill(self) -> bool:
         records = self.records

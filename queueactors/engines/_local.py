@@ -9,6 +9,8 @@ import attrs
 
 from queueactors._errors import QueueActorsError
 
+from ._protocol import ROOM, SYNCS, TAKERS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -36,6 +38,8 @@ class LocalEngine:
     def __attrs_post_init__(self) -> None:
         # Looked up once an incarnation: a queued bound method would point at a dead core.
         self._methods = {name: getattr(self.core, name) for name in self.core.operations}
+        self.core.inserters = self.parked.lane(ROOM)
+        self.core.syncers = self.parked.lane(SYNCS)
 
     def wrap(self, wrapper: Callable[[Method], Method]) -> None:
         """Put something around each of the core's operations: the injection of faults."""
@@ -55,7 +59,8 @@ class LocalEngine:
         parked = self.parked
         if not parked:
             return self.core.next_deadline(waiting=False)
-        instants = (self.core.next_deadline(waiting=True), parked.next_timeout())
+        waiting = bool(parked.lane(TAKERS))
+        instants = (self.core.next_deadline(waiting=waiting), parked.next_timeout())
         return min((at for at in instants if at is not None), default=None)
 
     async def execute(
@@ -82,7 +87,8 @@ class LocalEngine:
             except QueueActorsError as error:
                 operation.error = error
             else:
-                if operation.waits is not None and not operation.value:
+                # An empty answer says "not yet"; that nothing had to go in is an answer.
+                if operation.waits is not None and not operation.value and operation.value != 0:
                     parked.park(operation, parked.lane(operation.waits))
                     continue
             resolved.append(operation)
@@ -100,7 +106,7 @@ class LocalEngine:
                 except QueueActorsError as error:
                     operation.error = error
                 else:
-                    if not operation.value:
+                    if not operation.value and operation.value != 0:
                         break
                 del lane[operation]
                 resolved.append(operation)

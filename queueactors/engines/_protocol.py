@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
 from supervisors import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence, Sized
+
+# The lanes, in the order in which they are served: what goes in can be handed out.
+ROOM: Final = "room"
+TAKERS: Final = "takers"
+SYNCS: Final = "syncs"
 
 
 class Core(Protocol):
@@ -27,6 +32,8 @@ class Core(Protocol):
         """The names of the methods that an operation may call."""
 
     notices: list[tuple[str, dict[str, object]]]
+    inserters: Sized  # who waits for room, and
+    syncers: Sized  # for a refill; the engine sets them
 
     def new_errands(self) -> bool:
         """Return whether something has come up since the last question for the shell to do."""
@@ -69,8 +76,12 @@ class Lane(OrderedDict[Operation, None]):
     An `OrderedDict`, because taking from the front of a dict is quadratic.
     """
 
+    wake: Callable[[], None] | None = None
+
     def withdrawn(self, operation: Operation) -> None:
-        """Forget an operation whose caller has left."""
+        """Forget an operation whose caller has left. Whoever stood behind it may have its turn."""
+        if operation is self.first() and self.wake is not None:
+            self.wake()
         self.pop(operation, None)
 
     def first(self) -> Operation | None:
@@ -79,10 +90,16 @@ class Lane(OrderedDict[Operation, None]):
 
 
 class Parked:
-    """The operations that wait inside a queue. They belong to its name: they survive restarts."""
+    """The operations that wait inside a queue. They belong to its name: they survive restarts.
 
-    def __init__(self) -> None:
-        self._lanes: dict[str, Lane] = {}
+    Args:
+      wake: Lets the engine execute, with or without work: whoever waits for room may be served
+        because somebody before it, who needed more, has left.
+    """
+
+    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+        self._lanes = {name: Lane() for name in (ROOM, TAKERS, SYNCS)}
+        self._lanes[ROOM].wake = wake
         self._timeouts: list[tuple[int, int, Operation]] = []  # a heap; stale once not parked
         self._count = 0  # breaks ties in the heap
 
@@ -90,17 +107,15 @@ class Parked:
         return sum(map(len, self._lanes.values()))
 
     def __iter__(self) -> Iterator[Lane]:
-        return iter(self._lanes.values())
+        """Yield the lanes in which somebody waits."""
+        return filter(None, self._lanes.values())
 
     def __bool__(self) -> bool:
         return any(self._lanes.values())
 
     def lane(self, name: str) -> Lane:
-        """Return the lane of that name; a new one is empty."""
-        lane = self._lanes.get(name)
-        if lane is None:
-            lane = self._lanes[name] = Lane()
-        return lane
+        """Return the lane of that name."""
+        return self._lanes[name]
 
     def park(self, operation: Operation, lane: Lane) -> None:
         """Let an operation wait at the end of a lane."""

@@ -3,8 +3,9 @@
 from ._actor import QueueActor
 from ._errands import Errands
 from ._kinds import KINDS, Options, Queue, QueueKind
+from ._live import LiveReservation
 from ._options import TimedOptions
-from ._timed import LiveReservation, TimedQueue
+from ._timed import TimedQueue, TimedSubmit
 
 __all__ = [
     "KINDS",
@@ -16,4 +17,5 @@ __all__ = [
     "QueueKind",
     "TimedOptions",
     "TimedQueue",
+    "TimedSubmit",
 ]

@@ -51,9 +51,13 @@ class QueueActor:
     clock: Clock
     mailbox: Mailbox
     _open_engine: Callable[[Parked], Engine]
-    parked: Parked = attrs.field(factory=Parked, init=False)
+    parked: Parked = attrs.field(init=False)
     starts: int = attrs.field(default=0, init=False)
     on_errand: Callable[[], None] | None = attrs.field(default=None, init=False)
+
+    @parked.default
+    def _park(self) -> Parked:
+        return Parked(self.mailbox.wake)
 
     @property
     def restarts(self) -> int:

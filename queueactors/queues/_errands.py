@@ -90,7 +90,7 @@ class Errands:
             added = await self._ask("refilled", values)
         except Exception as error:
             log.exception("refill_failed", error=describe(error))
-            await self._ask("refilled", None)
+            await self._ask("refilled", None, error)
         else:
             log.info("refilled", values=len(values), inserted=added)
 

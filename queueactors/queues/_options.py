@@ -23,6 +23,10 @@ class TimedOptions:
       on_exhausted: Where a message goes when the last allowed reservation ends without a
         delete: ``"drop"`` (logged and counted), ``"bury"``, or the name of a queue, which gets
         a `DeadLetter`.
+      max_length: How many messages it may hold (>= 1): ready, delayed, reserved and buried ones.
+        An insert that does not fit is refused, or waits (`TimedQueue.wait_insert`); a dead
+        letter waits. What a refill brings and finds no room is left out, and counted. None:
+        without limit.
       values: Go in once, when the store holds no such queue yet.
       sync_fn: The refill: called without arguments but ``sync_args`` when a reserve finds
         nothing; returns the values to insert. Async or plain; a plain one runs in a thread.
@@ -43,6 +47,7 @@ class TimedOptions:
     unique: bool = False
     max_reservations: int | None = None
     on_exhausted: str = "drop"
+    max_length: int | None = None
     values: tuple[object, ...] = attrs.field(default=(), converter=items)
     sync_fn: Target | None = None
     sync_args: tuple[object, ...] = attrs.field(default=(), converter=items)
@@ -55,16 +60,28 @@ class TimedOptions:
         checks = Checks()
         checks.seconds("reservation_time", self.reservation_time, positive=True)
         checks.boolean("unique", self.unique)
-        if self.unique is True:
-            try:
-                check_unique(self.values)
-            except TypeError as error:
-                checks.faults.append(("values", str(error)))
         if self.max_reservations is not None:
             checks.integer("max_reservations", self.max_reservations, least=1)
         checks.string("on_exhausted", self.on_exhausted)
         checks.string("store", self.store)
         checks.integer("mailbox", self.mailbox, least=1)
+        self._check_values(checks)
+        self._check_refill(checks)
+        checks.done()
+
+    def _check_values(self, checks: Checks) -> None:
+        if self.unique is True:
+            try:
+                check_unique(self.values)
+            except TypeError as error:
+                checks.faults.append(("values", str(error)))
+        if self.max_length is not None:
+            checks.integer("max_length", self.max_length, least=1)
+            limit: object = self.max_length
+            if isinstance(limit, int) and 1 <= limit < len(self.values):
+                checks.refuse("values", f"at most {limit} values (max_length)", self.values)
+
+    def _check_refill(self, checks: Checks) -> None:
         if self.sync_fn is not None:
             checks.target("sync_fn", self.sync_fn)
             if self.sync_interval is None:
@@ -76,7 +93,6 @@ class TimedOptions:
         for option in ("sync_args", "sync_interval", "sync_timeout"):
             if self.sync_fn is None and getattr(self, option) not in ((), None):
                 checks.faults.append((option, f"{option} needs a sync_fn"))
-        checks.done()
 
     @property
     def dead_letter(self) -> str | None:

@@ -6,14 +6,14 @@ What the operations do is decided by `queueactors.cores.timed`.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
 import attrs
 import trio
 
 from queueactors._errors import QueueActorsError, ReservationError
 from queueactors._insist import insist
-from queueactors._options import nanoseconds
+from queueactors._options import instant, nanoseconds
 from queueactors.cores.timed import (
     Reservation,
     TimedCore,
@@ -23,10 +23,15 @@ from queueactors.cores.timed import (
     check_peek_state,
     check_unique,
 )
-from supervisors import ActorError, Operation, bare_nursery, describe
+from queueactors.engines import ROOM, SYNCS, TAKERS
+from supervisors import ActorError, bare_nursery, describe
+
+from ._live import AnyReservation, LiveReservation, key_of
+from ._operations import Ask, operation, submitted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from datetime import datetime
 
     from queueactors._clock import Clock
     from queueactors.cores.timed import PeekState
@@ -34,11 +39,8 @@ if TYPE_CHECKING:
     from ._actor import QueueActor
     from ._options import TimedOptions
 
-    AnyReservation: TypeAlias = "Reservation | LiveReservation | int"  # or its key
-
 GRACE = 5.0  # seconds for finishing or giving back a message after a cancellation
 KEEP_ALIVE = 3  # a reservation that is kept alive is extended this often in its time
-TAKERS = "takers"  # the lane of those who wait for a message
 
 
 @attrs.frozen
@@ -65,6 +67,7 @@ class TimedKind:
             unique=options.unique,
             max_reservations=options.max_reservations,
             on_exhausted=options.on_exhausted,
+            max_length=options.max_length,
             sync_interval=None
             if options.sync_interval is None
             else nanoseconds("sync_interval", options.sync_interval, positive=False),
@@ -105,14 +108,33 @@ class TimedQueue:
         """The clock that ``deadline_at`` and all other instants of the queue are on."""
         return self._actor.clock
 
+    @property
+    def submit(self) -> TimedSubmit:
+        """The same operations, sent without waiting for their answers."""
+        return TimedSubmit(self)
+
+    @property
+    def inflight_ops(self) -> int:
+        """How many casts and submitted operations wait for the queue; ``mailbox`` is the bound."""
+        return self._mailbox.casts
+
     # -- taking in -----------------------------------------------------------------------------
 
-    async def insert(self, *values: object, delay: float = 0, priority: int = 0) -> int:
+    @operation
+    def insert(
+        self,
+        *values: object,
+        delay: float = 0,
+        at: int | datetime | None = None,
+        priority: int = 0,
+    ) -> Ask[int]:
         """Add messages, all or none.
 
         Args:
           *values: Anything; the memory store keeps the objects themselves.
           delay: Seconds (>= 0) before they can be reserved.
+          at: The instant from which on they can be reserved: epoch nanoseconds, or a datetime
+            with a time zone. One that has passed: now. None: ``delay`` counts.
           priority: Smaller is handed out first.
 
         Returns:
@@ -120,30 +142,73 @@ class TimedQueue:
 
         Raises:
           QueueClosedError: If the queue is closed.
-          ValueError: If ``delay`` is negative or not finite.
+          QueueFullError: If they do not all fit into ``max_length``, or if others wait for room
+            (`wait_insert`): they come first.
+          ValueError: If ``delay`` or ``at`` is out of its range, or both are given.
           TypeError: If the queue is ``unique`` and a value cannot be hashed or compared.
         """
-        arguments = self._insert_arguments(values, delay, priority)
-        return cast("int", await self._call("insert", *arguments))
+        return Ask("insert", self._insertion(values, delay, at, priority))
 
-    def insert_nowait(self, *values: object, delay: float = 0, priority: int = 0) -> None:
-        """Add messages without waiting for an answer: a cast.
+    def insert_nowait(
+        self,
+        *values: object,
+        delay: float = 0,
+        at: int | datetime | None = None,
+        priority: int = 0,
+    ) -> None:
+        """Add messages without waiting for an answer: a cast. A full or closed queue drops them.
+
+        Arguments as for `insert`.
 
         Raises:
           trio.WouldBlock: If the mailbox is full. Nothing was sent.
-          ValueError: If ``delay`` is negative or not finite.
+          ValueError: If ``delay`` or ``at`` is out of its range, or both are given.
           TypeError: If the queue is ``unique`` and a value cannot be hashed or compared.
         """
-        self._mailbox.cast(Operation("insert", self._insert_arguments(values, delay, priority)))
+        self._mailbox.cast(Ask("insert", self._insertion(values, delay, at, priority)))
+
+    @operation
+    def wait_insert(
+        self,
+        *values: object,
+        delay: float = 0,
+        at: int | datetime | None = None,
+        priority: int = 0,
+        timeout: float | None = None,
+    ) -> Ask[int]:
+        """Add messages, all or none; wait until there is room for them.
+
+        Those who wait are served in the order in which they began to wait, and no later insert
+        overtakes them, though it might fit. Arguments and result as for `insert`; ``delay``
+        counts from the instant at which they go in.
+
+        Args:
+          *values: As for `insert`.
+          delay: As for `insert`.
+          at: As for `insert`.
+          priority: As for `insert`.
+          timeout: Seconds (>= 0) to wait for room at most. None: without limit. While the
+            queue's actor restarts, it is not looked at.
+
+        Raises:
+          trio.TooSlowError: If ``timeout`` passed. Nothing went in.
+          QueueClosedError: If the queue is closed, before or during the wait.
+          QueueFullError: If the call has more new values than ``max_length``: they never fit.
+          ValueError: If an argument is out of its range, or ``delay`` and ``at`` are both given.
+          TypeError: If the queue is ``unique`` and a value cannot be hashed or compared.
+        """
+        arguments = self._insertion(values, delay, at, priority)
+        return Ask("wait_insert", arguments, waits=ROOM, deadline_at=self._timeout(timeout))
 
     # -- handing out ---------------------------------------------------------------------------
 
-    async def reserve(
+    @operation
+    def reserve(
         self,
         seconds: float | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> Reservation:
+        timeout: float | None = None,
+    ) -> Ask[Reservation]:
         """Take the first ready message; wait until there is one.
 
         Those who wait are served in the order in which they began to wait.
@@ -158,24 +223,27 @@ class TimedQueue:
           QueueClosedError: If the queue is closed and nothing is left in it.
           ValueError: If an argument is out of its range.
         """
-        return cast("Reservation", await self._take("reserve", (self._duration(seconds),), timeout))
+        duration = (self._duration(seconds),)
+        return Ask("reserve", duration, waits=TAKERS, deadline_at=self._timeout(timeout))
 
-    async def try_reserve(self, seconds: float | None = None) -> Reservation | None:
+    @operation
+    def try_reserve(self, seconds: float | None = None) -> Ask[Reservation | None]:
         """Take the first ready message, or None if there is none now.
 
         Raises:
           QueueClosedError: If the queue is closed and nothing is left in it.
           ValueError: If ``seconds`` is out of its range.
         """
-        return cast("Reservation | None", await self._call("reserve", self._duration(seconds)))
+        return Ask("reserve", (self._duration(seconds),))
 
-    async def reserve_many(
+    @operation
+    def reserve_many(
         self,
         limit: int,
         seconds: float | None = None,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109
-    ) -> list[Reservation]:
+        timeout: float | None = None,
+    ) -> Ask[list[Reservation]]:
         """Take what is ready, at least one message and at most ``limit``; wait for the first.
 
         Args:
@@ -188,17 +256,15 @@ class TimedQueue:
           QueueClosedError: If the queue is closed and nothing is left in it.
           ValueError: If an argument is out of its range.
         """
-        _check_limit(limit)
-        return cast(
-            "list[Reservation]",
-            await self._take("reserve_many", (limit, self._duration(seconds)), timeout),
-        )
+        arguments = (_check_limit(limit), self._duration(seconds))
+        return Ask("reserve_many", arguments, waits=TAKERS, deadline_at=self._timeout(timeout))
 
     # -- what the holder of a reservation does ---------------------------------------------------
 
-    async def prolongate(
+    @operation
+    def prolongate(
         self, reservation: AnyReservation, seconds: float | None = None
-    ) -> Reservation:
+    ) -> Ask[Reservation]:
         """Move a reservation's deadline further: the old deadline + ``seconds``.
 
         Args:
@@ -212,27 +278,24 @@ class TimedQueue:
           ReservationExpiredError: If its deadline has passed.
           ReservationNotFoundError: If it is not yours any more.
         """
-        return cast(
-            "Reservation",
-            await self._call("prolongate", _key(reservation), self._duration(seconds)),
-        )
+        return Ask("prolongate", (key_of(reservation), self._duration(seconds)))
 
-    async def touch(self, reservation: AnyReservation, seconds: float | None = None) -> Reservation:
+    @operation
+    def touch(self, reservation: AnyReservation, seconds: float | None = None) -> Ask[Reservation]:
         """Let a reservation last ``seconds`` from now.
 
         Arguments, result and errors as for `prolongate`.
         """
-        return cast(
-            "Reservation", await self._call("touch", _key(reservation), self._duration(seconds))
-        )
+        return Ask("touch", (key_of(reservation), self._duration(seconds)))
 
-    async def release(
+    @operation
+    def release(
         self,
         reservation: AnyReservation,
         delay: float = 0,
         priority: int | None = None,
         error: str | None = None,
-    ) -> None:
+    ) -> Ask[None]:
         """Give a message back, to the tail of the ready ones.
 
         If this was its last allowed reservation, it goes where ``on_exhausted`` says.
@@ -250,11 +313,24 @@ class TimedQueue:
         wait = nanoseconds("delay", delay, positive=False)
         if priority is not None:
             _check_priority(priority)
-        if error is not None and not isinstance(error, str):
-            raise TypeError(f"expected error to be a str, got {error!r}")
-        await self._call("release", _key(reservation), wait, priority, error)
+        return Ask("release", (key_of(reservation), wait, priority, _check_error(error)))
 
-    async def delete(self, *reservations: AnyReservation, expired_ok: bool = False) -> int:
+    @operation
+    def bury(self, reservation: AnyReservation, error: str | None = None) -> Ask[None]:
+        """Put a message aside: nobody gets it until `kick`.
+
+        Args:
+          reservation: The reservation, or its key.
+          error: What is wrong with it; kept with the message. None: nothing to say.
+
+        Raises:
+          ReservationExpiredError: If its deadline has passed.
+          ReservationNotFoundError: If it is not yours any more.
+        """
+        return Ask("bury", (key_of(reservation), _check_error(error)))
+
+    @operation
+    def delete(self, *reservations: AnyReservation, expired_ok: bool = False) -> Ask[int]:
         """Finish messages: they leave the queue. Each reservation counts for itself.
 
         Args:
@@ -270,8 +346,7 @@ class TimedQueue:
             finished, and ``.keys`` has all that were not.
           ReservationNotFoundError: If one is not yours any more; likewise.
         """
-        keys = tuple(map(_key, reservations))
-        return cast("int", await self._call("delete", keys, expired_ok))
+        return Ask("delete", (tuple(map(key_of, reservations)), expired_ok))
 
     def delete_nowait(self, *reservations: AnyReservation) -> None:
         """Finish messages without waiting for an answer; stale ones are silently ignored.
@@ -279,7 +354,7 @@ class TimedQueue:
         Raises:
           trio.WouldBlock: If the mailbox is full. Nothing was sent.
         """
-        self._mailbox.cast(Operation("delete", (tuple(map(_key, reservations)),)))
+        self._mailbox.cast(Ask("delete", (tuple(map(key_of, reservations)),)))
 
     @asynccontextmanager
     async def reserved(
@@ -348,34 +423,32 @@ class TimedQueue:
             except (QueueActorsError, ActorError) as failure:
                 error.add_note(f"its reservation was not given back: {describe(failure)}")
 
-    # -- the whole queue ---------------------------------------------------------------------
+    # -- what an operator does -----------------------------------------------------------------
 
-    async def len(self) -> int:
-        """Return how many messages the queue holds: ready, delayed, reserved and buried."""
-        return cast("int", await self._call("length"))
+    @operation
+    def kick(self, limit: int = 1) -> Ask[int]:
+        """Make buried messages ready again, the oldest first; return how many.
 
-    async def statistics(self) -> TimedStatistics:
-        """Return the queue's numbers; counters are kept across restarts of the actor."""
-        statistics = cast("TimedStatistics", await self._call("statistics"))
-        return attrs.evolve(
-            statistics,
-            waiting=len(self._actor.parked),
-            mailbox=len(self._mailbox),
-            restarts=self._actor.restarts,
-        )
+        Their attempts start at 0 again.
 
-    async def clear(self) -> int:
-        """Remove all messages; their reservations are void. Return how many there were."""
-        return cast("int", await self._call("clear"))
-
-    async def close(self) -> None:
-        """Take nothing in any more; what is there can still be reserved and finished.
-
-        Takers who wait are woken once nothing is left for them. A second time: nothing happens.
+        Args:
+          limit: >= 1.
         """
-        await self._call("close")
+        return Ask("kick", (_check_limit(limit),))
 
-    async def peek(self, state: PeekState = "ready", limit: int = 1) -> list[TimedMessage]:
+    @operation
+    def remove(self, *ids: int) -> Ask[int]:
+        """Take messages out, in whatever state; return how many there were.
+
+        Whoever has one reserved gets `ReservationNotFoundError` when finishing it.
+
+        Args:
+          *ids: Their numbers, as reservations, `peek` and the log have them.
+        """
+        return Ask("remove", (tuple(map(_check_id, ids)),))
+
+    @operation
+    def peek(self, state: PeekState = "ready", limit: int = 1) -> Ask[list[TimedMessage]]:
         """Look at the first messages in a state without taking them.
 
         Args:
@@ -383,88 +456,170 @@ class TimedQueue:
           limit: >= 1.
         """
         check_peek_state(state)
-        _check_limit(limit)
-        return cast("list[TimedMessage]", await self._call("peek", state, limit))
+        return Ask("peek", (state, _check_limit(limit)))
+
+    # -- the whole queue ---------------------------------------------------------------------
+
+    @operation
+    def len(self) -> Ask[int]:
+        """Return how many messages the queue holds: ready, delayed, reserved and buried."""
+        return Ask("length")
+
+    @operation
+    def statistics(self) -> Ask[TimedStatistics]:
+        """Return the queue's numbers; counters are kept across restarts of the actor."""
+        return _AskStatistics(self._actor)
+
+    @operation
+    def clear(self) -> Ask[int]:
+        """Remove all messages; their reservations are void. Return how many there were."""
+        return Ask("clear")
+
+    @operation
+    def close(self) -> Ask[None]:
+        """Take nothing in any more; what is there can still be reserved and finished.
+
+        Takers who wait are woken once nothing is left for them, those who wait for room at
+        once. A second time: nothing happens.
+        """
+        return Ask("close")
+
+    @operation
+    def pause(self, seconds: float | None = None) -> Ask[None]:
+        """Hand nothing out; what is inserted still goes in, and reservations go on.
+
+        It survives restarts. A second pause replaces the first.
+
+        Args:
+          seconds: Until it ends by itself (> 0). None: until `resume`.
+        """
+        duration = None if seconds is None else nanoseconds("seconds", seconds)
+        return Ask("pause", (duration,))
+
+    @operation
+    def resume(self) -> Ask[None]:
+        """Hand out again. If the queue is not paused: nothing happens."""
+        return Ask("resume")
+
+    @operation
+    def sync(self) -> Ask[int]:
+        """Refill now, whatever ``sync_interval`` says; wait for it.
+
+        If a refill runs already, this waits for that one: those who call at once share one. A
+        caller who leaves does not end it.
+
+        Returns:
+          How many values went in.
+
+        Raises:
+          RefillError: If it failed; ``__cause__`` is its own error.
+          QueueClosedError: If the queue is closed, before or during the wait.
+          ValueError: If the queue has no ``sync_fn``.
+        """
+        if self.options.sync_fn is None:
+            raise ValueError(f"queue {self.name!r} has no sync_fn to call; define it with one")
+        return Ask("sync", waits=SYNCS)
 
     # -- helpers -------------------------------------------------------------------------------
 
-    async def _call(self, method: str, *args: object) -> object:
-        return await self._mailbox.call(Operation(method, args))
-
-    async def _take(
+    def _insertion(
         self,
-        method: str,
-        args: tuple[object, ...],
-        timeout: float | None,  # noqa: ASYNC109
-    ) -> object:
-        deadline_at = None
-        if timeout is not None:
-            wait = nanoseconds("timeout", timeout, positive=False)
-            deadline_at = self._actor.clock.now_ns() + wait
-        operation = Operation(method, args, waits=TAKERS, deadline_at=deadline_at)
-        return await self._mailbox.call(operation)
-
-    def _insert_arguments(
-        self, values: tuple[object, ...], delay: float, priority: object
+        values: tuple[object, ...],
+        delay: float,
+        at: int | datetime | None,
+        priority: object,
     ) -> tuple[object, ...]:
         if self.options.unique:
             check_unique(values)
-        return values, nanoseconds("delay", delay, positive=False), _check_priority(priority)
+        wait = nanoseconds("delay", delay, positive=False)
+        if at is None:
+            return values, wait, _check_priority(priority)
+        if wait:
+            raise ValueError(f"expected either delay or at, got delay={delay!r} and at={at!r}")
+        return values, 0, _check_priority(priority), instant("at", at)
+
+    def _timeout(self, timeout: float | None) -> int | None:
+        if timeout is None:
+            return None
+        return self._actor.clock.now_ns() + nanoseconds("timeout", timeout, positive=False)
 
     def _duration(self, seconds: float | None) -> int:
         return nanoseconds("seconds", self._seconds if seconds is None else seconds)
 
 
-class LiveReservation:
-    """The reservation of a `TimedQueue.reserved` block: its key and deadline are always current.
+class TimedSubmit:
+    """The operations of a `TimedQueue`, sent without waiting: each returns a `PendingReply`.
 
-    Args:
-      current: The reservation as it is now.
+    Arguments and checks at the call are the same. Each raises `trio.WouldBlock` if the mailbox
+    is full, and then nothing was sent. A reply may be dropped: the operation is carried out all
+    the same, also a `TimedQueue.reserve` that nobody looks at.
     """
 
-    def __init__(self, current: Reservation) -> None:
-        self.current = current
+    def __init__(self, queue: TimedQueue) -> None:
+        self._queue = queue
 
     def __repr__(self) -> str:
-        return f"<LiveReservation of {self.current!r}>"
+        return f"{self._queue!r}.submit"
 
-    @property
-    def id(self) -> int:
-        """The message's number."""
-        return self.current.id
-
-    @property
-    def key(self) -> int:
-        """What proves the reservation at present."""
-        return self.current.key
-
-    @property
-    def value(self) -> object:
-        """What was inserted."""
-        return self.current.value
-
-    @property
-    def deadline_at(self) -> int:
-        """Epoch nanoseconds at which it ends by itself, as it stands."""
-        return self.current.deadline_at
-
-    @property
-    def attempt(self) -> int:
-        """The how-manieth reservation of this message it is, from 1."""
-        return self.current.attempt
+    insert = submitted(TimedQueue.insert)
+    wait_insert = submitted(TimedQueue.wait_insert)
+    reserve = submitted(TimedQueue.reserve)
+    try_reserve = submitted(TimedQueue.try_reserve)
+    reserve_many = submitted(TimedQueue.reserve_many)
+    prolongate = submitted(TimedQueue.prolongate)
+    touch = submitted(TimedQueue.touch)
+    release = submitted(TimedQueue.release)
+    bury = submitted(TimedQueue.bury)
+    delete = submitted(TimedQueue.delete)
+    kick = submitted(TimedQueue.kick)
+    remove = submitted(TimedQueue.remove)
+    peek = submitted(TimedQueue.peek)
+    len = submitted(TimedQueue.len)
+    statistics = submitted(TimedQueue.statistics)
+    clear = submitted(TimedQueue.clear)
+    close = submitted(TimedQueue.close)
+    pause = submitted(TimedQueue.pause)
+    resume = submitted(TimedQueue.resume)
+    sync = submitted(TimedQueue.sync)
 
 
-def _key(reservation: object) -> int:
-    if isinstance(reservation, Reservation | LiveReservation):
-        return reservation.key
-    if isinstance(reservation, int) and not isinstance(reservation, bool):
-        return reservation
-    raise TypeError(f"expected a reservation or its key, got {reservation!r}")
+class _AskStatistics(Ask[TimedStatistics]):
+    """Completes the core's numbers by those of its actor, at the instant of the answer."""
+
+    __slots__ = ("_actor",)
+
+    def __init__(self, actor: QueueActor) -> None:
+        super().__init__("statistics")
+        self._actor = actor
+
+    def resolve(self) -> None:
+        if isinstance(self.value, TimedStatistics):
+            self.value = attrs.evolve(
+                self.value,
+                waiting=len(self._actor.parked.lane(TAKERS)),
+                inserting=len(self._actor.parked.lane(ROOM)),
+                mailbox=len(self._actor.mailbox),
+                restarts=self._actor.restarts,
+            )
+        super().resolve()
 
 
-def _check_limit(limit: object) -> None:
+def _check_limit(limit: object) -> int:
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise ValueError(f"expected limit to be an int >= 1, got {limit!r}")
+    return limit
+
+
+def _check_id(id: object) -> int:
+    if not isinstance(id, int) or isinstance(id, bool):
+        raise TypeError(f"expected ids to be ints, got {id!r}")
+    return id
+
+
+def _check_error(error: object) -> str | None:
+    if error is not None and not isinstance(error, str):
+        raise TypeError(f"expected error to be a str, got {error!r}")
+    return error
 
 
 def _check_priority(priority: object) -> int:

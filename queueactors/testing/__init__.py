@@ -4,7 +4,8 @@ from queueactors._idle import wait_until_idle as run_until_idle
 
 from ._cancel import cancel_at_every_step
 from ._faults import CrashingStore, InjectedCrash
-from ._timed import TIMED_RULES, MakeStore, TimedRule, check_timed, rule_name
+from ._timed import TIMED_RULES, check_timed, rule_name
+from ._timed_kit import MakeStore, TimedRule
 
 __all__ = [
     "TIMED_RULES",

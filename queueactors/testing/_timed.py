@@ -7,43 +7,48 @@ Each rule is an async function of one argument: what makes an empty store. All o
     async def test_it_keeps_the_contract(rule: TimedRule, autojump_clock: MockClock) -> None:
         await rule(MemoryStore)
 
-`check_timed` is for everybody else. The file is over 500 lines because it is one list of rules.
+`check_timed` is for everybody else. The file is over 500 lines because it is one list of rules;
+`_timed_operator` and `_timed_room` have the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Final, Generic, TypeVar, get_args
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, get_args
 
 import attrs
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from queueactors import (
-    Config,
     DeadLetter,
     QueueClosedError,
     ReservationExpiredError,
     ReservationNotFoundError,
-    open_runtime,
 )
-from queueactors.config import StoreConfig
 from queueactors.cores.timed import PeekState
 
+from ._timed_kit import (
+    FOREVER,
+    SECOND,
+    MakeStore,
+    Taker,
+    TimedRule,
+    a_queue,
+    a_runtime,
+    drain,
+    equal,
+    refused,
+    start_takers,
+    values_in,
+)
+from ._timed_operator import OPERATOR_RULES
+from ._timed_room import ROOM_RULES
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Awaitable, Callable
 
-    from queueactors import Reservation, Runtime, TimedQueue
-    from queueactors.stores import Store
-
-MakeStore = Callable[[], "Store"]
-TimedRule = Callable[[MakeStore], Awaitable[None]]
-
-SECOND: Final = 1_000_000_000  # nanoseconds
-FOREVER: Final = 1e9  # seconds
-
-AnError = TypeVar("AnError", bound=BaseException)
+    from queueactors import Reservation
 
 
 def rule_name(rule: TimedRule) -> str:
@@ -68,115 +73,35 @@ async def check_timed(make: MakeStore) -> None:
             raise
 
 
-# -- what the rules are written with -----------------------------------------------------------
-
-
-@asynccontextmanager
-async def _runtime(make: MakeStore) -> AsyncIterator[Runtime]:
-    store = StoreConfig(type="under test", factory=make, options={})
-    async with open_runtime(Config(stores={"memory": store})) as runtime:
-        yield runtime
-
-
-@asynccontextmanager
-async def _queue(make: MakeStore, **options: object) -> AsyncIterator[TimedQueue]:
-    async with _runtime(make) as runtime:
-        yield await runtime.define("q", kind="timed", **({"reservation_time": 30} | options))
-
-
-def _equal(actual: object, expected: object) -> None:
-    if actual != expected:
-        raise AssertionError(f"expected {expected!r}, got {actual!r}")
-
-
-@attrs.define
-class _Refusal(Generic[AnError]):
-    error: AnError | None = None
-
-
-@contextmanager
-def _refused(kind: type[AnError]) -> Iterator[_Refusal[AnError]]:
-    refusal = _Refusal[AnError]()
-    try:
-        yield refusal
-    except kind as error:
-        refusal.error = error
-        return
-    raise AssertionError(f"expected {kind.__name__}, but nothing was raised")
-
-
-async def _drain(queue: TimedQueue) -> list[object]:
-    """Reserve everything that is ready; return the values as they come."""
-    values = []
-    while (reservation := await queue.try_reserve()) is not None:
-        values.append(reservation.value)
-    return values
-
-
-async def _values(queue: TimedQueue, state: PeekState = "ready") -> list[object]:
-    return [message.value for message in await queue.peek(state, 1000)]
-
-
-@attrs.define(eq=False)
-class _Taker:
-    """Reserves in a task of its own, and writes down what came of it, and when."""
-
-    queue: TimedQueue
-    name: str = ""
-    outcome: object = None
-    at_ns: int | None = None
-
-    async def run(self, order: list[str], timeout: float | None = None) -> None:  # noqa: ASYNC109
-        try:
-            self.outcome = (await self.queue.reserve(timeout=timeout)).value
-        except (trio.TooSlowError, QueueClosedError) as error:
-            self.outcome = type(error)
-        self.at_ns = self.queue.clock.now_ns()
-        order.append(self.name)
-
-
-async def _start_takers(
-    nursery: trio.Nursery, queue: TimedQueue, names: str, order: list[str]
-) -> list[_Taker]:
-    """Start takers that begin to wait one after the other."""
-    takers = []
-    for name in names:
-        taker = _Taker(queue, name)
-        takers.append(taker)
-        nursery.start_soon(taker.run, order)
-        await wait_all_tasks_blocked()
-    return takers
-
-
 # -- order -------------------------------------------------------------------------------------
 
 
 async def _messages_come_in_the_order_of_their_insertion(make: MakeStore) -> None:
-    async with _queue(make) as queue:
-        _equal(await queue.insert("a", "b"), 2)
+    async with a_queue(make) as queue:
+        equal(await queue.insert("a", "b"), 2)
         await queue.insert("c")
-        _equal(await _drain(queue), ["a", "b", "c"])
+        equal(await drain(queue), ["a", "b", "c"])
 
 
 async def _a_smaller_priority_comes_first(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("usual")
         await queue.insert("late", priority=1)
         await queue.insert("early", priority=-1)
-        _equal(await _drain(queue), ["early", "usual", "late"])
+        equal(await drain(queue), ["early", "usual", "late"])
 
 
 async def _a_delayed_message_is_ready_exactly_then(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         before = queue.clock.now_ns()
         await queue.insert("a", delay=5)
-        _equal(await queue.try_reserve(), None)
-        _equal((await queue.reserve()).value, "a")
-        _equal(queue.clock.now_ns(), before + 5 * SECOND)
+        equal(await queue.try_reserve(), None)
+        equal((await queue.reserve()).value, "a")
+        equal(queue.clock.now_ns(), before + 5 * SECOND)
 
 
 async def _the_instant_of_becoming_ready_counts(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("delayed", delay=5)
         await queue.insert("expired")
         await queue.reserve(7)
@@ -184,112 +109,112 @@ async def _the_instant_of_becoming_ready_counts(make: MakeStore) -> None:
         await queue.insert("early")
         await trio.sleep(8)
         await queue.insert("late")
-        _equal(await _drain(queue), ["early", "delayed", "expired", "late"])
+        equal(await drain(queue), ["early", "delayed", "expired", "late"])
 
 
 async def _a_released_message_goes_to_the_tail(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a", "b")
         held = await queue.reserve()
         await trio.sleep(1)
         await queue.release(held)
-        _equal(await _drain(queue), ["b", "a"])
+        equal(await drain(queue), ["b", "a"])
 
 
 async def _a_release_may_delay_and_change_the_priority(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a", "b")
         await queue.release(await queue.reserve(), delay=5, priority=-1, error="bad")
         (message,) = await queue.peek("delayed")
-        _equal((message.value, message.attempts, message.error), ("a", 1, "bad"))
+        equal((message.value, message.attempts, message.error), ("a", 1, "bad"))
         await trio.sleep(5)
-        _equal(await _drain(queue), ["a", "b"])
+        equal(await drain(queue), ["a", "b"])
 
 
 # -- handing out -------------------------------------------------------------------------------
 
 
 async def _an_empty_queue_has_nothing_to_reserve_now(make: MakeStore) -> None:
-    async with _queue(make) as queue:
-        _equal(await queue.try_reserve(), None)
+    async with a_queue(make) as queue:
+        equal(await queue.try_reserve(), None)
 
 
 async def _a_reservation_says_what_it_is(make: MakeStore) -> None:
-    async with _queue(make, reservation_time=7) as queue:
+    async with a_queue(make, reservation_time=7) as queue:
         await queue.insert("a")
         now = queue.clock.now_ns()
         reservation = await queue.reserve()
-        _equal((reservation.value, reservation.attempt), ("a", 1))
-        _equal(reservation.deadline_at, now + 7 * SECOND)
+        equal((reservation.value, reservation.attempt), ("a", 1))
+        equal(reservation.deadline_at, now + 7 * SECOND)
         await queue.release(reservation)
         again = await queue.reserve(3)
-        _equal((again.id, again.attempt), (reservation.id, 2))
-        _equal(again.deadline_at, now + 3 * SECOND)
+        equal((again.id, again.attempt), (reservation.id, 2))
+        equal(again.deadline_at, now + 3 * SECOND)
 
 
 async def _reserve_waits_for_an_insert(make: MakeStore) -> None:
-    async with _queue(make) as queue, trio.open_nursery() as nursery:
+    async with a_queue(make) as queue, trio.open_nursery() as nursery:
         order: list[str] = []
-        (taker,) = await _start_takers(nursery, queue, "a", order)
-        _equal(order, [])
+        (taker,) = await start_takers(nursery, queue, "a", order)
+        equal(order, [])
         await queue.insert("v")
         await wait_all_tasks_blocked()
-        _equal(taker.outcome, "v")
+        equal(taker.outcome, "v")
 
 
 async def _takers_are_served_in_the_order_in_which_they_began_to_wait(make: MakeStore) -> None:
-    async with _queue(make) as queue, trio.open_nursery() as nursery:
-        takers = await _start_takers(nursery, queue, "abc", [])
+    async with a_queue(make) as queue, trio.open_nursery() as nursery:
+        takers = await start_takers(nursery, queue, "abc", [])
         await queue.insert(1, 2)
         queue.insert_nowait(3)
         await wait_all_tasks_blocked()
-        _equal([taker.outcome for taker in takers], [1, 2, 3])
+        equal([taker.outcome for taker in takers], [1, 2, 3])
 
 
 async def _a_new_taker_does_not_overtake_one_that_waits(make: MakeStore) -> None:
-    async with _queue(make) as queue, trio.open_nursery() as nursery:
-        first, second = await _start_takers(nursery, queue, "ab", [])
+    async with a_queue(make) as queue, trio.open_nursery() as nursery:
+        first, second = await start_takers(nursery, queue, "ab", [])
         queue.insert_nowait("v")
-        third = _Taker(queue)
+        third = Taker(queue)
         nursery.start_soon(third.run, [])
         await wait_all_tasks_blocked()
-        _equal((first.outcome, second.outcome, third.outcome), ("v", None, None))
+        equal((first.outcome, second.outcome, third.outcome), ("v", None, None))
         nursery.cancel_scope.cancel()
 
 
 async def _a_timeout_is_exact_and_takes_nothing(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         before = queue.clock.now_ns()
-        with _refused(trio.TooSlowError):
+        with refused(trio.TooSlowError):
             await queue.reserve(timeout=2)
-        _equal(queue.clock.now_ns(), before + 2 * SECOND)
-        with _refused(trio.TooSlowError):
+        equal(queue.clock.now_ns(), before + 2 * SECOND)
+        with refused(trio.TooSlowError):
             await queue.reserve_many(5, timeout=0)
         await queue.insert("a")
-        _equal((await queue.reserve(timeout=0)).value, "a")
+        equal((await queue.reserve(timeout=0)).value, "a")
 
 
 async def _a_taker_that_left_swallows_nothing(make: MakeStore) -> None:
-    async with _queue(make) as queue, trio.open_nursery() as nursery:
+    async with a_queue(make) as queue, trio.open_nursery() as nursery:
         with trio.move_on_after(1):
             await queue.reserve()
-        with _refused(trio.TooSlowError):
+        with refused(trio.TooSlowError):
             await queue.reserve(timeout=1)
-        (taker,) = await _start_takers(nursery, queue, "a", [])
+        (taker,) = await start_takers(nursery, queue, "a", [])
         await queue.insert("v")
         await wait_all_tasks_blocked()
-        _equal(taker.outcome, "v")
+        equal(taker.outcome, "v")
 
 
 async def _an_expiry_wakes_the_first_taker_at_its_instant(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         order: list[str] = []
         await queue.insert("v")
         held = await queue.reserve(3.000000001)
         async with trio.open_nursery() as nursery:
-            first, second = await _start_takers(nursery, queue, "ab", order)
+            first, second = await start_takers(nursery, queue, "ab", order)
             await trio.sleep(10)
-            _equal((first.outcome, second.outcome), ("v", None))
+            equal((first.outcome, second.outcome), ("v", None))
             at_ns = first.at_ns or 0
             if not held.deadline_at <= at_ns <= held.deadline_at + 1000:  # its float resolution
                 raise AssertionError(f"expected {held.deadline_at}, got {at_ns}")
@@ -297,16 +222,16 @@ async def _an_expiry_wakes_the_first_taker_at_its_instant(make: MakeStore) -> No
 
 
 async def _reserve_many_takes_up_to_its_limit(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a", "b", "c")
         taken = await queue.reserve_many(2, 5)
-        _equal([each.value for each in taken], ["a", "b"])
-        _equal([each.value for each in await queue.reserve_many(2)], ["c"])
-        _equal(await queue.delete(*taken), 2)
+        equal([each.value for each in taken], ["a", "b"])
+        equal([each.value for each in await queue.reserve_many(2)], ["c"])
+        equal(await queue.delete(*taken), 2)
 
 
 async def _reserve_many_waits_for_the_first_only(make: MakeStore) -> None:
-    async with _queue(make) as queue, trio.open_nursery() as nursery:
+    async with a_queue(make) as queue, trio.open_nursery() as nursery:
         taken: list[Reservation] = []
 
         async def take() -> None:
@@ -316,108 +241,108 @@ async def _reserve_many_waits_for_the_first_only(make: MakeStore) -> None:
         await wait_all_tasks_blocked()
         await queue.insert("a", "b")
         await wait_all_tasks_blocked()
-        _equal([each.value for each in taken], ["a", "b"])
+        equal([each.value for each in taken], ["a", "b"])
 
 
 # -- reservations ------------------------------------------------------------------------------
 
 
 async def _prolongate_adds_to_the_deadline(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a")
         first = await queue.reserve(10)
         await trio.sleep(3)
         second = await queue.prolongate(first, 5)
-        _equal(second.deadline_at, first.deadline_at + 5 * SECOND)
-        _equal((second.id, second.value, second.attempt), (first.id, "a", 1))
-        with _refused(ReservationNotFoundError):
+        equal(second.deadline_at, first.deadline_at + 5 * SECOND)
+        equal((second.id, second.value, second.attempt), (first.id, "a", 1))
+        with refused(ReservationNotFoundError):
             await queue.delete(first)
-        _equal(await queue.delete(second), 1)
+        equal(await queue.delete(second), 1)
 
 
 async def _touch_counts_from_now(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a")
         first = await queue.reserve(10)
         await trio.sleep(3)
         second = await queue.touch(first.key, 1)
-        _equal(second.deadline_at, queue.clock.now_ns() + SECOND)
-        with _refused(ReservationNotFoundError):
+        equal(second.deadline_at, queue.clock.now_ns() + SECOND)
+        with refused(ReservationNotFoundError):
             await queue.release(first)
         await trio.sleep(1)
-        with _refused(ReservationExpiredError):
+        with refused(ReservationExpiredError):
             await queue.release(second)
 
 
 async def _an_expired_reservation_is_refused_as_expired(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a")
         held = await queue.reserve(10)
         await trio.sleep(10)
         for use in (queue.prolongate, queue.touch, queue.release, queue.delete):
-            with _refused(ReservationExpiredError) as refusal:
+            with refused(ReservationExpiredError) as refusal:
                 await use(held)
-            _equal(refusal.error and refusal.error.keys, (held.key,))
-        _equal(await _values(queue), ["a"])
+            equal(refusal.error and refusal.error.keys, (held.key,))
+        equal(await values_in(queue), ["a"])
 
 
 async def _one_that_somebody_took_since_is_not_found(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a")
         held = await queue.reserve(10)
         other = await queue.reserve(10)
         for use in (queue.prolongate, queue.touch, queue.release, queue.delete):
-            with _refused(ReservationNotFoundError):
+            with refused(ReservationNotFoundError):
                 await use(held)
-        with _refused(ReservationNotFoundError):
+        with refused(ReservationNotFoundError):
             await queue.delete(held, expired_ok=True)
-        _equal(await queue.delete(other), 1)
+        equal(await queue.delete(other), 1)
 
 
 async def _a_key_that_never_was_is_not_found(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         for use in (queue.prolongate, queue.touch, queue.release, queue.delete):
-            with _refused(ReservationNotFoundError):
+            with refused(ReservationNotFoundError):
                 await use(12345)
 
 
 async def _delete_finishes_the_live_ones_and_names_the_stale(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a", "b", "c")
         expired = await queue.reserve(1)
         released, live = await queue.reserve_many(2, 30)
         await queue.release(released, delay=60)
         await trio.sleep(1)
-        with _refused(ReservationExpiredError) as refusal:
+        with refused(ReservationExpiredError) as refusal:
             await queue.delete(expired, live, released)
-        _equal(refusal.error and refusal.error.keys, (expired.key, released.key))
-        with _refused(ReservationNotFoundError) as other:
+        equal(refusal.error and refusal.error.keys, (expired.key, released.key))
+        with refused(ReservationNotFoundError) as other:
             await queue.delete(released.key, expired.key)
-        _equal(other.error and other.error.keys, (released.key, expired.key))
-        _equal(await queue.len(), 2)
+        equal(other.error and other.error.keys, (released.key, expired.key))
+        equal(await queue.len(), 2)
 
 
 async def _expired_ok_finishes_what_nobody_took_since(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a")
         held = await queue.reserve(1)
         await trio.sleep(1)
-        _equal(await queue.delete(held, expired_ok=True), 1)
-        _equal(await queue.len(), 0)
+        equal(await queue.delete(held, expired_ok=True), 1)
+        equal(await queue.len(), 0)
 
 
 async def _a_cast_to_delete_is_silent_about_stale_ones(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a", "b")
         expired, live = await queue.reserve(1), await queue.reserve(30)
         await trio.sleep(1)
         queue.delete_nowait(expired, 12345, live)
-        _equal(await _values(queue, "reserved"), [])
-        _equal(await queue.len(), 1)
+        equal(await values_in(queue, "reserved"), [])
+        equal(await queue.len(), 1)
 
 
 async def _keys_increase_also_over_a_restart(make: MakeStore) -> None:
-    async with _runtime(make) as runtime:
+    async with a_runtime(make) as runtime:
         queue = await runtime.define("q", reservation_time=30)
         await queue.insert(*range(20))
         keys = [each.key for each in await queue.reserve_many(10)]
@@ -425,51 +350,51 @@ async def _keys_increase_also_over_a_restart(make: MakeStore) -> None:
         await runtime.restart("q")
         keys += [each.key for each in await queue.reserve_many(10)]
         keys += [(await queue.touch(key)).key for key in keys[10:]]
-        _equal(keys, sorted(set(keys)))
+        equal(keys, sorted(set(keys)))
 
 
 # -- unique values, limits, dead letters -------------------------------------------------------
 
 
 async def _a_unique_value_goes_in_once(make: MakeStore) -> None:
-    async with _queue(make, unique=True) as queue:
-        _equal(await queue.insert("ready", "ready", "reserved"), 2)
+    async with a_queue(make, unique=True) as queue:
+        equal(await queue.insert("ready", "ready", "reserved"), 2)
         await queue.release(await queue.reserve(), delay=60)
         held = await queue.reserve(60)
-        _equal(held.value, "reserved")
-        _equal(await queue.insert("ready", "reserved"), 0)
+        equal(held.value, "reserved")
+        equal(await queue.insert("ready", "reserved"), 0)
         await queue.delete(held)
-        _equal(await queue.insert("reserved"), 1)
-        _equal((await queue.statistics()).duplicates, 3)
+        equal(await queue.insert("reserved"), 1)
+        equal((await queue.statistics()).duplicates, 3)
 
 
 async def _without_unique_it_goes_in_again(make: MakeStore) -> None:
-    async with _queue(make) as queue:
-        _equal(await queue.insert("a", "a"), 2)
+    async with a_queue(make) as queue:
+        equal(await queue.insert("a", "a"), 2)
 
 
 async def _a_message_is_handed_out_as_often_as_allowed(make: MakeStore) -> None:
-    async with _queue(make, max_reservations=2, unique=True) as queue:
+    async with a_queue(make, max_reservations=2, unique=True) as queue:
         await queue.insert("a")
         await queue.release(await queue.reserve())
-        _equal((await queue.reserve(10)).attempt, 2)
-        with _refused(trio.TooSlowError):
+        equal((await queue.reserve(10)).attempt, 2)
+        with refused(trio.TooSlowError):
             await queue.reserve(timeout=10)
-        _equal(await queue.len(), 0)
-        _equal((await queue.statistics()).exhausted, 1)
-        _equal(await queue.insert("a"), 1)
+        equal(await queue.len(), 0)
+        equal((await queue.statistics()).exhausted, 1)
+        equal(await queue.insert("a"), 1)
 
 
 async def _an_exhausted_message_can_be_buried(make: MakeStore) -> None:
-    async with _queue(make, max_reservations=1, on_exhausted="bury") as queue:
+    async with a_queue(make, max_reservations=1, on_exhausted="bury") as queue:
         await queue.insert("a")
         await queue.release(await queue.reserve(), error="bad")
         (message,) = await queue.peek("buried")
-        _equal((message.value, message.attempts, message.error), ("a", 1, "bad"))
+        equal((message.value, message.attempts, message.error), ("a", 1, "bad"))
 
 
 async def _an_exhausted_message_goes_to_the_queue_for_dead_letters(make: MakeStore) -> None:
-    async with _runtime(make) as runtime:
+    async with a_runtime(make) as runtime:
         other = await runtime.define("other", reservation_time=30)
         queue = await runtime.define(
             "q", reservation_time=30, max_reservations=1, on_exhausted="other"
@@ -482,25 +407,25 @@ async def _an_exhausted_message_goes_to_the_queue_for_dead_letters(make: MakeSto
         letter = DeadLetter(
             value="a", queue="q", id=held.id, attempts=1, error="bad", inserted_at=inserted_at
         )
-        _equal((await other.reserve(timeout=10)).value, letter)
+        equal((await other.reserve(timeout=10)).value, letter)
         await wait_all_tasks_blocked()
-        _equal((await queue.statistics()).dead, 0)
+        equal((await queue.statistics()).dead, 0)
 
 
 async def _initial_values_go_in_once(make: MakeStore) -> None:
-    async with _runtime(make) as runtime:
+    async with a_runtime(make) as runtime:
         queue = await runtime.define("q", reservation_time=30, values=["a", "b"])
-        _equal((await queue.statistics()).oldest_age, 0.0)
-        _equal(await queue.delete(await queue.reserve()), 1)
+        equal((await queue.statistics()).oldest_age, 0.0)
+        equal(await queue.delete(await queue.reserve()), 1)
         await runtime.restart("q")
-        _equal(await _drain(queue), ["b"])
+        equal(await drain(queue), ["b"])
 
 
 # -- the whole queue ---------------------------------------------------------------------------
 
 
 async def _a_restart_changes_nothing(make: MakeStore) -> None:
-    async with _runtime(make) as runtime:
+    async with a_runtime(make) as runtime:
         queue = await runtime.define("q", reservation_time=60, unique=True, max_reservations=2)
         await queue.insert("reserved", "ready", "expired")
         await queue.insert("delayed", delay=5)
@@ -514,79 +439,79 @@ async def _a_restart_changes_nothing(make: MakeStore) -> None:
         before = [await queue.peek(state, 9) for state in states]
         numbers = await queue.statistics()
         await runtime.restart("q")
-        _equal([await queue.peek(state, 9) for state in states], before)
-        _equal(attrs.evolve(await queue.statistics(), restarts=0), numbers)
-        _equal(await queue.insert("reserved", "ready", "expired", "delayed", "low"), 0)
-        with _refused(ReservationExpiredError):
+        equal([await queue.peek(state, 9) for state in states], before)
+        equal(attrs.evolve(await queue.statistics(), restarts=0), numbers)
+        equal(await queue.insert("reserved", "ready", "expired", "delayed", "low"), 0)
+        with refused(ReservationExpiredError):
             await queue.touch(expired)
-        _equal(await queue.delete(reserved), 1)
+        equal(await queue.delete(reserved), 1)
         await trio.sleep(3)
-        _equal(await _drain(queue), ["ready", "expired", "delayed", "low"])
+        equal(await drain(queue), ["ready", "expired", "delayed", "low"])
 
 
 async def _a_closed_queue_takes_nothing_in_but_hands_out_the_rest(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a", "b")
         held = await queue.reserve()
         await queue.close()
         await queue.close()
-        with _refused(QueueClosedError):
+        with refused(QueueClosedError):
             await queue.insert("c")
         queue.insert_nowait("c")
-        _equal((await queue.statistics()).closed, True)
+        equal((await queue.statistics()).closed, True)
         await trio.sleep(1)
         await queue.release(held)
         for value in ("b", "a"):
             held = await queue.reserve()
-            _equal(held.value, value)
+            equal(held.value, value)
             await queue.delete(held)
         for take in (queue.reserve, queue.try_reserve, lambda: queue.reserve_many(1)):
-            with _refused(QueueClosedError):
+            with refused(QueueClosedError):
                 await take()
 
 
 async def _takers_of_a_closed_queue_wait_while_something_may_come_back(make: MakeStore) -> None:
-    async with _queue(make) as queue, trio.open_nursery() as nursery:
+    async with a_queue(make) as queue, trio.open_nursery() as nursery:
         await queue.insert("a")
         held = await queue.reserve(5)
-        first, second = await _start_takers(nursery, queue, "ab", [])
+        first, second = await start_takers(nursery, queue, "ab", [])
         await queue.close()
         await wait_all_tasks_blocked()
-        _equal((first.outcome, second.outcome), (None, None))
+        equal((first.outcome, second.outcome), (None, None))
         await trio.sleep_until(queue.clock.deadline(held.deadline_at + 1))
-        _equal((first.outcome, second.outcome), ("a", None))
+        equal((first.outcome, second.outcome), ("a", None))
         await queue.clear()
         await wait_all_tasks_blocked()
-        _equal(second.outcome, QueueClosedError)
+        equal(second.outcome, QueueClosedError)
 
 
 async def _clear_removes_all_and_voids_reservations(make: MakeStore) -> None:
-    async with _queue(make, unique=True) as queue:
+    async with a_queue(make, unique=True) as queue:
         await queue.insert("a", "b")
         await queue.insert("c", delay=5)
         held = await queue.reserve()
-        _equal(await queue.clear(), 3)
-        _equal((await queue.len(), await queue.clear()), (0, 0))
-        with _refused(ReservationNotFoundError):
+        equal(await queue.clear(), 3)
+        equal((await queue.len(), await queue.clear()), (0, 0))
+        with refused(ReservationNotFoundError):
             await queue.delete(held)
-        _equal(await queue.insert("a", "b", "c"), 3)
+        equal(await queue.insert("a", "b", "c"), 3)
 
 
 async def _peek_changes_nothing(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         now = queue.clock.now_ns()
         await queue.insert("a", "b")
         await queue.insert("c", priority=-1)
-        _equal([message.value for message in await queue.peek()], ["c"])
-        _equal(await _values(queue), ["c", "a", "b"])
+        equal([message.value for message in await queue.peek()], ["c"])
+        equal(await values_in(queue), ["c", "a", "b"])
         (message,) = await queue.peek()
-        _equal((message.state, message.attempts, message.priority), ("ready", 0, -1))
-        _equal((message.inserted_at, message.ready_at, message.error), (now, now, None))
-        _equal(await _drain(queue), ["c", "a", "b"])
+        equal((message.state, message.attempts, message.priority), ("ready", 0, -1))
+        equal((message.inserted_at, message.ready_at, message.error), (now, now, None))
+        equal(await drain(queue), ["c", "a", "b"])
 
 
 async def _statistics_count(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a", "b", "c", "d")
         await queue.insert("e", delay=60)
         deleted, released, expired = await queue.reserve_many(3, 5)
@@ -595,20 +520,33 @@ async def _statistics_count(make: MakeStore) -> None:
         await queue.touch(expired, 1)
         await trio.sleep(2)
         numbers = await queue.statistics()
-        _equal((numbers.ready, numbers.delayed, numbers.reserved), (3, 1, 0))
-        _equal((numbers.inserted, numbers.reserved_total, numbers.deleted), (5, 3, 1))
-        _equal((numbers.released, numbers.expired, numbers.exhausted), (1, 1, 0))
-        _equal((numbers.oldest_age, numbers.waiting, numbers.restarts), (2.0, 0, 0))
-        _equal(await queue.len(), 4)
+        equal((numbers.ready, numbers.delayed, numbers.reserved), (3, 1, 0))
+        equal((numbers.inserted, numbers.reserved_total, numbers.deleted), (5, 3, 1))
+        equal((numbers.released, numbers.expired, numbers.exhausted), (1, 1, 0))
+        equal((numbers.oldest_age, numbers.waiting, numbers.restarts), (2.0, 0, 0))
+        equal(await queue.len(), 4)
 
 
 async def _a_bad_argument_is_refused_before_anything_happens(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a")
         held = await queue.reserve()
         bad: list[tuple[type[Exception], Callable[[], Awaitable[object]]]] = [
             (ValueError, lambda: queue.insert("b", delay=-1)),
             (TypeError, lambda: queue.insert("b", priority="high")),  # type: ignore[arg-type]
+            (ValueError, lambda: queue.insert("b", delay=1, at=1)),
+            (ValueError, lambda: queue.insert("b", at=1 << 63)),
+            (ValueError, lambda: queue.insert("b", at=datetime(2000, 1, 1))),  # noqa: DTZ001
+            (TypeError, lambda: queue.insert("b", at=1.5)),  # type: ignore[arg-type]
+            (ValueError, lambda: queue.wait_insert("b", timeout=-1)),
+            (ValueError, lambda: queue.wait_insert("b", delay=-1)),
+            (TypeError, lambda: queue.bury("key")),  # type: ignore[arg-type]
+            (TypeError, lambda: queue.bury(held, error=KeyError())),  # type: ignore[arg-type]
+            (ValueError, lambda: queue.kick(0)),
+            (TypeError, lambda: queue.remove(held)),  # type: ignore[arg-type]
+            (TypeError, lambda: queue.remove(True)),
+            (ValueError, lambda: queue.pause(0)),
+            (ValueError, queue.sync),
             (ValueError, lambda: queue.reserve(0)),
             (ValueError, lambda: queue.reserve(float("inf"))),
             (ValueError, lambda: queue.reserve(timeout=-1)),
@@ -627,16 +565,23 @@ async def _a_bad_argument_is_refused_before_anything_happens(make: MakeStore) ->
             (ValueError, lambda: queue.peek(limit=0)),
         ]
         for kind, call in bad:
-            with _refused(kind):
+            with refused(kind):
                 await call()
-        _equal(await queue.len(), 1)
-        _equal(await queue.delete(held), 1)
+        for nowait in (
+            lambda: queue.insert_nowait("b", delay=1, at=1),
+            lambda: queue.submit.reserve(0),
+            queue.submit.sync,
+        ):
+            with refused(ValueError):
+                nowait()
+        equal(await queue.len(), 1)
+        equal(await queue.delete(held), 1)
 
 
 async def _a_handle_says_what_it_is(make: MakeStore) -> None:
-    async with _queue(make) as queue:
-        _equal(repr(queue), "<TimedQueue 'q', store 'memory'>")
-        _equal((queue.name, queue.kind), ("q", "timed"))
+    async with a_queue(make) as queue:
+        equal(repr(queue), "<TimedQueue 'q', store 'memory'>")
+        equal((queue.name, queue.kind), ("q", "timed"))
 
 
 # -- refills -----------------------------------------------------------------------------------
@@ -647,23 +592,23 @@ async def _a_refill_is_called_when_a_taker_finds_nothing(make: MakeStore) -> Non
         return list(range(first, last))
 
     options = {"sync_fn": refill, "sync_args": [3, 5], "sync_interval": 10}
-    async with _queue(make, **options) as queue:
+    async with a_queue(make, **options) as queue:
         await wait_all_tasks_blocked()
-        _equal(await queue.len(), 0)
-        _equal((await queue.reserve(timeout=1)).value, 3)
-        _equal((await queue.reserve(timeout=1)).value, 4)
+        equal(await queue.len(), 0)
+        equal((await queue.reserve(timeout=1)).value, 3)
+        equal((await queue.reserve(timeout=1)).value, 4)
         numbers = await queue.statistics()
-        _equal((numbers.refills, numbers.last_refill, numbers.inserted), (1, 2, 2))
+        equal((numbers.refills, numbers.last_refill, numbers.inserted), (1, 2, 2))
 
 
 async def _a_try_that_finds_nothing_asks_for_a_refill_too(make: MakeStore) -> None:
     async def refill() -> list[str]:
         return ["a"]
 
-    async with _queue(make, sync_fn=refill, sync_interval=10) as queue:
-        _equal(await queue.try_reserve(), None)
+    async with a_queue(make, sync_fn=refill, sync_interval=10) as queue:
+        equal(await queue.try_reserve(), None)
         await wait_all_tasks_blocked()
-        _equal(await _drain(queue), ["a"])
+        equal(await drain(queue), ["a"])
 
 
 async def _while_somebody_waits_a_refill_comes_every_interval(make: MakeStore) -> None:
@@ -673,15 +618,15 @@ async def _while_somebody_waits_a_refill_comes_every_interval(make: MakeStore) -
         instants.append(trio.current_time())
         return []
 
-    async with _queue(make, sync_fn=refill, sync_interval=10) as queue:
+    async with a_queue(make, sync_fn=refill, sync_interval=10) as queue:
         await trio.sleep(25)
-        _equal(instants, [])
+        equal(instants, [])
         start = trio.current_time()
-        with _refused(trio.TooSlowError):
+        with refused(trio.TooSlowError):
             await queue.reserve(timeout=25)
-        _equal([round(each - start, 3) for each in instants], [0.0, 10.0, 20.0])
+        equal([round(each - start, 3) for each in instants], [0.0, 10.0, 20.0])
         await trio.sleep(100)
-        _equal(len(instants), 3)
+        equal(len(instants), 3)
 
 
 async def _a_failed_refill_harms_nothing(make: MakeStore) -> None:
@@ -693,12 +638,12 @@ async def _a_failed_refill_harms_nothing(make: MakeStore) -> None:
             raise answer
         return answer
 
-    async with _queue(make, sync_fn=refill, sync_interval=10) as queue:
+    async with a_queue(make, sync_fn=refill, sync_interval=10) as queue:
         start = trio.current_time()
-        _equal((await queue.reserve(timeout=60)).value, "v")
-        _equal(round(trio.current_time() - start, 3), 50.0)
+        equal((await queue.reserve(timeout=60)).value, "v")
+        equal(round(trio.current_time() - start, 3), 50.0)
         numbers = await queue.statistics()
-        _equal((numbers.refills, numbers.refill_errors), (6, 5))
+        equal((numbers.refills, numbers.refill_errors), (6, 5))
 
 
 async def _a_refill_that_hangs_is_given_up(make: MakeStore) -> None:
@@ -711,10 +656,10 @@ async def _a_refill_that_hangs_is_given_up(make: MakeStore) -> None:
             await trio.sleep(FOREVER)
         return ["v"]
 
-    async with _queue(make, sync_fn=refill, sync_interval=10, sync_timeout=3) as queue:
+    async with a_queue(make, sync_fn=refill, sync_interval=10, sync_timeout=3) as queue:
         start = trio.current_time()
-        _equal((await queue.reserve()).value, "v")
-        _equal(round(trio.current_time() - start, 3), 13.0)
+        equal((await queue.reserve()).value, "v")
+        equal(round(trio.current_time() - start, 3), 13.0)
 
 
 async def _the_queue_keeps_serving_while_it_is_refilled(make: MakeStore) -> None:
@@ -722,30 +667,30 @@ async def _the_queue_keeps_serving_while_it_is_refilled(make: MakeStore) -> None
         await trio.sleep(100)
         return ["late"]
 
-    async with _queue(make, sync_fn=refill, sync_interval=10) as queue:
-        with _refused(trio.TooSlowError):
+    async with a_queue(make, sync_fn=refill, sync_interval=10) as queue:
+        with refused(trio.TooSlowError):
             await queue.reserve(timeout=1)
-        _equal((await queue.statistics()).refilling, True)
+        equal((await queue.statistics()).refilling, True)
         await queue.insert("early")
-        _equal(await queue.delete(await queue.reserve()), 1)
-        _equal((await queue.reserve()).value, "late")
+        equal(await queue.delete(await queue.reserve()), 1)
+        equal((await queue.reserve()).value, "late")
 
 
 # -- reserved() --------------------------------------------------------------------------------
 
 
 async def _a_reserved_block_finishes_its_message(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a")
         async with queue.reserved() as reservation:
-            _equal((reservation.value, reservation.attempt), ("a", 1))
-            _equal(await _values(queue, "reserved"), ["a"])
-        _equal(await queue.len(), 0)
+            equal((reservation.value, reservation.attempt), ("a", 1))
+            equal(await values_in(queue, "reserved"), ["a"])
+        equal(await queue.len(), 0)
 
 
 async def _a_reserved_block_that_fails_gives_its_message_back(make: MakeStore) -> None:
     for keep_alive in (False, True):
-        async with _queue(make) as queue:
+        async with a_queue(make) as queue:
             await queue.insert("a")
             error = KeyError("bad")
 
@@ -753,45 +698,45 @@ async def _a_reserved_block_that_fails_gives_its_message_back(make: MakeStore) -
                 async with queue.reserved(keep_alive=keep_alive):  # noqa: B023 - awaited at once
                     raise error  # noqa: B023
 
-            with _refused(KeyError) as refusal:
+            with refused(KeyError) as refusal:
                 await work()
-            _equal(refusal.error is error, True)
+            equal(refusal.error is error, True)
             (message,) = await queue.peek()
-            _equal((message.value, message.error), ("a", "KeyError: 'bad'"))
+            equal((message.value, message.error), ("a", "KeyError: 'bad'"))
 
 
 async def _a_reserved_block_that_is_cancelled_gives_its_message_back(make: MakeStore) -> None:
     for keep_alive in (False, True):
-        async with _queue(make) as queue:
+        async with a_queue(make) as queue:
             await queue.insert("a")
             with trio.move_on_after(1):
                 async with queue.reserved(keep_alive=keep_alive):
                     await trio.sleep(FOREVER)
-            _equal(await _values(queue), ["a"])
+            equal(await values_in(queue), ["a"])
 
 
 async def _a_reserved_block_that_outlives_its_reservation_raises(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a")
-        with _refused(ReservationExpiredError):
+        with refused(ReservationExpiredError):
             async with queue.reserved(1):
                 await trio.sleep(1)
-        with _refused(ReservationNotFoundError):
+        with refused(ReservationNotFoundError):
             async with queue.reserved(1, keep_alive=True):
                 await queue.clear()
                 await trio.sleep(5)
 
 
 async def _a_reservation_that_is_kept_alive_does_not_expire(make: MakeStore) -> None:
-    async with _queue(make) as queue:
+    async with a_queue(make) as queue:
         await queue.insert("a")
         async with queue.reserved(1, keep_alive=True) as reservation:
             first = reservation.key, reservation.deadline_at
-            with _refused(trio.TooSlowError):
+            with refused(trio.TooSlowError):
                 await queue.reserve(timeout=10)
-            _equal(reservation.key > first[0] and reservation.deadline_at > first[1], True)
-            _equal(reservation.deadline_at > queue.clock.now_ns(), True)
-        _equal(await queue.len(), 0)
+            equal(reservation.key > first[0] and reservation.deadline_at > first[1], True)
+            equal(reservation.deadline_at > queue.clock.now_ns(), True)
+        equal(await queue.len(), 0)
 
 
 TIMED_RULES: Final[tuple[TimedRule, ...]] = (
@@ -845,4 +790,6 @@ TIMED_RULES: Final[tuple[TimedRule, ...]] = (
     _a_reserved_block_that_is_cancelled_gives_its_message_back,
     _a_reserved_block_that_outlives_its_reservation_raises,
     _a_reservation_that_is_kept_alive_does_not_expire,
+    *OPERATOR_RULES,
+    *ROOM_RULES,
 )

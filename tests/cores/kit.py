@@ -56,6 +56,7 @@ def remembered(records: TimedRecords) -> object:
         records.refill_wanted,
         records.refilling,
         records.last_refill,
+        records.synced,
         records.closed,
         records.paused_until,
     )

@@ -8,6 +8,8 @@ import attrs
 
 from queueactors import (
     QueueClosedError,
+    QueueFullError,
+    RefillError,
     ReservationError,
     ReservationExpiredError,
     ReservationNotFoundError,
@@ -52,6 +54,7 @@ class NaiveQueue:
     max_reservations: int | None
     on_exhausted: str
     interval: int | None
+    max_length: int | None = None
     items: list[Item] = attrs.field(factory=list)
     next_id: int = 1
     last_key: int = 0
@@ -61,6 +64,10 @@ class NaiveQueue:
     refilling: bool = False
     synced_at: int | None = None
     last_refill: int | None = None
+    synced: bool = False
+    sync_failed: bool = False
+    inserters: list[None] = attrs.field(factory=list)  # who waits, in the shell
+    syncers: list[None] = attrs.field(factory=list)
     counts: dict[str, int] = attrs.field(factory=dict)
 
     # -- time ----------------------------------------------------------------------------------
@@ -87,21 +94,64 @@ class NaiveQueue:
 
     # -- operations ----------------------------------------------------------------------------
 
-    def insert(self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0) -> int:
+    def insert(
+        self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0, at: int = 0
+    ) -> int:
+        return self.add(now, values, now + delay, priority, at, in_turn=False)
+
+    def wait_insert(
+        self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0, at: int = 0
+    ) -> int | None:
+        try:
+            return self.add(now, values, now + delay, priority, at, in_turn=True)
+        except QueueFullError as error:
+            if self.max_length is not None and error.new > self.max_length:
+                raise
+            return None
+
+    def add(
+        self,
+        now: int,
+        values: Sequence[object],
+        ready_at: int,
+        priority: int,
+        at: int,
+        *,
+        in_turn: bool,
+    ) -> int:
         if self.closed:
             raise QueueClosedError("timed")
-        added = 0
-        for value in values:
-            there = (item.value for item in self.items if item.place != "dead")
-            if self.unique and value in list(there):
-                self.count("duplicates")
-                continue
-            place: Place = "delayed" if delay else "ready"
-            self.items.append(Item(self.next_id, value, now, now + delay, priority, place))
+        new = self.new(values)
+        if self.max_length is not None and new:
+            crowded = bool(self.inserters) and not in_turn
+            if crowded or len(new) > self.room():
+                room = None if crowded else self.room()
+                raise QueueFullError("timed", len(new), room, self.max_length)
+        ready_at = max(ready_at, at)
+        for value in new:
+            place: Place = "delayed" if ready_at > now else "ready"
+            self.items.append(Item(self.next_id, value, now, ready_at, priority, place))
             self.next_id += 1
-            added += 1
-        self.count("inserted", added)
-        return added
+        self.count("inserted", len(new))
+        self.count("duplicates", len(values) - len(new))
+        return len(new)
+
+    def new(self, values: Sequence[object]) -> list[object]:
+        """Return the values that would go in if there were room."""
+        if not self.unique:
+            return list(values)
+        there = [item.value for item in self.items if item.place != "dead"]
+        new: list[object] = []
+        for value in values:
+            if value not in [*there, *new]:
+                new.append(value)
+        return new
+
+    def room(self) -> int:
+        """Return how many may go in."""
+        assert self.max_length is not None
+        held = [item for item in self.items if item.place != "dead"]
+        return max(self.max_length - len(held), 0)
 
     def reserve(self, now: int, duration: int) -> Reservation | None:
         return next(iter(self.reserve_many(now, 1, duration)), None)
@@ -109,6 +159,7 @@ class NaiveQueue:
     def reserve_many(self, now: int, limit: int, duration: int) -> list[Reservation]:
         if self.paused_until is not None:
             if now < self.paused_until:
+                self.check_drained()
                 return []
             self.paused_until = None
         taken = []
@@ -118,8 +169,7 @@ class NaiveQueue:
             taken.append(self.reservation(item, now, now + duration))
             self.count("reserved_total")
         if not taken:
-            if self.closed and all(item.place in {"dead", "buried"} for item in self.items):
-                raise QueueClosedError("timed")
+            self.check_drained()
             if self.may_refill() and now >= self.refill_at():
                 self.refill_wanted = True
         return taken
@@ -194,15 +244,38 @@ class NaiveQueue:
         self.count("refills")
         return True
 
-    def refilled(self, now: int, values: Sequence[object] | None) -> int:
+    def refilled(self, now: int, values: Sequence[object] | None, error: Exception | None) -> int:
         if values is None:
             self.count("refill_errors")
-        added = 0 if values is None or self.closed else self.insert(now, values)
+        added = 0
+        if values is not None and not self.closed:
+            fitting = list(values)
+            if self.max_length is not None:
+                room = 0 if self.inserters else self.room()
+                while len(self.new(fitting)) > room:
+                    fitting.pop()
+            self.count("left_out", len(values) - len(fitting))
+            added = self.insert(now, fitting)
         self.refilling, self.synced_at, self.last_refill = False, now, added
+        self.synced, self.sync_failed = True, error is not None
         return added
+
+    def sync(self, _now: int) -> int | None:
+        if self.closed:
+            raise QueueClosedError("timed")
+        if not self.syncers:
+            self.synced = False
+            self.refill_wanted = self.refill_wanted or not self.refilling
+        if not self.synced:
+            return None
+        if self.sync_failed:
+            raise RefillError("timed", "Boom: no")
+        return self.last_refill
 
     def refill_lost(self, _now: int) -> None:
         self.count("refill_errors", int(self.refilling))
+        if self.refilling and self.syncers:
+            self.refill_wanted = True
         self.refilling = False
 
     def bury_dead(self, _now: int, id: int) -> None:
@@ -297,6 +370,10 @@ class NaiveQueue:
         else:
             item.place = "buried" if self.on_exhausted == "bury" else "dead"
         return True
+
+    def check_drained(self) -> None:
+        if self.closed and all(item.place in {"dead", "buried"} for item in self.items):
+            raise QueueClosedError("timed")
 
     def may_refill(self) -> bool:
         return self.interval is not None and not self.refilling and not self.closed

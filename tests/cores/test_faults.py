@@ -8,7 +8,8 @@ assignments, deletions of what is there and ``return`` are what the core relies 
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Literal, get_args
+from copy import deepcopy
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import pytest
 
@@ -83,6 +84,19 @@ def refill(core: TimedCore) -> None:
     assert core.begin_refill(60)
 
 
+def limit(core: TimedCore) -> None:
+    """Leave room for two more when the operation comes."""
+    on_exhausted = cast("OnExhausted", core._on_exhausted)  # noqa: SLF001
+    held = new_core(on_exhausted, deepcopy(core.records)).length(NOW)
+    core._max_length = held + 2  # noqa: SLF001 - a restart forgets it, and that is fine
+
+
+def refill_into_little_room(core: TimedCore) -> None:
+    """Let a refill run that brings more than there is room for."""
+    refill(core)
+    limit(core)
+
+
 def give_initial(core: TimedCore) -> None:
     """Let values wait for the first instant."""
     core.records.initial = ("new", ["live"], ["new"])
@@ -93,6 +107,9 @@ PREPARATIONS: dict[str, Callable[[TimedCore], object]] = {
     "begin_refill": empty,
     "refilled": refill,
     "refilled in vain": refill,
+    "refilled with an error": refill,
+    "insert into little room": limit,
+    "refilled with little room": refill_into_little_room,
     "refill_lost": refill,
     "resume": lambda core: core.pause(50),
 }
@@ -129,7 +146,12 @@ OPERATIONS: dict[str, Callable[[TimedCore, dict[str, int]], object]] = {
     "begin_refill": lambda core, _: core.begin_refill(NOW),
     "refilled": lambda core, _: core.refilled(NOW, ["new", ["live"], 7]),
     "refilled in vain": lambda core, _: core.refilled(NOW, None),
+    "refilled with an error": lambda core, _: core.refilled(NOW, None, Fault()),
     "refill_lost": lambda core, _: core.refill_lost(NOW),
+    "sync": lambda core, _: core.sync(NOW),
+    "wait_insert": lambda core, _: core.wait_insert(NOW, ["new", ["live"], [8]], at=NOW + 5),
+    "insert into little room": lambda core, _: core.insert(NOW, ["new", "new", ["live"], 7]),
+    "refilled with little room": lambda core, _: core.refilled(NOW, ["new", ["live"], 7, 8, 9]),
 }
 
 
@@ -170,7 +192,15 @@ def test_an_operation_happens_or_does_not(operation: str, on_exhausted: OnExhaus
 
 
 READING = {"advance", "advance with initial values", "peek", "statistics", "dead_letters"}
-PLAIN = {"begin_refill", "pause", "refill_lost", "refilled in vain", "resume"}  # cannot raise
+PLAIN = {  # cannot raise
+    "begin_refill",
+    "pause",
+    "refill_lost",
+    "refilled in vain",
+    "refilled with an error",
+    "resume",
+    "sync",
+}
 
 
 @pytest.mark.parametrize("on_exhausted", get_args(OnExhausted))

@@ -32,6 +32,10 @@ picks = st.integers(0, 11)  # the how-manieth newest of all keys, or ids, that e
 errors = st.sampled_from([None, "bad", "worse"])
 
 
+class Boom(Exception):  # noqa: N818 - what it is
+    """What a refill failed with."""
+
+
 class TimedMachine(RuleBasedStateMachine):
     """Does the same to both, and compares all that can be seen."""
 
@@ -49,6 +53,7 @@ class TimedMachine(RuleBasedStateMachine):
         max_reservations=st.sampled_from([None, None, 1, 2, 3]),
         on_exhausted=st.sampled_from(["drop", "bury", "other"]),
         interval=st.sampled_from([None, 0, 15 * MS]),
+        max_length=st.sampled_from([None, None, 1, 3, 5]),
     )
     def define(
         self,
@@ -57,19 +62,22 @@ class TimedMachine(RuleBasedStateMachine):
         max_reservations: int | None,
         on_exhausted: Literal["drop", "bury", "other"],
         interval: int | None,
+        max_length: int | None,
     ) -> None:
         def new_core(core: TimedCore | None) -> TimedCore:
             return TimedCore(
                 unique=unique,
                 max_reservations=max_reservations,
                 on_exhausted=on_exhausted,
+                max_length=max_length,
                 sync_interval=interval,
                 records=None if core is None else core.records,
             )
 
         self.new_core = new_core
         self.core = new_core(None)
-        self.naive = NaiveQueue(unique, max_reservations, on_exhausted, interval)
+        self.naive = NaiveQueue(unique, max_reservations, on_exhausted, interval, max_length)
+        self.who_waits()
 
     def both(self, name: str, *args: object) -> None:
         """Carry out an operation on both."""
@@ -103,10 +111,32 @@ class TimedMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         self.notices.update(event for event, _ in self.core.notices)
         self.core = self.new_core(self.core)
+        self.who_waits()
+
+    def who_waits(self) -> None:
+        self.core.inserters, self.core.syncers = self.naive.inserters, self.naive.syncers
+
+    @rule(values=values, delay=delays, priority=priorities, early=st.none() | delays)
+    def insert(self, values: list[object], delay: int, priority: int, early: int | None) -> None:
+        at = 0 if early is None else max(self.now - 3 + early, 0)
+        self.both("insert", values, delay, priority, at)
 
     @rule(values=values, delay=delays, priority=priorities)
-    def insert(self, values: list[object], delay: int, priority: int) -> None:
-        self.both("insert", values, delay, priority)
+    def wait_insert(self, values: list[object], delay: int, priority: int) -> None:
+        self.both("wait_insert", values, delay, priority)
+
+    @rule(waits=st.sampled_from([False, False, True]))
+    def somebody_waits_for_room(self, *, waits: bool) -> None:
+        self.naive.inserters[:] = [None] * waits
+
+    @rule()
+    def sync(self) -> None:
+        self.both("sync")
+        self.naive.syncers[:] = [] if self.naive.synced else [None]
+
+    @rule()
+    def leave_sync(self) -> None:
+        self.naive.syncers.clear()
 
     @rule(duration=durations)
     def reserve(self, duration: int) -> None:
@@ -168,7 +198,7 @@ class TimedMachine(RuleBasedStateMachine):
     @rule(values=st.none() | values)
     def refilled(self, values: list[object] | None) -> None:
         if self.naive.refilling:
-            self.both("refilled", values)
+            self.both("refilled", values, Boom("no") if values is None else None)
 
     @rule()
     def refill_lost(self) -> None:
@@ -207,8 +237,9 @@ class TimedMachine(RuleBasedStateMachine):
     @invariant()
     def each_exhausted_one_is_told(self) -> None:
         if hasattr(self, "core"):
-            told = self.notices.total() + len(self.core.notices)
-            assert told == self.naive.counts.get("exhausted", 0)
+            told = self.notices + Counter(event for event, _ in self.core.notices)
+            told["refill_left_out"] = 0
+            assert told.total() == self.naive.counts.get("exhausted", 0)
 
 
 def _id(letter: object) -> int:

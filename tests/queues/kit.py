@@ -10,8 +10,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from queueactors import Clock, MemoryStore, TimedOptions, TimedQueue
+from queueactors.engines import TAKERS
 from queueactors.queues import QueueActor
-from queueactors.queues._timed import TAKERS, TimedKind
+from queueactors.queues._timed import TimedKind
 from supervisors import (
     ActorError,
     Backoff,

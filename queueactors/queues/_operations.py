@@ -1,0 +1,68 @@
+"""Operations of a handle: each is written once, and can be awaited or submitted.
+
+A handle's method builds an `Ask`: it checks the arguments and says what the actor is to do.
+`operation` makes it the method that is awaited, `submitted` its twin in the submit view; both
+keep its arguments and the type of its answer.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
+
+from supervisors import Mailbox, Operation, PendingReply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Ask(Operation, Generic[T]):
+    """An operation whose answer is a ``T``."""
+
+    __slots__ = ()
+
+
+class _Handle(Protocol):
+    @property
+    def _mailbox(self) -> Mailbox: ...
+
+
+class _View(Protocol):
+    @property
+    def _queue(self) -> _Handle: ...
+
+
+H = TypeVar("H", bound=_Handle)
+V = TypeVar("V", bound=_View)
+
+
+def operation(
+    build: Callable[Concatenate[H, P], Ask[T]],
+) -> Callable[Concatenate[H, P], Coroutine[object, object, T]]:
+    """Make an operation a method that is awaited; its arguments are checked at the call."""
+
+    @wraps(build)
+    def call(self: H, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, T]:
+        # Not async itself: one coroutine less to resume (-4 %, bench "acknowledged").
+        answer = self._mailbox.call(build(self, *args, **kwargs))
+        return cast("Coroutine[object, object, T]", answer)
+
+    return call
+
+
+def submitted(
+    method: Callable[Concatenate[H, P], Coroutine[object, object, T]],
+) -> Callable[Concatenate[V, P], PendingReply[T]]:
+    """Make the twin of an `operation` that sends it and returns at once."""
+    build = cast("Callable[Concatenate[_Handle, P], Ask[T]]", method.__wrapped__)  # type: ignore[attr-defined] # set by `wraps`
+
+    @wraps(build)
+    def submit(self: V, /, *args: P.args, **kwargs: P.kwargs) -> PendingReply[T]:
+        ask = build(self._queue, *args, **kwargs)
+        self._queue._mailbox.cast(ask)  # noqa: SLF001 - the two are one thing
+        return PendingReply(ask)
+
+    return submit
