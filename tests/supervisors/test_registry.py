@@ -220,7 +220,8 @@ async def test_waiting_for_a_name_that_is_there() -> None:
     registry = Registry()
     registry.register("x", 1, owner=Owner())
 
-    assert await registry.wait_for("x") == 1
+    with trio.testing.assert_checkpoints():
+        assert await registry.wait_for("x") == 1
 
 
 async def test_waiting_for_a_name_that_is_to_come() -> None:
