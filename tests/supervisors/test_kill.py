@@ -215,3 +215,21 @@ async def test_being_killed_is_no_error_of_a_child(
         await settle()
 
     assert "child_stop_error" not in [each["event"] for each in events]
+
+
+async def test_a_shield_that_is_opened_after_the_kill_is_none(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def late(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        try:
+            await until_cancelled()
+        finally:
+            with task_status.shield():
+                await trio.sleep(1000)
+
+    began = trio.current_time()
+    async with open_supervisor([ChildSpec(id="a", start=late, shutdown="brutal")]):
+        await settle()
+
+    assert trio.current_time() == began
