@@ -69,7 +69,8 @@ class LocalEngine:
         """Carry out a batch, see `Engine.execute`. Never waits."""
         self.core.advance(now)
         parked = self.parked
-        if parked:
+        waiting = bool(parked)
+        if waiting:
             self._serve(now, resolved)
             parked.time_out(now, resolved)
         methods = self._methods
@@ -77,23 +78,24 @@ class LocalEngine:
             if operation.state != "queued":
                 continue  # withdrawn since
             self.culprit = operation
-            if operation.waits is not None:
-                lane = parked.lane(operation.waits)
-                if lane:  # whoever waits already comes first
-                    parked.park(operation, lane)
-                    continue
+            waits = operation.waits
+            if waiting and waits is not None and (lane := parked.lane(waits)):
+                parked.park(operation, lane)  # whoever waits already comes first
+                continue
             try:
                 operation.value = methods[operation.method](now, *operation.args)
             except QueueActorsError as error:
                 operation.error = error
             else:
                 # An empty answer says "not yet"; that nothing had to go in is an answer.
-                if operation.waits is not None and not operation.value and operation.value != 0:
-                    parked.park(operation, parked.lane(operation.waits))
+                if waits is not None and not operation.value and operation.value != 0:
+                    parked.park(operation, parked.lane(waits))
+                    waiting = True
                     continue
             resolved.append(operation)
-            if parked:
+            if waiting:
                 self._serve(now, resolved)
+                waiting = bool(parked)
         self.culprit = None
 
     def _serve(self, now: int, resolved: list[Operation]) -> None:
