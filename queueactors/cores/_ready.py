@@ -67,16 +67,24 @@ class ReadyMessages:
 
     def pop(self) -> Message | None:
         """Remove and return the message to hand out next; None: there is none."""
-        message = self.first()
-        if message is not None:
-            if self._front and self._front[0] is message:
+        if not self._front and not self._ranked:  # as almost always
+            back = self._back
+            while back:
+                message = back.popleft()
+                if message.state != "gone":
+                    return message
+                self._dead -= 1
+            return None
+        first = self.first()
+        if first is not None:
+            if self._front and self._front[0] is first:
                 self._front.popleft()
-            elif self._back and self._back[0] is message:
+            elif self._back and self._back[0] is first:
                 self._back.popleft()
             else:
                 self._ranks.pop()
-                self._ranked.remove(message.id)
-        return message
+                self._ranked.remove(first.id)
+        return first
 
     def died(self, message: Message) -> None:
         """Note that a message is leaving: its state is ``gone`` from the next operation on."""

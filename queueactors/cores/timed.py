@@ -331,15 +331,15 @@ class TimedCore:
             self._found_nothing(now)
             return []
         taken: list[Reservation] = []
+        new = tuple.__new__  # what Reservation() does, with fewer calls (-4 %, bench "batches")
         deadline_at = now + duration
         first = now if now > records.last_key else records.last_key + 1
         for key, message in enumerate(chosen, first):
             if message.key:
                 del self._expired[message.key]
             self._hold(message, key, deadline_at)
-            taken.append(
-                Reservation(message.id, key, message.value, deadline_at, message.attempt + 1)
-            )
+            facts = (message.id, key, message.value, deadline_at, message.attempt + 1)
+            taken.append(new(Reservation, facts))
         self._counters.reserved_total += len(taken)
         key = first
         for message in chosen:
