@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from queueactors import open_runtime
 from queueactors.testing import cancel_at_every_step
 from tests.cores.kit import remembered
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from queueactors import Reservation, TimedQueue
+    from supervisors import PendingReply
 
     Sweep = Callable[
         [Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]], Awaitable[int]
@@ -28,6 +30,14 @@ sweeps = pytest.mark.parametrize(
 )
 OPERATIONS: dict[str, Callable[[TimedQueue, Reservation], Awaitable[object]]] = {
     "insert": lambda queue, _: queue.insert("new", "newer"),
+    "insert at": lambda queue, _: queue.insert("new", at=queue.clock.now_ns() + 10**9),
+    "wait_insert": lambda queue, _: queue.wait_insert("new", "newer"),
+    "wait_insert with a timeout": lambda queue, _: queue.wait_insert("new", timeout=5),
+    "bury": lambda queue, held: queue.bury(held, error="bad"),
+    "kick": lambda queue, _: queue.kick(5),
+    "remove": lambda queue, held: queue.remove(held.id, held.id + 1),
+    "pause": lambda queue, _: queue.pause(),
+    "resume": lambda queue, _: queue.resume(),
     "reserve": lambda queue, _: queue.reserve(),
     "reserve with a timeout": lambda queue, _: queue.reserve(timeout=5),
     "reserve_many": lambda queue, _: queue.reserve_many(5),
@@ -55,10 +65,12 @@ async def works(rig: Rig) -> None:
     """Fail if a new queue could do something that this one cannot."""
     with trio.fail_after(1000):
         rig.records.closed = False
+        rig.records.paused_until = None
         await rig.queue.clear()
         await rig.queue.insert("works")
         assert await rig.queue.delete(await rig.queue.reserve()) == 1
-        assert (await rig.queue.statistics()).waiting == 0
+        numbers = await rig.queue.statistics()
+        assert (numbers.waiting, numbers.inserting) == (0, 0)
 
 
 @sweeps
@@ -77,8 +89,11 @@ async def test_a_cancelled_operation_has_not_happened(
             nonlocal completed, before
             completed = False
             await works(rig)
-            await queue.insert("held", "a", "b")
+            await queue.insert("buried", "held", "a", "b")
+            await queue.bury(await queue.reserve())
             held[:] = [await queue.reserve()]
+            if name == "resume":
+                await queue.pause()
             before = remembered(rig.records)
 
         async def operation() -> None:
@@ -124,6 +139,93 @@ async def test_a_taker_that_is_cancelled_while_it_waits_takes_nothing(
             await works(rig)
 
         assert await sweep(operation, check) > 2
+
+
+@sweeps
+@pytest.mark.parametrize("seconds", [None, 5])
+async def test_an_insert_that_is_cancelled_while_it_waits_for_room_puts_nothing_in(
+    seconds: float | None, sweep: Sweep, autojump_clock: MockClock
+) -> None:
+    went_in: list[object] = []
+
+    async with running(max_length=3) as rig:
+        queue = rig.queue
+
+        async def operation() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(make_room)
+                await queue.wait_insert("new", "newer", timeout=seconds)
+                went_in.extend(["new", "newer"])
+
+        async def make_room() -> None:
+            await trio.lowlevel.checkpoint()
+            with trio.CancelScope(shield=True):
+                assert await queue.clear() == 2
+
+        async def check() -> None:
+            await settle()
+            found = await everything_in(queue)
+            assert found == went_in or (found == ["a", "b"] and not went_in)
+            went_in.clear()
+            await works(rig)
+            await queue.insert("a", "b")
+
+        await queue.insert("a", "b")
+        assert await sweep(operation, check) > 2
+
+
+@sweeps
+async def test_those_behind_an_insert_that_is_cancelled_have_their_turn(
+    sweep: Sweep, autojump_clock: MockClock
+) -> None:
+    async with running(max_length=3) as rig, trio.open_nursery() as nursery:
+        queue = rig.queue
+        behind: list[PendingReply[int]] = []
+
+        async def operation() -> None:
+            with trio.move_on_after(5):
+                await queue.wait_insert("never", "never")
+
+        async def submit_behind() -> None:
+            await settle()  # "never" waits, or was cancelled
+            behind.append(queue.submit.wait_insert("behind"))
+
+        async def prepare() -> None:
+            await works(rig)
+            await queue.insert("a", "b")
+            nursery.start_soon(submit_behind)
+
+        async def check() -> None:
+            await trio.sleep(1)
+            with trio.fail_after(10):
+                assert await behind.pop().get() == 1
+            assert await everything_in(queue) == ["a", "b", "behind"]
+            await prepare()
+
+        await prepare()
+        assert await sweep(operation, check) > 1
+
+
+@sweeps
+async def test_a_sync_that_is_cancelled_harms_no_refill(
+    sweep: Sweep, autojump_clock: MockClock
+) -> None:
+    async def refill() -> list[str]:
+        await trio.sleep(1)
+        return ["v"]
+
+    async with open_runtime() as runtime:
+        queue = await runtime.define("q", reservation_time=9, sync_fn=refill, sync_interval=1e6)
+
+        async def check() -> None:
+            await trio.sleep(3)
+            before = (await queue.statistics()).refills
+            assert await queue.len() == before
+            with trio.fail_after(2):
+                assert await queue.sync() == 1
+            assert (await queue.statistics()).refills == before + 1
+
+        assert await sweep(queue.sync, check) > 1
 
 
 @sweeps
@@ -216,6 +318,19 @@ async def test_takers_that_leave_do_not_pile_up(autojump_clock: MockClock) -> No
                 await rig.queue.reserve(timeout=1000)
 
         assert len(rig.actor.parked) == 1
+        assert len(rig.actor.parked._timeouts) < 100  # noqa: SLF001 - its size is the point
+        nursery.cancel_scope.cancel()
+
+
+async def test_inserts_that_leave_do_not_pile_up(autojump_clock: MockClock) -> None:
+    async with running(max_length=1) as rig, trio.open_nursery() as nursery:
+        await rig.queue.insert("a")
+        await start(nursery, lambda: rig.queue.wait_insert("b"))
+        for _ in range(500):
+            with trio.move_on_after(0.001):
+                await rig.queue.wait_insert("never", timeout=1000)
+
+        assert (await rig.queue.statistics()).inserting == 1
         assert len(rig.actor.parked._timeouts) < 100  # noqa: SLF001 - its size is the point
         nursery.cancel_scope.cancel()
 

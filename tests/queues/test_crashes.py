@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from queueactors import QueueFullError
 from queueactors._insist import insist
 from queueactors.cores.timed import TimedCore
 from supervisors import ActorCrashedError, ActorDownError, ActorError, PendingReply
@@ -258,6 +259,71 @@ async def test_a_parked_taker_can_be_the_culprit_when_an_expiry_wakes_it(
 
         assert isinstance(first.error, ActorCrashedError)
         assert second.got.value == "a"
+
+
+async def test_an_insert_that_waits_for_room_is_the_culprit_not_who_made_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(max_length=2) as rig, trio.open_nursery() as nursery:
+        await rig.queue.insert("a", "b")
+        first = await start(nursery, lambda: rig.queue.wait_insert("c", "d"))
+        second = await start(nursery, lambda: rig.queue.wait_insert("e"))
+        rig.store.fault = crash_once("wait_insert")
+
+        assert await rig.queue.clear() == 2
+        await settle()
+
+        assert isinstance(first.error, ActorCrashedError)
+        assert second.got == 1
+        assert await everything_in(rig.queue) == ["e"]
+
+
+async def test_those_who_wait_for_room_keep_their_order_and_their_timeouts_over_a_crash(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(max_length=1) as rig, trio.open_nursery() as nursery:
+        await rig.queue.insert("a")
+        late = await start(nursery, lambda: rig.queue.wait_insert("late", timeout=10))
+        first = await start(nursery, lambda: rig.queue.wait_insert("b"))
+        second = await start(nursery, lambda: rig.queue.wait_insert("c"))
+        rig.store.fault = crash_once("length", "insert")
+        for crash in (rig.queue.len, lambda: rig.queue.insert("never")):
+            with pytest.raises(ActorCrashedError):
+                await crash()
+
+        with pytest.raises(QueueFullError, match="others wait for room"):
+            await rig.queue.insert("never")
+        await trio.sleep(11)
+        await rig.queue.clear()
+        await settle()
+
+        assert isinstance(late.error, trio.TooSlowError)
+        assert (first.got, second.done) == (1, False)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("every", [2, 3, 5])
+async def test_whoever_waits_for_room_gets_in_once_or_hears_of_the_crash(
+    every: int, autojump_clock: MockClock
+) -> None:
+    store = FaultyStore(lambda number, _method: number % every == 0)
+    async with running(store, max_length=3) as rig:
+        callers: dict[int, Caller[int]] = {}
+        taken: list[object] = []
+        with trio.fail_after(1000):
+            async with trio.open_nursery() as nursery:
+                for value in range(30):
+                    call = partial(rig.queue.wait_insert, value)
+                    callers[value] = await start(nursery, call)
+                while len(taken) < len([each for each in callers.values() if not each.error]):
+                    held = await insist(rig.queue.reserve)
+                    await insist(partial(rig.queue.delete, held))
+                    taken.append(held.value)
+                    await settle()
+
+        assert taken == [value for value, caller in callers.items() if caller.error is None]
+        assert all(isinstance(each.error, ActorCrashedError | None) for each in callers.values())
+        assert rig.actor.restarts > 10
 
 
 async def test_those_who_were_served_before_the_crash_keep_what_they_got(

@@ -11,8 +11,10 @@ import pytest
 import trio
 import trio.lowlevel
 
-from queueactors import Config, DeadLetter, QueueClosedError, open_runtime
+from queueactors import Config, DeadLetter, QueueClosedError, RefillError, open_runtime
+from queueactors._insist import insist
 from queueactors.config import StoreConfig
+from supervisors import ActorCrashedError
 
 from .kit import Boom, FaultyStore, Steps, crash_at, crash_once, everything_in, settle, start
 
@@ -219,6 +221,110 @@ async def test_a_crash_at_any_step_of_a_refill_neither_loses_nor_doubles_its_val
     assert number > 4
 
 
+async def test_a_crash_at_any_step_of_a_sync_answers_it_all_the_same(
+    autojump_clock: MockClock,
+) -> None:
+    number = 0
+    crashes = True
+    while crashes:
+        number += 1
+        store = FaultyStore(crash_at(number))
+        async with refilled_by(partial(refill, "a"), store=store) as (queue, runtime):
+            async with trio.open_nursery() as nursery:
+                with trio.fail_after(100):
+                    first = await start(nursery, queue.sync)
+                    second = await start(nursery, queue.sync)
+            store.fault = lambda _number, _method: False
+
+            crashes = bool(restarts(runtime))
+            failed = [each for each in (first, second) if each.error is not None]
+            assert all(isinstance(each.error, ActorCrashedError) for each in failed)
+            assert len(failed) <= bool(crashes)
+            # The second one comes while the first refill runs, or after it.
+            assert [each.answer for each in (first, second) if each not in failed][:1] == [2]
+            assert len(await everything_in(queue)) == 2 * (await queue.statistics()).refills
+
+    assert number > 4
+
+
+async def test_a_sync_outlives_a_crash_of_the_queue(autojump_clock: MockClock) -> None:
+    async def slow() -> list[str]:
+        await trio.sleep(5)
+        return ["v"]
+
+    store = FaultyStore()
+    async with refilled_by(slow, store=store) as (queue, _):
+        async with trio.open_nursery() as nursery:
+            caller = await start(nursery, queue.sync)
+            store.fault = crash_once("length")
+            await start(nursery, queue.len)
+
+        assert caller.got == 1
+
+
+async def test_a_sync_whose_refill_is_lost_gets_another(autojump_clock: MockClock) -> None:
+    calls = 0
+
+    async def slow() -> list[int]:
+        nonlocal calls
+        calls += 1
+        await trio.sleep(5)
+        return [calls, calls]
+
+    async with refilled_by(slow) as (queue, runtime), trio.open_nursery() as nursery:
+        caller = await start(nursery, queue.sync)
+        await children(runtime).terminate_child("queue.q.errands")
+        await children(runtime).restart_child("queue.q.errands")
+        await trio.sleep(6)
+
+        assert (caller.got, calls) == (2, 2)
+        assert await everything_in(queue) == [2, 2]
+        assert (await queue.statistics()).refill_errors == 1
+
+
+async def test_what_a_refill_leaves_out_is_told(events: Events, autojump_clock: MockClock) -> None:
+    async with refilled_by(partial(refill, "a", "b"), max_length=2) as (queue, _):
+        assert await queue.sync() == 2
+
+    (event,) = named(events, "refill_left_out")
+    assert (event["queue"], event["values"], event["log_level"]) == ("q", 1, "warning")
+
+
+class Array:
+    """Compares as arrays do: item by item."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, _other: object) -> Array:  # type: ignore[override]
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("ambiguous")
+
+
+async def test_a_refill_of_a_unique_queue_with_what_cannot_be_compared_has_failed(
+    autojump_clock: MockClock,
+) -> None:
+    async with refilled_by(partial(refill, Array()), unique=True) as (queue, runtime):
+        with pytest.raises(RefillError, match="expected values of a unique queue to be comparable"):
+            await queue.sync()
+
+        assert await queue.len() == 0
+        assert restarts(runtime) == {}
+
+
+async def test_an_array_for_a_unique_queue_is_refused_at_the_call(
+    autojump_clock: MockClock,
+) -> None:
+    async with with_dead_letters(unique=True) as (queue, _, runtime):
+        for call in (queue.insert, queue.insert_nowait, queue.wait_insert, queue.submit.insert):
+            with pytest.raises(TypeError, match="to be comparable, got a Array"):
+                call("a", Array())
+
+        assert await queue.len() == 0
+        assert restarts(runtime) == {}
+
+
 async def start_and_forgive(queue: TimedQueue) -> None:
     """Ask for a message until the actor does not crash over that."""
     while True:
@@ -367,6 +473,54 @@ async def test_a_dead_letter_for_a_closed_queue_is_buried(
 
     (event,) = named(events, "dead_letter_refused")
     assert (event["queue"], event["id"]) == ("q", 1)
+
+
+async def test_a_dead_letter_that_its_unique_target_cannot_compare_is_buried(
+    events: Events, autojump_clock: MockClock
+) -> None:
+    async with runtime_with(FaultyStore()) as runtime:
+        await runtime.define("other", reservation_time=60, unique=True)
+        queue = await runtime.define(
+            "q", reservation_time=60, max_reservations=1, on_exhausted="other"
+        )
+        await exhaust(queue, Array())
+        await settle()
+
+        assert len(await queue.peek("buried")) == 1
+        assert restarts(runtime) == {}
+
+    assert len(named(events, "dead_letter_refused")) == 1
+
+
+async def test_a_crash_at_any_step_delivers_a_dead_letter_that_waits_for_room(
+    autojump_clock: MockClock,
+) -> None:
+    number = 0
+    crashes = True
+    while crashes:
+        number += 1
+        store = FaultyStore()
+        async with runtime_with(store) as runtime:
+            other = await runtime.define("other", reservation_time=60, max_length=1)
+            queue = await runtime.define(
+                "q", reservation_time=60, max_reservations=1, on_exhausted="other"
+            )
+            await other.insert("full")
+            await queue.insert("a")
+            await queue.reserve(1)
+            store.count = 0
+            store.fault = crash_at(number)
+            await trio.sleep(5)
+            await insist(other.clear)
+            await trio.sleep(20)
+            store.fault = lambda _number, _method: False
+
+            letters = cast("list[DeadLetter]", await everything_in(other))
+            assert {letter.value for letter in letters} == {"a"}
+            assert (await queue.statistics()).dead == 0
+            crashes = bool(restarts(runtime))
+
+    assert number > 4
 
 
 async def test_a_dead_letter_for_a_queue_that_is_down_waits_for_it(
