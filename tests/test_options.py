@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from datetime import UTC, datetime, timedelta, timezone
 from math import inf, nan
 
 import pytest
 
 from queueactors import OptionsError, TimedOptions
-from queueactors._options import LONGEST, is_seconds, items, nanoseconds
+from queueactors._options import LATEST, LONGEST, instant, is_seconds, items, nanoseconds
 
 
 @pytest.mark.parametrize("value", [0.5, 1, 1e8, 5e-324])
@@ -75,12 +76,77 @@ def test_on_exhausted_names_a_queue_unless_it_is_a_word(
     assert TimedOptions(reservation_time=1, on_exhausted=on_exhausted).dead_letter == queue
 
 
+class Incomparable:
+    def __hash__(self) -> int:
+        raise NoHashError("no")
+
+
+class NoHashError(Exception):
+    """Any error."""
+
+
+def test_a_queue_may_begin_full() -> None:
+    assert TimedOptions(reservation_time=1, max_length=2, values=[1, 2]).max_length == 2
+
+
+def test_values_that_cannot_be_compared_are_fine_where_they_need_not_be() -> None:
+    assert TimedOptions(reservation_time=1, values=[Incomparable()]).values
+
+
+# -- instants ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (-5, -5),
+        (LATEST - 1, LATEST - 1),
+        (datetime(1970, 1, 1, tzinfo=UTC), 0),
+        (datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), -1000),
+        (
+            datetime(2026, 1, 1, 1, 0, 0, 1, tzinfo=timezone(timedelta(hours=1))),
+            1767225600000001000,
+        ),
+    ],
+)
+def test_an_instant_is_exact(given: object, expected: int) -> None:
+    assert instant("at", given) == expected
+
+
+@pytest.mark.parametrize("bad", [True, 1.5, "now", None, timedelta(1)])
+def test_what_is_no_instant_is_refused(bad: object) -> None:
+    rule = r"^expected at to be epoch nanoseconds or a datetime with a time zone, got "
+    with pytest.raises(TypeError, match=rule):
+        instant("at", bad)
+
+
+def test_a_datetime_without_a_time_zone_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^expected at to have a time zone, got datetime"):
+        instant("at", datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
+
+
+@pytest.mark.parametrize("late", [LATEST, datetime(2263, 1, 1, tzinfo=UTC)])
+def test_an_instant_must_fit_into_64_bits(late: object) -> None:
+    with pytest.raises(ValueError, match=r"^expected at to be before the year 2262, got "):
+        instant("at", late)
+
+
 BAD: list[tuple[dict[str, object], str]] = [
     ({"reservation_time": 0}, "expected reservation_time to be seconds > 0, got 0"),
     ({"reservation_time": nan}, "expected reservation_time to be seconds > 0, got nan"),
     ({"unique": 1}, "expected unique to be true or false, got 1"),
     ({"max_reservations": 0}, "expected max_reservations to be an int >= 1, got 0"),
     ({"max_reservations": True}, "expected max_reservations to be an int >= 1, got True"),
+    ({"max_length": 0}, "expected max_length to be an int >= 1, got 0"),
+    ({"max_length": "9", "values": [1]}, "expected max_length to be an int >= 1, got '9'"),
+    (
+        {"max_length": 1, "values": ["a", "b"]},
+        "expected values to be at most 1 values (max_length), got ('a', 'b')",
+    ),
+    (
+        {"unique": True, "values": [Incomparable()]},
+        "expected values of a unique queue to be comparable, got a Incomparable: no",
+    ),
     ({"on_exhausted": ""}, "expected on_exhausted to be a non-empty string, got ''"),
     ({"store": None}, "expected store to be a non-empty string, got None"),
     ({"mailbox": 0}, "expected mailbox to be an int >= 1, got 0"),

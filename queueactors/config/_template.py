@@ -26,6 +26,7 @@ kind = "timed"                  # what kind of queue it is; required
 reservation_time = "30s"        # duration of a reservation; required
 unique = false                  # whether a value goes in only once; default false
 max_reservations = 5            # reservations of one message; default no limit
+# max_length = 1000             # messages that it may hold; default no limit
 on_exhausted = "bury"           # after the last one: drop, bury or a queue; default "drop"
 values = ["hello", "world"]     # go in once, into a new queue; default none
 store = "memory"                # name of the store that keeps it; default "memory"

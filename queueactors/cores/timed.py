@@ -586,7 +586,7 @@ class TimedCore:
             fitting = self._fitting(now, values)
             left_out = len(values) - len(fitting)
             if left_out:
-                self.notices.append(("refill_left_out", {"values": left_out}))
+                self._notice("refill_left_out", values=left_out)
             added = self.insert(now, fitting)
         self._counters.left_out += left_out
         if values is None:
@@ -708,7 +708,7 @@ class TimedCore:
         if self._unique is not None:
             failure = self._unique.restore(message.id, message.value)
             if failure is not None:
-                self._notice("value_not_compared", message, describe(failure))
+                self._notice("value_not_compared", **_told(message, describe(failure)))
 
     def _hold(self, message: Message, key: int, deadline_at: int) -> None:
         if deadline_at >= self._last_deadline or not self._growing:
@@ -796,20 +796,20 @@ class TimedCore:
 
     def _exhaust(self, message: Message, error: str | None) -> None:
         if self._on_exhausted == "bury":
-            self._notice("message_buried", message, error)
+            self._notice("message_buried", **_told(message, error))
             self._bury(message, error)
             self._counters.exhausted += 1
             return
         if self._unique is not None:
             self._unique.discard(message.id, message.value)
         if self._on_exhausted == "drop":
-            self._notice("message_dropped", message, error)
+            self._notice("message_dropped", **_told(message, error))
             del self._messages[message.id]
             message.state = "gone"
         else:
             self._dead[message.id] = message
             self._new_errands = True
-            self._notice("message_dead", message, error)
+            self._notice("message_dead", **_told(message, error))
             message.error = error
             message.key = 0
             message.state = "dead"
@@ -822,12 +822,7 @@ class TimedCore:
         message.key = 0
         message.state = "buried"
 
-    def _notice(self, event: str, message: Message, error: str | None) -> None:
-        facts: dict[str, object] = {
-            "id": message.id,
-            "attempts": message.attempt,
-            "error": error,
-        }
+    def _notice(self, event: str, **facts: object) -> None:
         self.notices.append((event, facts))
 
     def _found_nothing(self, now: int) -> None:
@@ -856,6 +851,11 @@ class TimedCore:
 
 
 _NEVER = 1 << 63  # later than any instant in epoch nanoseconds before the year 2262
+
+
+def _told(message: Message, error: str | None) -> dict[str, object]:
+    """Return what the log says about a message."""
+    return {"id": message.id, "attempts": message.attempt, "error": error}
 
 
 def _order(message: Message) -> tuple[int, int, int]:
