@@ -6,10 +6,7 @@ changes the records last, by plain assignments and deletions that cannot fail: s
 that raises in the middle has not happened, and the indexes are rebuilt from the records. (What
 has become due by then has happened.)
 
-    ready --reserve--> reserved --delete--> gone
-      ^  ^               |  |  '--bury--> buried --kick--> ready
-      |  '--release------'  '--release after a delay--> delayed --> ready
-      '-----expiry-------'      and, when the last allowed reservation ends: exhausted
+Which operation leads a message from which state to which is a table: `_transitions`.
 
 Order: priority (smaller first), then the instant of becoming ready, then insertion. Almost
 always that is the order of a deque; what does not fit goes to a heap (-11 % to -38 % against a
