@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -32,7 +33,15 @@ def blocks(language: str) -> list[object]:
 def test_every_block_is_in_a_language_that_a_test_runs() -> None:
     languages = {match[1] for page in PAGES for match in BLOCK.finditer(page.read_text("utf-8"))}
 
-    assert languages <= {"python", "toml", "sh", "text"}
+    assert languages <= {"python", "toml", "sh", "text", "mermaid"}
+
+
+def test_the_diagram_of_the_timed_queue_is_drawn_from_its_table() -> None:
+    page = (ROOT / "docs/timed-queue.md").read_text(encoding="utf-8")
+    redrawn = runpy.run_path(str(ROOT / "docs/diagrams.py"))["redrawn"]
+
+    assert redrawn(page) == page, "run: python docs/diagrams.py"
+    assert redrawn(page.replace("buried --> ready: kick\n", "")) == page
 
 
 @pytest.mark.slow
