@@ -187,7 +187,7 @@ class TimedRecords:
     refilling: bool = False
     last_refill: int | None = None
     synced: bool = False  # a refill has ended since the first of those who wait in `sync` began
-    sync_error: Exception | None = None  # what that one failed with
+    sync_error: Exception | None = None  # what it failed with, for those who wait
     closed: bool = False
     paused_until: int | None = None  # epoch nanoseconds; -1: until `resume`
     counters: Counters = attrs.field(factory=Counters)

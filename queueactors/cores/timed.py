@@ -591,7 +591,7 @@ class TimedCore:
         records.refilling = False
         records.last_refill = added
         records.synced_at = now
-        records.sync_error = error
+        records.sync_error = error if self.syncers else None  # it holds the frames it came from
         records.synced = True
         return added
 
@@ -635,7 +635,6 @@ class TimedCore:
         if not self.syncers:
             if not records.refilling:
                 records.refill_wanted = self._new_errands = True
-            records.sync_error = None
             records.synced = False
         if not records.synced:
             return None

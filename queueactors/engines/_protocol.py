@@ -80,9 +80,9 @@ class Lane(OrderedDict[Operation, None]):
 
     def withdrawn(self, operation: Operation) -> None:
         """Forget an operation whose caller has left. Whoever stood behind it may have its turn."""
-        if operation is self.first() and self.wake is not None:
-            self.wake()
         self.pop(operation, None)
+        if self.wake is not None:
+            self.wake()
 
     def first(self) -> Operation | None:
         """Return the one that has waited longest."""

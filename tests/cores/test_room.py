@@ -230,6 +230,14 @@ def test_the_failure_of_a_refill_is_raised_as_often_as_somebody_waits() -> None:
     assert core.sync(2) == 0
 
 
+def test_a_failure_that_nobody_waits_for_is_not_kept() -> None:
+    core = TimedCore(sync_interval=S)
+
+    core.refilled(1, None, KeyError("no"))
+
+    assert core.records.sync_error is None
+
+
 @pytest.mark.parametrize("waiting", [False, True])
 def test_a_lost_refill_is_wanted_again_if_somebody_waits(waiting: bool) -> None:  # noqa: FBT001
     core = TimedCore(sync_interval=S)

@@ -303,3 +303,19 @@ def test_a_value_that_could_not_be_restored_frees_no_other() -> None:
     unique.discard(2, Evil())
 
     assert not unique.add(3, None)
+
+
+def test_a_comparison_that_raises_says_different() -> None:
+    class Touchy:
+        def __hash__(self) -> int:
+            return 1
+
+        def __eq__(self, _other: object) -> bool:
+            raise ZeroDivisionError
+
+    core = TimedCore(unique=True)
+    value = Touchy()
+
+    assert core.insert(0, [value, value, 1, Touchy()]) == 3
+    core.delete(0, [reserve(core, 0).key])
+    assert core.insert(0, [value, 1]) == 1

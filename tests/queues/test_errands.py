@@ -397,6 +397,19 @@ async def test_a_queue_that_nobody_takes_from_is_not_refilled(autojump_clock: Mo
         assert (await queue.statistics()).refills == 0
 
 
+async def test_those_who_wait_for_room_ask_for_no_refill(autojump_clock: MockClock) -> None:
+    async with refilled_by(refill, max_length=1) as (queue, _), trio.open_nursery() as nursery:
+        await queue.insert("a")
+        await start(nursery, lambda: queue.wait_insert("b"))
+
+        with Steps() as steps:
+            await trio.sleep(1000)
+
+        assert steps.count < 10
+        assert (await queue.statistics()).refills == 0
+        nursery.cancel_scope.cancel()
+
+
 # -- dead letters ------------------------------------------------------------------------------
 
 
