@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 from functools import partial
+from pathlib import Path
 
 import structlog
 
-from bench import _start, _timed
-from bench._peers import Environment, ours
+from bench import _deep, _pauses, _start
+from bench._peers import Environment, Reference, here
 from bench._table import Peer, Row, print_table
 
-RAW = "raw trio loop"
 TRIOTP = Environment(
     name="triotp",
     script="on_triotp.py",
@@ -20,31 +20,122 @@ TRIOTP = Environment(
     least=(3, 13),
 )
 PYKKA = Environment(name="pykka", script="on_pykka.py", requires=("pykka==4.5.0",), least=(3, 11))
+BEANSTALKD = Environment(
+    name="beanstalkd, by greenstalk",
+    script="on_beanstalkd.py",
+    requires=("greenstalk==2.1.1",),
+    least=(3, 11),
+)
 CPU = "/CPU s"
+SHALLOW, MIDDLE = 1_000, 100_000  # messages
 
 
-def timed(messages: int) -> list[Row]:
-    """Return the rows of the timed queue."""
-    cycles = [
-        Row(
-            what=f"timed: insert+reserve+delete, {tasks} task(s), {how}",
-            ours=partial(our, tasks, count),
-            peers=(Peer(name=RAW, measure=partial(raw, tasks, count)),),
+def timed(messages: int, reference: Reference) -> list[Row]:
+    """Return the rows of the timed queue, a thousand messages deep."""
+
+    def row(what: str, measure: str, count: int, *peers: tuple[str, str, str]) -> Row:
+        """Make a row; a peer is its name, its measure and its target."""
+        there: dict[str, Environment | Reference] = {
+            reference.name: reference,
+            BEANSTALKD.name: BEANSTALKD,
+        }
+        return Row(
+            what=f"timed: insert+reserve+delete, {what}",
+            ours=partial(here, "_timed", measure, count),
+            peers=tuple(
+                Peer(
+                    name=name,
+                    measure=partial(there[name].measure, its_measure, count)
+                    if name in there
+                    else partial(here, "_plain", its_measure, count),
+                    target=target,
+                )
+                for name, its_measure, target in peers
+            ),
+            unit=CPU,
         )
-        for tasks, count in ((1, messages // 4), (100, messages))
-        for how, our, raw in (
-            ("acknowledged", _timed.calls, _timed.raw_calls),
-            ("casts", _timed.casts, _timed.raw_casts),
-        )
-    ]
+
+    def plain(measure: str) -> list[tuple[str, str, str]]:
+        return [
+            ("raw trio loop", f"raw_{measure}", ""),
+            ("trio channel: send, receive", f"channel_{measure}", ""),
+            ("asyncio.Queue: put, get", f"asyncio_{measure}", ""),
+        ]
+
+    otp = reference.name
+    few = messages // 4
     return [
-        *cycles,
-        Row(
-            what="timed: the same, batches of 100, per message",
-            ours=partial(_timed.batches, 100, messages),
-            peers=(Peer(name=RAW, measure=partial(_timed.raw_batches, 100, messages)),),
+        row(
+            "1 task, acknowledged",
+            "calls_1",
+            few,
+            (otp, "cycles_1", ""),
+            (BEANSTALKD.name, "cycles_1", ""),
+            *plain("calls_1"),
         ),
+        row("1 task, casts", "casts_1", few, (otp, "cycles_1", ""), *plain("casts_1")),
+        row(
+            "100 tasks, acknowledged",
+            "calls_100",
+            messages,
+            (otp, "cycles_100", ">= 0.6x"),
+            (BEANSTALKD.name, "cycles_100", ""),
+            *plain("calls_100"),
+        ),
+        row(
+            "100 tasks, casts",
+            "casts_100",
+            messages,
+            (otp, "cycles_100", ">= 1.0x"),
+            *plain("casts_100"),
+        ),
+        row("batches of 100", "batches", messages, (otp, "batches", ">= 4x"), *plain("batches")),
     ]
+
+
+def deep(depth: int) -> list[Row]:
+    """Return the rows of a deep timed queue; its peer is itself, less deep."""
+    depths = sorted({min(SHALLOW, depth), min(MIDDLE, depth)})
+    operations = [
+        Row(
+            what=f"timed core, {depth:,} deep: {name}",
+            ours=partial(here, "_deep", name, depth),
+            peers=tuple(
+                Peer(
+                    name=f"the same, {less:,} deep",
+                    measure=partial(here, "_deep", name, less),
+                    target=">= 0.5x" if name == "reserve" and less == depths[0] else "",
+                )
+                for less in depths
+            ),
+            unit=CPU,
+        )
+        for name in _deep.OPERATIONS
+    ]
+    memory = [
+        Row(
+            what=f"timed core, {depth:,} deep: memory of a message{state}",
+            ours=partial(here, "_deep", measure, depth),
+            unit="B",
+            rounds=1,
+            target=target,
+        )
+        for state, measure, target in (
+            ("", "memory", "<= 350 B"),
+            (", reserved", "memory_reserved", ""),
+        )
+    ]
+    pauses = [
+        Row(
+            what=f"timed: pause, {depth:,} messages, {what}",
+            ours=partial(here, "_pauses", measure, depth),
+            unit="CPU ms",
+            rounds=1,
+            target="<= 20 ms",
+        )
+        for measure, what in _pauses.WHAT.items()
+    ]
+    return [*operations, *memory, *pauses]
 
 
 def starts() -> list[Row]:
@@ -89,7 +180,7 @@ def supervision(messages: int, actors: int) -> list[Row]:
     ) -> Row:
         return Row(
             what=what,
-            ours=partial(ours, measure, count),
+            ours=partial(here, "_supervision", measure, count),
             peers=tuple(
                 Peer(
                     name=environment.name,
@@ -180,9 +271,14 @@ def supervision(messages: int, actors: int) -> list[Row]:
     ]
 
 
-def rows(messages: int, actors: int) -> list[Row]:
+def rows(messages: int, actors: int, depth: int, reference: Reference) -> list[Row]:
     """Return what is measured: the list to extend."""
-    return [*timed(messages), *starts(), *supervision(messages, actors)]
+    return [
+        *timed(messages, reference),
+        *deep(depth),
+        *starts(),
+        *supervision(messages, actors),
+    ]
 
 
 def main() -> None:
@@ -191,12 +287,22 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
     parser.add_argument("--messages", type=int, default=50_000, help="how many messages a round")
     parser.add_argument("--actors", type=int, default=10_000, help="how many actors and children")
+    parser.add_argument("--depth", type=int, default=1_000_000, help="of the deep timed queue")
     parser.add_argument("--only", default="", help="only the rows with this text in their name")
+    parser.add_argument("--erl", default="erl", help="the emulator of OTP")
+    parser.add_argument(
+        "--timed-queue", type=Path, metavar="DIR", help="a compiled checkout of timed_queue"
+    )
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    wanted = [row for row in rows(options.messages, options.actors) if options.only in row.what]
+    reference = Reference(erl=options.erl, folder=options.timed_queue)
+    wanted = [
+        row
+        for row in rows(options.messages, options.actors, options.depth, reference)
+        if options.only in row.what
+    ]
     names = {peer.name for row in wanted for peer in row.peers}
-    for environment in (TRIOTP, PYKKA):
+    for environment in (reference, BEANSTALKD, TRIOTP, PYKKA):
         if environment.name in names:
             print(environment.describe())
     print_table(wanted, options.rounds)

@@ -1,7 +1,8 @@
 """Runs measuring scripts: ours, and each peer's in a virtual environment of its own.
 
 A peer's environment is made once, in `CACHE`, with the newest interpreter on this machine that
-the peer supports, and its versions are pinned. What cannot be made or run: `NotHereError`.
+the peer supports, and its versions are pinned. The reference on OTP is not made but found, where
+the command line says. What cannot be made, found or run: `NotHereError`.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ FAILED = (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired)
 Version = tuple[int, ...]
 
 
-def ours(measure: str, count: int) -> float:
-    """Run one of our own measures in a new process; return its value."""
-    return _value([sys.executable, "-m", "bench._supervision", measure, str(count)], None)
+def here(module: str, measure: str, count: int) -> float:
+    """Run a measure of a module of `bench` in a new process of this Python; return its value."""
+    return _value([sys.executable, "-m", f"bench.{module}", measure, str(count)], None)
 
 
 @attrs.frozen(kw_only=True)
@@ -82,6 +83,58 @@ class Environment:
         if isinstance(made, str):
             raise NotHereError(made)
         return made[1]
+
+
+@attrs.frozen(kw_only=True)
+class Reference:
+    """``timed_queue_server`` on OTP, driven by a program of ours.
+
+    Args:
+      erl: The emulator: a path, or a name on the path.
+      folder: A checkout of timed_queue, compiled: its modules are in it, or somewhere below.
+        None: there is none.
+    """
+
+    name: str = "timed_queue on OTP"
+    erl: str = "erl"
+    folder: Path | None = None
+
+    def measure(self, measure: str, count: int) -> float:
+        """Run one measure in a new emulator; return its value.
+
+        Raises:
+          NotHereError: If there is no emulator or no compiled checkout, or it fails.
+        """
+        modules = self._modules()
+        program = ROOT / "bench" / "peers" / "on_timed_queue.erl"
+        run = (
+            f'{{ok, Module, Code}} = compile:file("{program}", [binary]), '
+            f'{{module, Module}} = code:load_binary(Module, "{program}", Code), '
+            f'Module:main("{measure}", "{count}")'
+        )
+        try:
+            return _value([self.erl, "-noinput", "-pa", str(modules), "-eval", run], None)
+        except FAILED as error:
+            raise NotHereError(f"{self.name}: {_reason(error)}") from error
+
+    def describe(self) -> str:
+        """Return the release of OTP, or why it does not run."""
+        ask = "io:put_chars(erlang:system_info(otp_release)), halt()"
+        try:
+            self._modules()
+            return f"{self.name} {_run([self.erl, '-noinput', '-eval', ask], None)}"
+        except NotHereError as error:
+            return f"{error}: not run"
+        except FAILED as error:
+            return f"{self.name}: {_reason(error)}: not run"
+
+    def _modules(self) -> Path:
+        if self.folder is None:
+            raise NotHereError(f"{self.name}: no --timed-queue DIR given")
+        found = sorted(self.folder.rglob("timed_queue_server.beam"))
+        if not found:
+            raise NotHereError(f"{self.name}: no timed_queue_server.beam in {self.folder}")
+        return found[0].parent
 
 
 @functools.cache  # a failure too: it is not tried again for each row

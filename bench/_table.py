@@ -16,7 +16,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-LINE = "{:<58} {:>15} {:>15}  {:<26} {:>7}  {}"
+LINE = "{:<58} {:>16} {:>16}  {:<27} {:>7}  {}"
 
 
 class NotHereError(Exception):

@@ -1,20 +1,27 @@
-"""The timed queue, and a raw trio loop with the same message traffic and none of the features."""
+"""Ours: the timed queue. ``python -m bench._timed MEASURE COUNT``.
+
+Each measure runs in a process of its own. Rates are per second of CPU time.
+"""
 
 from __future__ import annotations
 
+import logging
 import time
-from collections import deque
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
+import structlog
 import trio
 
+from bench.peers._measured import answer
 from queueactors import TimedQueue, open_runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 DEPTH = 1_000  # messages that are in the queue all the time
+BATCH = 100
 
 
 @asynccontextmanager
@@ -26,156 +33,53 @@ async def timed_queue() -> AsyncIterator[TimedQueue]:
         yield queue
 
 
-class RawQueue:
-    """A task with a memory channel for requests and another for each answer."""
-
-    def __init__(self) -> None:
-        self._send: trio.MemorySendChannel[tuple[str, object, trio.MemorySendChannel[object]]]
-        self._receive: trio.MemoryReceiveChannel[tuple[str, object, trio.MemorySendChannel[object]]]
-        self._send, self._receive = trio.open_memory_channel(100_000)
-
-    async def serve(self) -> None:
-        items: deque[object] = deque()
-        reserved: dict[int, object] = {}
-        key = 0
-        async for method, argument, reply in self._receive:
-            answer: object = None
-            if method == "insert":
-                items.extend(argument)  # type: ignore[arg-type] # a tuple
-            elif method == "reserve":
-                taken: list[int] = []
-                while items and len(taken) < argument:  # type: ignore[operator] # an int
-                    key += 1
-                    reserved[key] = items.popleft()
-                    taken.append(key)
-                answer = taken
-            else:
-                for each in argument:  # type: ignore[attr-defined] # a list of keys
-                    del reserved[each]
-            if reply is not None:
-                reply.send_nowait(answer)
-
-    async def call(self, method: str, argument: object) -> object:
-        send, receive = trio.open_memory_channel[object](1)
-        await self._send.send((method, argument, send))
-        return await receive.receive()
-
-    def cast(self, method: str, argument: object) -> None:
-        self._send.send_nowait((method, argument, None))  # type: ignore[arg-type] # no reply
+async def calls(queue: TimedQueue, task: int, count: int) -> None:
+    """Insert, reserve and delete, each acknowledged."""
+    for number in range(count):
+        await queue.insert((task, number))
+        await queue.delete(await queue.reserve())
 
 
-@asynccontextmanager
-async def raw_queue() -> AsyncIterator[RawQueue]:
-    """Run a raw queue, filled to `DEPTH`."""
-    queue = RawQueue()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(queue.serve)
-        await queue.call("insert", tuple(("filler", number) for number in range(DEPTH)))
-        yield queue
-        nursery.cancel_scope.cancel()
+async def casts(queue: TimedQueue, task: int, count: int) -> None:
+    """Insert and delete as casts, reserve acknowledged."""
+    for number in range(count):
+        queue.insert_nowait((task, number))
+        queue.delete_nowait(await queue.reserve())
 
 
-async def _per_second(
-    tasks: int, messages: int, work: Callable[[int, int], Awaitable[None]]
+async def batches(queue: TimedQueue, task: int, count: int) -> None:
+    """Do all three for many messages at a time."""
+    for number in range(count // BATCH):
+        await queue.insert(*((task, number, each) for each in range(BATCH)))
+        await queue.delete(*await queue.reserve_many(BATCH))
+
+
+async def per_second(
+    work: Callable[[TimedQueue, int, int], Awaitable[None]], tasks: int, count: int
 ) -> float:
-    start = time.perf_counter()
-    async with trio.open_nursery() as nursery:
-        for task in range(tasks):
-            nursery.start_soon(work, task, messages // tasks)
-    return messages / (time.perf_counter() - start)
+    """Let tasks do the work; return the messages a second."""
+    async with timed_queue() as queue:
+        begin = time.process_time()
+        async with trio.open_nursery() as nursery:
+            for task in range(tasks):
+                nursery.start_soon(work, queue, task, count // tasks)
+        return count / (time.process_time() - begin)
 
 
-def calls(tasks: int, messages: int) -> float:
-    """Insert, reserve and delete, each acknowledged: cycles a second."""
-
-    async def run() -> float:
-        async with timed_queue() as queue:
-
-            async def work(task: int, count: int) -> None:
-                for number in range(count):
-                    await queue.insert((task, number))
-                    await queue.delete(await queue.reserve())
-
-            return await _per_second(tasks, messages, work)
-
-    return trio.run(run)
+MEASURES = {
+    "calls_1": partial(per_second, calls, 1),
+    "calls_100": partial(per_second, calls, 100),
+    "casts_1": partial(per_second, casts, 1),
+    "casts_100": partial(per_second, casts, 100),
+    "batches": partial(per_second, batches, 1),
+}
 
 
-def raw_calls(tasks: int, messages: int) -> float:
-    """Do the same with the raw loop."""
-
-    async def run() -> float:
-        async with raw_queue() as queue:
-
-            async def work(task: int, count: int) -> None:
-                for number in range(count):
-                    await queue.call("insert", ((task, number),))
-                    await queue.call("delete", await queue.call("reserve", 1))
-
-            return await _per_second(tasks, messages, work)
-
-    return trio.run(run)
+def run(name: str, count: int) -> float:
+    """Run one of them in this process."""
+    return trio.run(MEASURES[name], count)
 
 
-def casts(tasks: int, messages: int) -> float:
-    """Insert and delete as casts, reserve acknowledged: cycles a second."""
-
-    async def run() -> float:
-        async with timed_queue() as queue:
-
-            async def work(task: int, count: int) -> None:
-                for number in range(count):
-                    queue.insert_nowait((task, number))
-                    queue.delete_nowait(await queue.reserve())
-
-            return await _per_second(tasks, messages, work)
-
-    return trio.run(run)
-
-
-def raw_casts(tasks: int, messages: int) -> float:
-    """Do the same with the raw loop."""
-
-    async def run() -> float:
-        async with raw_queue() as queue:
-
-            async def work(task: int, count: int) -> None:
-                for number in range(count):
-                    queue.cast("insert", ((task, number),))
-                    queue.cast("delete", await queue.call("reserve", 1))
-
-            return await _per_second(tasks, messages, work)
-
-    return trio.run(run)
-
-
-def batches(size: int, messages: int) -> float:
-    """Do all three for many messages at a time: messages a second."""
-
-    async def run() -> float:
-        async with timed_queue() as queue:
-
-            async def work(_task: int, count: int) -> None:
-                for number in range(0, count, size):
-                    await queue.insert(*((number, each) for each in range(size)))
-                    await queue.delete(*await queue.reserve_many(size))
-
-            return await _per_second(1, messages, work)
-
-    return trio.run(run)
-
-
-def raw_batches(size: int, messages: int) -> float:
-    """Do the same with the raw loop."""
-
-    async def run() -> float:
-        async with raw_queue() as queue:
-
-            async def work(_task: int, count: int) -> None:
-                for number in range(0, count, size):
-                    await queue.call("insert", tuple((number, each) for each in range(size)))
-                    await queue.call("delete", await queue.call("reserve", size))
-
-            return await _per_second(1, messages, work)
-
-    return trio.run(run)
+if __name__ == "__main__":
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    answer({name: partial(run, name) for name in MEASURES})

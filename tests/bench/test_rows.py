@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog.testing
 
-from bench import _supervision
+from bench import _deep, _pauses, _plain, _supervision, _timed
 from bench.__main__ import rows, supervision
+from bench._peers import Reference
 
 if TYPE_CHECKING:
     from bench._table import Row
 
-MESSAGES, ACTORS = 400, 5
+MESSAGES, ACTORS, DEPTH = 400, 5, 400
 IDLE = {"many_idle", "memory"}  # so few actors may need neither time nor a page of memory
+
+
+def some_rows() -> list[Row]:
+    return rows(MESSAGES, ACTORS, DEPTH, Reference())
 
 
 @pytest.mark.parametrize(
@@ -31,14 +36,41 @@ def test_a_measure_of_the_supervisors_returns_a_number(name: str) -> None:
     assert value >= 0 if name in IDLE else value > 0
 
 
+@pytest.mark.parametrize("name", _timed.MEASURES)
+def test_a_measure_of_the_timed_queue_returns_a_number(name: str) -> None:
+    with structlog.testing.capture_logs():
+        assert _timed.run(name, MESSAGES) > 0
+
+
+@pytest.mark.parametrize("name", _plain.MEASURES)
+def test_a_measure_of_a_peer_without_the_features_returns_a_number(name: str) -> None:
+    assert _plain.MEASURES[name](MESSAGES) > 0
+
+
+@pytest.mark.parametrize("name", _deep.MEASURES)
+def test_a_measure_of_a_deep_queue_returns_a_number(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_deep, "CPU_SECONDS", 0.01)
+    value = _deep.MEASURES[name](DEPTH)
+
+    assert value >= 0 if name.startswith("memory") else value > 0
+
+
+@pytest.mark.parametrize("name", _pauses.MEASURES)
+def test_a_measure_of_a_pause_returns_a_number(name: str) -> None:
+    with structlog.testing.capture_logs():
+        assert _pauses.MEASURES[name](DEPTH) > 0
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.what) for row in rows(MESSAGES, ACTORS)])
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.what) for row in some_rows()])
 def test_our_part_of_a_row_runs(row: Row) -> None:
     assert row.ours() >= 0
 
 
 def test_the_names_of_the_rows_differ_and_fit_their_column() -> None:
-    names = [row.what for row in rows(50_000, 10_000)]
+    names = [row.what for row in rows(50_000, 10_000, 1_000_000, Reference())]
 
     assert len(set(names)) == len(names)
     assert max(map(len, names)) <= 58
