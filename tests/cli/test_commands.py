@@ -174,7 +174,7 @@ def test_help_does_not_import_what_only_some_commands_need(folder: Path) -> None
         "from queueactors.cli import main\n"
         "try: main(['--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'cattrs', 'sqlite3', 'coredis', 'tomllib', 'msgspec', 'queueactors.cli._run'}\n"
+        "heavy = {'cattrs', 'sqlite3', 'coredis', 'tomllib', 'queueactors.cli._run'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
 
