@@ -271,6 +271,7 @@ def memory() -> int:
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.no_cover
 async def test_a_week_of_load_leaks_nothing_and_all_counts_add_up(
     autojump_clock: MockClock, events: Events
 ) -> None:
