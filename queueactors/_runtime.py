@@ -303,7 +303,7 @@ class Runtime:
         parts = KINDS[kind]
         store = self._stores[options.store]
 
-        def open_engine(parked: Parked) -> Engine:
+        def open_engine(parked: Parked) -> Awaitable[Engine]:
             return store.open_engine(name, parts.kind(name, options), parked)
 
         actor = QueueActor(name, self.clock, Mailbox(name, options.mailbox), open_engine)

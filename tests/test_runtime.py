@@ -844,7 +844,7 @@ async def test_a_handler_that_runs_before_all_is_up_may_use_the_runtime(
 class _Broken:
     """A store that opens nothing."""
 
-    def open_engine(self, queue: str, _kind: Kind, _parked: Parked) -> Engine:
+    async def open_engine(self, queue: str, _kind: Kind, _parked: Parked) -> Engine:
         raise InjectedCrash(f"{queue} does not open")
 
     def forget(self, queue: str) -> None:
@@ -860,8 +860,8 @@ class _Poisoned:
 
     _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
 
-    def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
-        engine = self._memory.open_engine(queue, kind, parked)
+    async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+        engine = await self._memory.open_engine(queue, kind, parked)
         engine._methods["peek"] = _crash  # noqa: SLF001
         return engine
 

@@ -7,11 +7,11 @@ rebuilding a heap of a million at once would stop the loop for half a second.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heappop, heappush, merge
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 FEW: Final = 64  # dead entries that may stay, whatever the length
 SLICE: Final = 16  # entries that one change sweeps; at least 3, to be through before the next
@@ -71,6 +71,14 @@ class LazyHeap(Generic[Entry]):
             heappop(self._heap if self._heap and self._heap[0] is entry else self._old)
         return entry
 
+    def in_order(self) -> Iterator[Entry]:
+        """Yield the live entries, smallest first: the first k of them in O(k log k)."""
+        return filter(self._is_live, merge(_in_order(self._heap), _in_order(self._old)))
+
+    def containers(self) -> tuple[list[Entry], list[Entry]]:
+        """Return what the entries are in, for whoever throws the heap away."""
+        return self._heap, self._old
+
     def _top(self, heap: list[Entry]) -> Entry | None:
         while heap and not self._is_live(heap[0]):
             heappop(heap)
@@ -88,3 +96,13 @@ class LazyHeap(Generic[Entry]):
                 heappush(self._heap, entry)
             else:
                 self._dead -= 1
+
+
+def _in_order(heap: list[Entry]) -> Iterator[Entry]:
+    """Yield a heap's entries, smallest first, and leave it as it is."""
+    frontier = [(heap[0], 0)] if heap else []
+    while frontier:
+        entry, index = heappop(frontier)
+        yield entry
+        for child in range(2 * index + 1, min(2 * index + 3, len(heap))):
+            heappush(frontier, (heap[child], child))

@@ -8,11 +8,15 @@ always it is the order in which they come in, and a deque does; what does not fi
 from __future__ import annotations
 
 from collections import deque
+from heapq import merge
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ._lazy_heap import FEW, SLICE, LazyHeap
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ._timed_values import Message
 
     Rank = tuple[int, int, int, Message]
@@ -85,6 +89,19 @@ class ReadyMessages:
                 self._ranks.pop()
                 self._ranked.remove(first.id)
         return first
+
+    def in_order(self) -> Iterator[Message]:
+        """Yield them as they would be handed out; the first few cost little."""
+        in_line = (
+            (0, message.ready_at, message.id, message)
+            for message in chain(self._front, self._back)
+            if message.state != "gone"
+        )
+        return (rank[3] for rank in merge(in_line, self._ranks.in_order()))
+
+    def containers(self) -> tuple[deque[Message] | list[Rank], ...]:
+        """Return what they are in, for whoever throws all of them away."""
+        return self._front, self._back, *self._ranks.containers()
 
     def died(self, message: Message) -> None:
         """Note that a message is leaving: its state is ``gone`` from the next operation on."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, final
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 # What needs no wrapping: their hashing and comparing is Python's own.
 _PLAIN = frozenset({str, bytes, int, float, bool, NoneType})
@@ -93,10 +93,6 @@ def _compared(cls: type) -> list[str] | None:
     return names if code.co_filename.startswith("<") and reads == {*names} else None
 
 
-def _key(value: object) -> object:
-    return value if type(value) in _PLAIN else _Wrapped(value)
-
-
 def check_unique(values: Iterable[object]) -> None:
     """Refuse values that cannot be told apart, and so cannot go into a unique queue.
 
@@ -120,14 +116,20 @@ class UniqueValues:
 
     They are counted: a message that was on its way to another queue and comes back finds that
     an equal one may have taken its place.
+
+    Args:
+      decode: Makes the values to compare from those that come in; None: they are these.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, decode: Callable[[object], object] | None = None) -> None:
+        self._decode = decode
         self._counts: dict[object, int] = {}
         self._wrapped: dict[int, _Wrapped] = {}  # by message id, those that are not plain
 
     def add(self, id: int, value: object) -> bool:
         """Add the value of message ``id``; False: one that equals it is there."""
+        if self._decode is not None:
+            value = self._decode(value)
         plain = type(value) in _PLAIN
         key = value if plain else _Wrapped(value)
         if key in self._counts:
@@ -139,13 +141,13 @@ class UniqueValues:
 
     def count_new(self, values: Iterable[object]) -> int:
         """Return how many of some values are not there, each counted once."""
-        return len({key for key in map(_key, values) if key not in self._counts})
+        return len({key for key in map(self._key, values) if key not in self._counts})
 
     def count_fitting(self, values: Iterable[object], room: int) -> int:
         """Return how many values from the first on bring at most ``room`` new ones."""
         new: set[object] = set()
         count = 0
-        for key in map(_key, values):
+        for key in map(self._key, values):
             if key not in self._counts:
                 new.add(key)
                 if len(new) > room:
@@ -159,17 +161,21 @@ class UniqueValues:
         Returns:
           Why it cannot be added: it cannot be hashed any more. Equal ones may go in then.
         """
-        key = value
-        if type(value) not in _PLAIN:
-            try:
-                key = self._wrapped[id] = _Wrapped(value)
-            except Exception as error:  # noqa: BLE001 - foreign code; the queue must start
-                return error
+        try:
+            if self._decode is not None:
+                value = self._decode(value)
+            key = value if type(value) in _PLAIN else _Wrapped(value)
+        except Exception as error:  # noqa: BLE001 - foreign code; the queue must start
+            return error
+        if isinstance(key, _Wrapped):
+            self._wrapped[id] = key
         self._counts[key] = self._counts.get(key, 0) + 1
         return None
 
     def discard(self, id: int, value: object) -> None:
         """Remove the value of message ``id``."""
+        if self._decode is not None:
+            value = self._decode(value)
         key = value if type(value) in _PLAIN else self._wrapped.pop(id, None)
         if key is None and value is not None:
             return  # it could not be restored
@@ -177,7 +183,14 @@ class UniqueValues:
         if count > 1:
             self._counts[key] = count - 1
 
-    def clear(self) -> None:
-        """Remove all."""
-        self._counts.clear()
-        self._wrapped.clear()
+    def clear(self) -> tuple[Callable[[], object], ...]:
+        """Remove all; return what takes the old ones out of memory, one by one."""
+        pops = self._counts.popitem, self._wrapped.popitem
+        self._counts = {}
+        self._wrapped = {}
+        return pops
+
+    def _key(self, value: object) -> object:
+        if self._decode is not None:
+            value = self._decode(value)
+        return value if type(value) in _PLAIN else _Wrapped(value)

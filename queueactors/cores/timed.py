@@ -19,8 +19,6 @@ The file is over 500 lines because it is one table of operations over one set of
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING, cast, get_args
 
@@ -36,8 +34,7 @@ from queueactors._errors import (
 )
 from supervisors import describe
 
-from ._lazy_heap import LazyHeap
-from ._ready import ReadyMessages
+from ._timed_indexes import NEVER, SLICE, TimedIndexes, told
 from ._timed_values import (
     DeadLetter,
     Message,
@@ -48,7 +45,7 @@ from ._timed_values import (
     TimedRecords,
     TimedStatistics,
 )
-from ._unique import UniqueValues, check_unique
+from ._unique import check_unique
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Sized
@@ -68,7 +65,7 @@ __all__ = [
 MIN_REFILL_NS = 10_000_000  # 10 ms: a refill interval of 0 must not become a busy loop
 
 
-class TimedCore:
+class TimedCore(TimedIndexes):
     """The state machine of one timed queue.
 
     Every method takes ``now`` first: epoch nanoseconds, never smaller than before. Durations
@@ -84,6 +81,9 @@ class TimedCore:
       sync_interval: Nanoseconds from the end of a refill to the next; None: there is no refill.
       name: The queue's, for errors and dead letters.
       records: What a former incarnation left; None: an empty queue.
+      decode: Makes the values to compare from those in the records, if these are encoded.
+      journal: Whether to note in ``changed`` what a store has to write.
+      ready: Build the indexes at once. False: whoever made it runs through `rebuild`.
     """
 
     operations: tuple[str, ...] = (
@@ -113,8 +113,6 @@ class TimedCore:
         "wait_insert",
     )
 
-    _new_errands: bool
-
     def __init__(  # noqa: PLR0913 - all keyword-only, all with defaults
         self,
         *,
@@ -125,22 +123,26 @@ class TimedCore:
         sync_interval: int | None = None,
         name: str = "timed",
         records: TimedRecords | None = None,
+        decode: Callable[[object], object] | None = None,
+        journal: bool = False,
+        ready: bool = True,
     ) -> None:
+        records = TimedRecords() if records is None else records
+        super().__init__(records, unique=unique, decode=decode)
         self.name = name
-        self.records = TimedRecords() if records is None else records
-        self.notices: list[tuple[str, dict[str, object]]] = []  # for the log: event, facts
         self.inserters: Sized = ()  # who waits in `wait_insert`, and
         self.syncers: Sized = ()  # in `sync`; the shell sets both
         self._max_reservations = max_reservations
         self._on_exhausted = on_exhausted
         self._max_length = max_length
         self._interval = None if sync_interval is None else max(sync_interval, MIN_REFILL_NS)
-        self._unique = UniqueValues() if unique else None
-        self._messages = self.records.messages
-        self._counters = self.records.counters
-        self._index(self._messages)
-        if self.records.initial:
-            self._wake_at = 0
+        # What a store has to write: messages that came, changed or went, and whether all did.
+        # What passes by itself (an expiry, an end of a delay) follows from what is there.
+        self.changed: set[int] | None = set() if journal else None
+        self.cleared = False
+        if ready:
+            for _ in self.rebuild():
+                pass
 
     # -- what the shell asks between operations ------------------------------------------------
 
@@ -158,13 +160,10 @@ class TimedCore:
         Args:
           waiting: Whether takers wait: then a refill may be due, or a pause may end.
         """
-        instants = []
-        if self._growing:
-            instants.append(next(iter(self._growing.values())).deadline_at)
-        if (deadline := self._deadlines.first()) is not None:
-            instants.append(deadline[0])
-        if (delayed := self._delayed.first()) is not None:
-            instants.append(delayed[0])
+        if self._trash:
+            return 0
+        due = self._first_due()
+        instants = [] if due is None else [due[0]]
         if waiting:
             records = self.records
             if records.paused_until is not None:
@@ -174,24 +173,41 @@ class TimedCore:
                 instants.append(self._refill_at())
         return min(instants, default=None)
 
-    def advance(self, now: int) -> None:
-        """Let everything happen whose instant has come: expiries, ends of delays."""
+    def advance(self, now: int, limit: int | None = None) -> bool:
+        """Let what has become due happen: expiries, ends of delays.
+
+        Args:
+          now: Epoch nanoseconds.
+          limit: How much of it at most; None: all.
+
+        Returns:
+          Whether that was all.
+        """
+        if now < self._wake_at:
+            return True
         records = self.records
         if records.initial:
-            self._wake_at = _NEVER
+            self._wake_at = NEVER
             self.insert(now, records.initial)
             records.initial = ()
-        while self._growing:
-            message = next(iter(self._growing.values()))
-            if message.deadline_at > now:
-                break
-            self._expire(message)
-        while (deadline := self._deadlines.first()) is not None and deadline[0] <= now:
-            self._expire(self._others[deadline[1]])
-        while (delayed := self._delayed.first()) is not None and delayed[0] <= now:
-            self._delayed.pop()
-            self._make_ready(delayed[2], delayed[0])
-        self._wake_at = self.next_deadline(waiting=False) or _NEVER
+        steps = 0
+        while (due := self._first_due()) is not None and due[0] <= now:
+            at, message = due
+            if steps == limit:
+                self._wake_at = at
+                return False
+            steps += 1
+            if message.state == "reserved":
+                self._expire(message)
+            else:
+                self._delayed.pop()
+                self._make_ready(message, at)
+        self._wake_at = NEVER if due is None else due[0]
+        if self._trash:
+            self._trash.sweep(SLICE)
+            self._wake_at = 0  # to go on with it
+            return False
+        return True
 
     # -- taking in -----------------------------------------------------------------------------
 
@@ -236,6 +252,8 @@ class TimedCore:
                 self._ready.push(message, priority, ready_at)
         count = len(added)
         duplicates = len(values) - count
+        if self.changed is not None:
+            self.changed.update(added)
         self._messages.update(added)
         records.next_id = next_id
         self._counters.inserted += count
@@ -299,6 +317,8 @@ class TimedCore:
         attempt = message.attempt + 1
         self._hold(message, key, deadline_at)
         reservation = Reservation(message.id, key, message.value, deadline_at, attempt)
+        if self.changed is not None:
+            self.changed.add(message.id)
         self._counters.reserved_total += 1
         records.last_key = key
         message.key = key
@@ -337,6 +357,8 @@ class TimedCore:
             self._hold(message, key, deadline_at)
             facts = (message.id, key, message.value, deadline_at, message.attempt + 1)
             taken.append(new(Reservation, facts))
+        if self.changed is not None:
+            self.changed.update(message.id for message in chosen)
         self._counters.reserved_total += len(taken)
         key = first
         for message in chosen:
@@ -388,6 +410,8 @@ class TimedCore:
             self._exhaust(message, error)
             self._counters.released += 1
             return
+        if self.changed is not None:
+            self.changed.add(message.id)
         if priority is None:
             priority = message.priority
         ready_at = now + delay
@@ -425,6 +449,8 @@ class TimedCore:
             gone.append(message)
         deleted = len(gone)
         error = self._refusal(stale) if stale else None
+        if self.changed is not None:
+            self.changed.update(message.id for message in gone)
         for message in gone:
             del self._messages[message.id]
             message.state = "gone"
@@ -459,6 +485,8 @@ class TimedCore:
             self._ready.push(message, message.priority, now)
             kicked.append(message)
         count = len(kicked)
+        if self.changed is not None:
+            self.changed.update(message.id for message in kicked)
         for message in kicked:
             message.attempt = 0
             message.ready_at = now
@@ -469,11 +497,6 @@ class TimedCore:
         """Return the first messages in a state, without changing anything."""
         if now >= self._wake_at:
             self.advance(now)
-        first = nsmallest(
-            limit,
-            (message for message in self._messages.values() if message.state == state),
-            key=_PEEK_ORDER[state],
-        )
         return [
             TimedMessage(
                 id=message.id,
@@ -485,7 +508,7 @@ class TimedCore:
                 ready_at=message.ready_at,
                 error=message.error,
             )
-            for message in first
+            for message in islice(self._in_state(state), limit)
         ]
 
     def remove(self, now: int, ids: Sequence[int]) -> int:
@@ -499,6 +522,8 @@ class TimedCore:
                 self._leave(message)
                 gone.append(message)
         removed = len(gone)
+        if self.changed is not None:
+            self.changed.update(message.id for message in gone)
         for message in gone:
             del self._messages[message.id]
             message.state = "gone"
@@ -507,9 +532,9 @@ class TimedCore:
     def clear(self, now: int) -> int:
         """Remove all messages; reservations are void. Return how many there were."""
         held = self.length(now)
-        dead = dict(self._dead)  # these belong to another queue already
-        self._index(dead)
-        self._messages = self.records.messages = dead
+        if held:
+            self._throw_away()
+            self.cleared = True
         return held
 
     def close(self, now: int) -> None:
@@ -663,89 +688,7 @@ class TimedCore:
             for message in islice(self._dead.values(), limit)
         ]
 
-    # -- indexes -------------------------------------------------------------------------------
-
-    def _index(self, messages: dict[int, Message]) -> None:
-        """Build all indexes from records."""
-        self._ready = ReadyMessages()
-        self._growing: OrderedDict[int, Message] = OrderedDict()  # reserved, by key
-        others = self._others = dict[int, Message]()  # reserved with an earlier deadline, by key
-        self._deadlines = LazyHeap[tuple[int, int]](lambda entry: entry[1] in others)  # of those
-        self._last_deadline = 0  # the newest in _growing
-        self._wake_at = _NEVER  # never later than the next instant at which something happens
-        self._expired: dict[int, Message] = {}  # by key; not taken since
-        self._delayed = LazyHeap[tuple[int, int, Message]](lambda entry: entry[2].state != "gone")
-        by_state: dict[State, list[Message]] = {state: [] for state in get_args(State)}
-        for message in messages.values():
-            by_state[message.state].append(message)
-        for message in sorted(by_state["ready"], key=_order):
-            self._ready.push(message, message.priority, message.ready_at)
-            if message.key:
-                self._expired[message.key] = message
-        for message in sorted(by_state["reserved"], key=lambda each: each.deadline_at):
-            self._hold(message, message.key, message.deadline_at)
-        for message in by_state["delayed"]:
-            self._delay(message, message.ready_at)
-        buried = self._buried = dict[int, Message]()
-        self._buried_ids = LazyHeap[tuple[int]](lambda entry: entry[0] in buried)
-        for message in by_state["buried"]:
-            buried[message.id] = message
-            self._buried_ids.push((message.id,))
-        self._dead = {message.id: message for message in by_state["dead"]}
-        self._new_errands = bool(self._dead) or self.records.refill_wanted
-        if self._unique is not None:
-            self._unique.clear()
-            for message in messages.values():
-                if message.state != "dead":
-                    self._restore(message)
-
-    def _restore(self, message: Message) -> None:
-        """Let a message's value keep equal ones out again."""
-        if self._unique is not None:
-            failure = self._unique.restore(message.id, message.value)
-            if failure is not None:
-                self._notice("value_not_compared", **_told(message, describe(failure)))
-
-    def _hold(self, message: Message, key: int, deadline_at: int) -> None:
-        if deadline_at >= self._last_deadline or not self._growing:
-            self._growing[key] = message
-            self._last_deadline = deadline_at
-        else:
-            self._others[key] = message
-            self._deadlines.push((deadline_at, key))
-        self._wake_at = min(self._wake_at, deadline_at)
-
-    def _let_go(self, message: Message) -> None:
-        if self._growing.pop(message.key, None) is None:
-            self._let_go_other(message.key)
-
-    def _let_go_other(self, key: int) -> Message | None:
-        message = self._others.pop(key, None)
-        if message is not None:
-            self._deadlines.died()
-        return message
-
-    def _delay(self, message: Message, ready_at: int) -> None:
-        self._delayed.push((ready_at, message.id, message))
-        self._wake_at = min(self._wake_at, ready_at)
-
-    def _leave(self, message: Message) -> None:
-        """Take a message out of the indexes, whatever its state."""
-        if self._unique is not None and message.state != "dead":
-            self._unique.discard(message.id, message.value)
-        match message.state:
-            case "ready":
-                self._ready.died(message)
-                self._expired.pop(message.key, None)
-            case "delayed":
-                self._delayed.died()
-            case "reserved":
-                self._let_go(message)
-            case "buried":
-                del self._buried[message.id]
-                self._buried_ids.died()
-            case "dead":
-                del self._dead[message.id]
+    # -- reservations -------------------------------------------------------------------------
 
     def _live(self, now: int, key: int) -> Message:
         if now >= self._wake_at:
@@ -768,6 +711,8 @@ class TimedCore:
         self._let_go(message)
         self._hold(message, key, deadline_at)
         reservation = Reservation(message.id, key, message.value, deadline_at, message.attempt)
+        if self.changed is not None:
+            self.changed.add(message.id)
         records.last_key = key
         message.key = key
         message.deadline_at = deadline_at
@@ -791,35 +736,36 @@ class TimedCore:
         return self._max_reservations is not None and message.attempt >= self._max_reservations
 
     def _exhaust(self, message: Message, error: str | None) -> None:
+        if self.changed is not None:
+            self.changed.add(message.id)
         if self._on_exhausted == "bury":
-            self._notice("message_buried", **_told(message, error))
+            self._notice("message_buried", **told(message, error))
             self._bury(message, error)
             self._counters.exhausted += 1
             return
         if self._unique is not None:
             self._unique.discard(message.id, message.value)
         if self._on_exhausted == "drop":
-            self._notice("message_dropped", **_told(message, error))
+            self._notice("message_dropped", **told(message, error))
             del self._messages[message.id]
             message.state = "gone"
         else:
             self._dead[message.id] = message
             self._new_errands = True
-            self._notice("message_dead", **_told(message, error))
+            self._notice("message_dead", **told(message, error))
             message.error = error
             message.key = 0
             message.state = "dead"
         self._counters.exhausted += 1
 
     def _bury(self, message: Message, error: str | None) -> None:
+        if self.changed is not None:
+            self.changed.add(message.id)
         self._buried[message.id] = message
         self._buried_ids.push((message.id,))
         message.error = error
         message.key = 0
         message.state = "buried"
-
-    def _notice(self, event: str, **facts: object) -> None:
-        self.notices.append((event, facts))
 
     def _found_nothing(self, now: int) -> None:
         records = self.records
@@ -844,26 +790,6 @@ class TimedCore:
     def _paused(self, now: int) -> bool:
         until = self.records.paused_until
         return until is not None and (until < 0 or now < until)
-
-
-_NEVER = 1 << 63  # later than any instant in epoch nanoseconds before the year 2262
-
-
-def _told(message: Message, error: str | None) -> dict[str, object]:
-    """Return what the log says about a message."""
-    return {"id": message.id, "attempts": message.attempt, "error": error}
-
-
-def _order(message: Message) -> tuple[int, int, int]:
-    return message.priority, message.ready_at, message.id
-
-
-_PEEK_ORDER: dict[PeekState, Callable[[Message], tuple[int, ...]]] = {
-    "ready": _order,
-    "delayed": lambda message: (message.ready_at, message.id),
-    "reserved": lambda message: (message.deadline_at, message.id),
-    "buried": lambda message: (message.id,),
-}
 
 
 def check_peek_state(state: object) -> None:

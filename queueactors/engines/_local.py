@@ -9,7 +9,7 @@ import attrs
 
 from queueactors._errors import QueueActorsError
 
-from ._protocol import ROOM, SYNCS, TAKERS
+from ._protocol import ROOM, SLICE, SYNCS, TAKERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,11 +63,14 @@ class LocalEngine:
         instants = (self.core.next_deadline(waiting=waiting), parked.next_timeout())
         return min((at for at in instants if at is not None), default=None)
 
+    def advance(self, now: int) -> bool:
+        """Let some of what has become due happen; return whether that was all."""
+        return self.core.advance(now, SLICE)
+
     async def execute(
         self, batch: Sequence[Operation], now: int, resolved: list[Operation]
     ) -> None:
         """Carry out a batch, see `Engine.execute`. Never waits."""
-        self.core.advance(now)
         parked = self.parked
         waiting = bool(parked)
         if waiting:

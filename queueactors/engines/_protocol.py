@@ -23,6 +23,8 @@ ROOM: Final = "room"
 TAKERS: Final = "takers"
 SYNCS: Final = "syncs"
 
+SLICE: Final = 1000  # messages that become due, between two turns of others: some 3 ms
+
 
 class Core(Protocol):
     """What a local engine needs of a core."""
@@ -38,8 +40,11 @@ class Core(Protocol):
     def new_errands(self) -> bool:
         """Return whether something has come up since the last question for the shell to do."""
 
-    def advance(self, now: int) -> None:
-        """Let everything happen whose instant has come."""
+    def rebuild(self) -> Iterator[None]:
+        """Build what is derived from the records; yields whenever others may run."""
+
+    def advance(self, now: int, limit: int | None = None) -> bool:
+        """Let what has become due happen, at most ``limit`` steps; return whether that was all."""
 
     def next_deadline(self, *, waiting: bool) -> int | None:
         """Return the next instant at which something happens by itself."""
@@ -57,11 +62,19 @@ class Engine(Protocol):
     def new_errands(self) -> bool:
         """Return whether something has come up since the last question for the shell to do."""
 
+    def advance(self, now: int) -> bool:
+        """Let some of what has become due happen; return whether that was all.
+
+        Only then may operations be carried out. Until then others have their turn in between: a
+        million reservations may end at one instant.
+        """
+
     async def execute(
         self, batch: Sequence[Operation], now: int, resolved: list[Operation]
     ) -> None:
         """Carry out a batch, and whatever it or the passing of time makes possible.
 
+        `advance` has said that there is nothing left to do at ``now``.
         Appends the operations that are resolved and committed to ``resolved``, also when it
         raises. Then ``culprit`` is the operation that crashed it, or None.
         """

@@ -26,7 +26,7 @@ from queueactors.engines import Parked
 from supervisors import ActorDownError, Mailbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from queueactors._clock import Clock
     from queueactors.engines import Engine
@@ -50,7 +50,7 @@ class QueueActor:
     name: str
     clock: Clock
     mailbox: Mailbox
-    _open_engine: Callable[[Parked], Engine]
+    _open_engine: Callable[[Parked], Awaitable[Engine]]
     parked: Parked = attrs.field(init=False)
     starts: int = attrs.field(default=0, init=False)
     on_errand: Callable[[], None] | None = attrs.field(default=None, init=False)
@@ -70,7 +70,7 @@ class QueueActor:
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         log = log.bind(queue=self.name)
         mailbox = self.mailbox
-        engine = self._open_engine(self.parked)
+        engine = await self._open_engine(self.parked)
         mailbox.reopen()
         self.starts += 1
         task_status.started(self)
@@ -97,18 +97,28 @@ class QueueActor:
         """Carry out one batch and answer it."""
         resolved: list[Operation] = []
         try:
-            await engine.execute(batch, self.clock.now_ns(), resolved)
+            now = self.clock.now_ns()
+            while not engine.advance(now):
+                self._tell(engine, log)
+                await checkpoint()
+                now = self.clock.now_ns()
+            await engine.execute(batch, now, resolved)
         except BaseException as error:  # also an exit: nobody may be left waiting
             self._recover(engine.culprit, batch, resolved, error)
             raise
         finally:
             for operation in resolved:
                 operation.resolve()
-            for event, facts in engine.notices:  # what they tell has happened, crash or not
-                log.warning(event, **facts)
-            engine.notices.clear()
+            self._tell(engine, log)
         if engine.new_errands() and self.on_errand is not None:
             self.on_errand()
+
+    @staticmethod
+    def _tell(engine: Engine, log: structlog.typing.FilteringBoundLogger) -> None:
+        """Log what the engine has to tell: it has happened, whatever comes next."""
+        for event, facts in engine.notices:
+            log.warning(event, **facts)
+        engine.notices.clear()
 
     def _recover(
         self,

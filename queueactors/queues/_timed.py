@@ -60,7 +60,7 @@ class TimedKind:
         return TimedRecords(initial=self.options.values)
 
     def core(self, records: object) -> TimedCore:
-        """Return a core over those records."""
+        """Return a core over those records; its indexes are still to be rebuilt."""
         options = self.options
         return TimedCore(
             name=self.name,
@@ -72,6 +72,7 @@ class TimedKind:
             if options.sync_interval is None
             else nanoseconds("sync_interval", options.sync_interval, positive=False),
             records=cast("TimedRecords", records),
+            ready=False,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
+from trio.lowlevel import checkpoint
 
 from queueactors.engines import LocalEngine
 
@@ -19,13 +20,13 @@ class Kind(Protocol):
         """Return the records of a queue that the store holds nothing of yet."""
 
     def core(self, records: object) -> Core:
-        """Return a core over those records."""
+        """Return a core over those records; its indexes are still to be rebuilt."""
 
 
 class Store(Protocol):
     """Keeps the records of queues. An attrs class whose init arguments are its options."""
 
-    def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+    async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
         """Return an engine for a new incarnation of a queue's actor."""
 
     def forget(self, queue: str) -> None:
@@ -41,12 +42,15 @@ class MemoryStore:
 
     _records: dict[str, object] = attrs.field(factory=dict, init=False)
 
-    def open_engine(self, queue: str, kind: Kind, parked: Parked) -> LocalEngine:
+    async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> LocalEngine:
         """Return an engine for a new incarnation of a queue's actor."""
         records = self._records.get(queue)
         if records is None:
             records = self._records[queue] = kind.new_records()
-        return LocalEngine(kind.core(records), parked)
+        core = kind.core(records)
+        for _ in core.rebuild():
+            await checkpoint()
+        return LocalEngine(core, parked)
 
     def forget(self, queue: str) -> None:
         """Drop a queue's records."""

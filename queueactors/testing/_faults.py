@@ -41,9 +41,9 @@ class CrashingStore:
         checks.integer("every", self.every, least=2)
         checks.done()
 
-    def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+    async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
         """Return an engine for a new incarnation of a queue's actor."""
-        engine = self._memory.open_engine(queue, kind, parked)
+        engine = await self._memory.open_engine(queue, kind, parked)
 
         def crashing(method: Method) -> Method:
             def call(*args: object) -> object:

@@ -299,7 +299,7 @@ class NaiveQueue:
                 case "delayed":
                     return item.ready_at, item.id
                 case "reserved":
-                    return item.deadline_at, item.id
+                    return item.deadline_at, item.key or 0
                 case _:
                     return (item.id,)
 

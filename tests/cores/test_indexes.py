@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import weakref
 from heapq import heappop, heappush
+from itertools import islice, pairwise
 from random import Random
+from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queueactors.cores._lazy_heap import FEW, SLICE, LazyHeap
+from queueactors.cores import _lazy_heap
+from queueactors.cores._lazy_heap import FEW, LazyHeap
 from queueactors.cores._ready import ReadyMessages
+from queueactors.cores._timed_indexes import SLICE
 from queueactors.cores._timed_values import Message
+from queueactors.cores.timed import PeekState, TimedCore
 
 # What to do: push with this priority, pop, or kill the n-th of those that are there.
 Steps = list[tuple[str, int]]
@@ -59,7 +66,7 @@ def test_a_large_lazy_heap_is_swept_in_slices_and_stays_in_order() -> None:
             live.remove(number)
             before = heap.kept
             heap.died()
-            assert before - heap.kept <= SLICE
+            assert before - heap.kept <= _lazy_heap.SLICE
             asked += 1
         if asked % 50 == 0 and (entry := heap.pop()) is not None:
             live.remove(entry[1])
@@ -126,6 +133,125 @@ def _compare(history: Steps, random: Random) -> None:
             before = ready.kept
             ready.died(message)
             message.state = "gone"
-            assert before - ready.kept <= 2 * SLICE
+            assert before - ready.kept <= 2 * _lazy_heap.SLICE
         assert len(ready) == len(naive)
         assert ready.kept <= 2 * len(naive) + 4 * FEW
+
+
+@given(st.lists(st.integers(0, 9), max_size=60), st.sets(st.integers(0, 59)))
+def test_a_lazy_heap_is_read_in_order_and_stays_as_it_is(
+    numbers: list[int], dead: set[int]
+) -> None:
+    heap = LazyHeap[tuple[int, int]](lambda entry: entry[1] not in dead)
+    for number in enumerate(numbers):
+        heap.push(number[::-1])
+    live = sorted((number, place) for place, number in enumerate(numbers) if place not in dead)
+
+    assert list(heap.in_order()) == live
+    assert list(islice(heap.in_order(), 3)) == live[:3]
+    assert heap.kept == len(numbers)
+
+
+def test_the_first_of_a_large_heap_are_found_without_looking_at_all() -> None:
+    asked = 0
+
+    def is_live(_entry: tuple[int]) -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    heap = LazyHeap[tuple[int]](is_live)
+    for number in Random(1).sample(range(5000), 5000):
+        heap.push((number,))
+
+    assert list(islice(heap.in_order(), 10)) == [(number,) for number in range(10)]
+    assert asked < 20
+
+
+@pytest.mark.parametrize("state", get_args(PeekState))
+def test_what_is_rebuilt_in_slices_has_its_order(state: PeekState) -> None:
+    """Also where the slices overlap: the records are in the order of their ids."""
+    random = Random(2)
+    core = TimedCore()
+    places = random.choices(["ready", "delayed", "reserved", "buried", "expired"], k=4 * SLICE)
+    for place in places:
+        instant = random.randrange(1000)
+        delay = 5000 + instant if place == "delayed" else instant
+        core.insert(1, [place], delay, random.choice([0, 0, 1]))
+        if place in {"reserved", "buried", "expired"}:
+            reservation = core.reserve(2000, 1 if place == "expired" else 10**9 + instant)
+            assert reservation is not None
+            if place == "buried":
+                core.bury(2000, reservation.key)
+    before = core.peek(2001, state, 9 * SLICE)
+
+    core = TimedCore(records=core.records, ready=False)
+    slices = sum(1 for _ in core.rebuild())
+
+    assert slices >= 8
+    assert before
+    assert core.peek(2001, state, 9 * SLICE) == before
+
+
+def test_what_is_rebuilt_in_slices_is_handed_out_in_order() -> None:
+    random = Random(3)
+    core = TimedCore()
+    for number in random.sample(range(3 * SLICE), 3 * SLICE):
+        core.insert(0, [number], number)
+    core.advance(3 * SLICE)
+
+    core = TimedCore(records=core.records)
+    handed_out = core.reserve_many(3 * SLICE, 3 * SLICE, 1)
+
+    assert [each.value for each in handed_out] == list(range(3 * SLICE))
+
+
+def test_what_has_become_due_happens_in_slices_in_the_order_of_its_instants() -> None:
+    core = TimedCore()
+    core.insert(0, range(0, 100, 2))
+    for number in range(1, 100, 2):
+        core.insert(0, [number], number)
+    core.reserve_many(0, 25, 20)  # 0 to 48 end at 20
+    core.reserve_many(0, 25, 10)  # 50 to 98 end at 10
+
+    through = [core.advance(99, 30) for _ in range(4)]
+
+    assert through == [False, False, False, True]
+    handed_out = [each.value for each in core.reserve_many(99, 100, 1)]
+    due = {number: number for number in range(1, 100, 2)}
+    due |= dict.fromkeys(range(0, 50, 2), 20) | dict.fromkeys(range(50, 100, 2), 10)
+    ids = {number: number // 2 if number % 2 == 0 else 50 + number // 2 for number in due}
+    assert handed_out == sorted(due, key=lambda number: (due[number], ids[number]))
+
+
+def test_an_operation_does_not_overlook_what_is_still_due() -> None:
+    core = TimedCore()
+    core.insert(0, range(10))
+    core.reserve_many(0, 10, 5)
+
+    assert not core.advance(5, 3)
+
+    assert core.statistics(5).expired == 10
+
+
+class Counted:
+    """A value that can be seen to go."""
+
+
+def test_what_was_cleared_is_let_go_of_in_slices() -> None:
+    values = [Counted() for _ in range(3 * SLICE)]
+    left = weakref.WeakSet(values)
+    core = TimedCore(unique=True)
+    core.insert(0, values)
+    core.reserve_many(0, SLICE, 5)
+    del values
+
+    core.clear(1)
+    counts = [len(left)]
+    while not core.advance(1, 1):
+        counts.append(len(left))
+
+    assert counts[0] == 3 * SLICE
+    assert counts[-1] == 0
+    assert max(before - after for before, after in pairwise(counts)) <= SLICE
+    assert core.insert(1, ["new"]) == 1

@@ -56,8 +56,8 @@ class FaultyStore:
     count: int = 0
     memory: MemoryStore = attrs.field(factory=MemoryStore)
 
-    def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
-        engine = self.memory.open_engine(queue, kind, parked)
+    async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+        engine = await self.memory.open_engine(queue, kind, parked)
 
         def wrap(method: Method) -> Method:
             def call(*args: object) -> object:

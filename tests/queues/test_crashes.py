@@ -382,11 +382,11 @@ async def test_an_actor_that_does_not_come_up_serves_its_callers_when_it_does(
     class Stubborn(FaultyStore):
         refusals = 0
 
-        def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+        async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
             if self.refusals:
                 self.refusals -= 1
                 raise Boom
-            return super().open_engine(queue, kind, parked)
+            return await super().open_engine(queue, kind, parked)
 
     store = Stubborn()
     async with running(store) as rig, trio.open_nursery() as nursery:
@@ -575,11 +575,11 @@ def fail_in_advance(monkeypatch: pytest.MonkeyPatch, times: int) -> list[None]:
     armed: list[None] = []
     advance = TimedCore.advance
 
-    def failing(core: TimedCore, now: int) -> None:
+    def failing(core: TimedCore, now: int, limit: int | None = None) -> bool:
         if armed and left:
             left.pop()
             raise Boom
-        advance(core, now)
+        return advance(core, now, limit)
 
     monkeypatch.setattr(TimedCore, "advance", failing)
     return armed

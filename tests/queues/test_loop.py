@@ -64,6 +64,61 @@ async def test_a_long_mailbox_lets_other_tasks_run_after_each_batch(
         assert await rig.queue.len() == 5_000
 
 
+async def test_many_ends_of_reservations_at_one_instant_let_other_tasks_run(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(unique=True) as rig:
+        await rig.queue.insert(*range(5_000))
+        await rig.queue.reserve_many(5_000, 10)
+
+        async with trio.open_nursery() as nursery:
+            turns = await nursery.start(_count_turns, trio.current_time() + 10)
+            again = await rig.queue.reserve_many(5_000)
+            nursery.cancel_scope.cancel()
+
+        assert [each.value for each in again] == list(range(5_000))
+        assert turns[0] >= 4
+
+
+async def test_clearing_a_long_queue_lets_other_tasks_run(autojump_clock: MockClock) -> None:
+    async with running(unique=True) as rig:
+        await rig.queue.insert(*range(5_000))
+        assert await rig.queue.clear() == 5_000
+
+        async with trio.open_nursery() as nursery:
+            turns = await nursery.start(_count_turns, 0)
+            assert await rig.queue.insert(1) == 1
+            nursery.cancel_scope.cancel()
+
+        assert turns[0] >= 4
+
+
+async def test_a_restart_of_a_long_queue_lets_other_tasks_run(autojump_clock: MockClock) -> None:
+    async with running(FaultyStore(crash_once("length"))) as rig:
+        await rig.queue.insert(*range(5_000))
+
+        async with trio.open_nursery() as nursery:
+            turns = await nursery.start(_count_turns, 0)
+            with pytest.raises(ActorCrashedError):
+                await rig.queue.len()
+            assert await rig.queue.len() == 5_000
+            nursery.cancel_scope.cancel()
+
+        assert turns[0] >= 10
+
+
+async def _count_turns(
+    at: float, *, task_status: trio.TaskStatus[list[int]] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Count own turns, from an instant on."""
+    turns = [0]
+    task_status.started(turns)
+    await trio.sleep_until(at)
+    while True:
+        await trio.lowlevel.checkpoint()
+        turns[0] += 1
+
+
 async def test_a_batch_has_one_instant(autojump_clock: MockClock) -> None:
     async with running() as rig:
         rig.queue.insert_nowait("a")
@@ -179,8 +234,8 @@ class SlowEngine(LocalEngine):
 class SlowStore(FaultyStore):
     seconds: float = 0.0
 
-    def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
-        engine = self.memory.open_engine(queue, kind, parked)
+    async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+        engine = await self.memory.open_engine(queue, kind, parked)
         return SlowEngine(engine.core, parked, self.seconds)
 
 

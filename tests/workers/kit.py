@@ -123,8 +123,8 @@ class FaultyStore:
     crashes: int = attrs.field(default=0, init=False)
     _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
 
-    def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
-        engine = self._memory.open_engine(queue, kind, parked)
+    async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+        engine = await self._memory.open_engine(queue, kind, parked)
         for operation in engine.core.operations:
             engine._methods[operation] = self._faulty(operation, engine._methods[operation])  # noqa: SLF001
         return engine
