@@ -11,7 +11,11 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from math import inf
-from typing import Annotated, TypeGuard
+from typing import Annotated, TypeGuard, TypeVar
+
+import attrs
+
+from supervisors import did_you_mean
 
 from ._errors import OptionsError
 
@@ -31,6 +35,27 @@ class Means(Enum):
 Seconds = Annotated[float, Means.SECONDS]
 Target = Annotated[Callable[..., object], Means.TARGET]  # type: ignore[explicit-any] # user's own
 Pace = Annotated[float | Callable[[int], float], Means.PACE]
+
+
+Made = TypeVar("Made")
+
+
+def make_options(cls: type[Made], **given: object) -> Made:
+    """Return options given in code: of an option class, by name.
+
+    Raises:
+      OptionsError: If an option breaks its rule.
+      TypeError: If there is no such option, or a required one is missing.
+    """
+    fields = [field for field in attrs.fields(cls) if field.init]  # type: ignore[arg-type] # an attrs class
+    known = [field.alias for field in fields]
+    for option in given:
+        if option not in known:
+            raise TypeError(f"there is no option {option!r}{did_you_mean(option, known)}")
+    for field in fields:
+        if field.default is attrs.NOTHING and field.alias not in given:
+            raise TypeError(f"{field.alias} is required")
+    return cls(**given)
 
 
 class Checks:

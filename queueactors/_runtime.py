@@ -34,7 +34,7 @@ from supervisors import (
 
 from ._clock import Clock
 from ._errors import QueueNotFoundError, WorkerNotFoundError
-from ._options import Checks, Target
+from ._options import Checks, Target, make_options
 from .queues import KINDS, Errands, Options, Queue, QueueActor
 from .workers import Worker, WorkerOptions
 
@@ -161,7 +161,8 @@ class Runtime:
     async def define(self, name: str, *, kind: str = "timed", **options: object) -> Queue:
         """Define a queue and start it; return it once it is ready. The first definition stands.
 
-        Cancelled, or failed: it is not defined.
+        Cancelled, or failed: it is not defined. The queue that ``on_exhausted`` names must be
+        defined before this one. (In a configuration, any order will do.)
 
         Args:
           name: The queue's.
@@ -170,9 +171,10 @@ class Runtime:
 
         Raises:
           OptionsError: If an option breaks its rule.
-          TypeError: If there is no such option.
-          ValueError: If there is no such kind or store, or if the queue is defined already with
-            another kind or store. (With another option: that is logged, the first stands.)
+          TypeError: If there is no such option, or a required one is missing.
+          ValueError: If there is no such kind or store; or no queue that ``on_exhausted`` names,
+            or it names this one; or if the queue is defined already with another kind or store.
+            (With another option: that is logged, the first stands.)
           supervisors.ChildStartError: If its store does not open it.
           supervisors.SupervisorStoppedError: If the runtime has ended, or is about to.
         """
@@ -182,7 +184,7 @@ class Runtime:
         checks = Checks()
         checks.string("name", name)
         checks.done()
-        given = KINDS[kind].options(**options)  # type: ignore[arg-type] # it checks them itself
+        given = make_options(KINDS[kind].options, **options)
         if given.store not in self._stores:
             hint = did_you_mean(given.store, self._stores)
             raise ValueError(f"queue {name!r}: there is no store {given.store!r}{hint}")
@@ -190,6 +192,8 @@ class Runtime:
             known_one = self._queues.get(name)
             if known_one is not None:
                 return self._same(known_one, kind, given)
+            self._check_dead_letter(name, given.dead_letter)
+            self._warn(name, given)
             group = await self._group("queues")
             defined = self._define(name, kind, given)
             specs = defined.specs(_PARK)
@@ -218,13 +222,13 @@ class Runtime:
         Raises:
           QueueNotFoundError: If there is no such queue.
           OptionsError: If an option breaks its rule.
-          TypeError: If there is no such option.
+          TypeError: If there is no such option, or a required one is missing.
           ValueError: If there is a worker of that name.
           supervisors.SupervisorStoppedError: If the runtime has ended, or is about to.
         """
         queue_name = queue if isinstance(queue, str) else queue.name
         self.queue(queue_name)
-        given = WorkerOptions(queue=queue_name, handler=handler, **options)  # type: ignore[arg-type]
+        given = make_options(WorkerOptions, queue=queue_name, handler=handler, **options)
         if name is None:
             name = _free_name(queue_name, self._workers)
         elif name in self._workers:
@@ -298,6 +302,29 @@ class Runtime:
         if given != known.handle.options:
             self._log.warning("definition_ignored", queue=name)
         return known.handle
+
+    def _check_dead_letter(self, name: str, target: str | None) -> None:
+        """Refuse what ``on_exhausted`` names, by the rules of a configuration.
+
+        Raises:
+          ValueError: If it is no queue that can get dead letters.
+        """
+        if target == name:
+            raise ValueError(
+                f"queue {name!r}: a queue cannot be its own dead letter queue; use 'bury' or 'drop'"
+            )
+        if target is not None and target not in self._queues:
+            hint = did_you_mean(target, ["drop", "bury", *self._queues])
+            raise ValueError(
+                f"queue {name!r}: there is no queue {target!r} for on_exhausted{hint}; "
+                "define it first"
+            )
+
+    def _warn(self, name: str, options: Options) -> None:
+        """Log what is valid and yet likely to surprise, as for a configuration."""
+        for option, message in options.traps:
+            path = f"queue.{name}.{option}"
+            self._log.warning("config_warning", file=None, line=None, path=path, message=message)
 
     def _define(self, name: str, kind: str, options: Options) -> _Defined:
         parts = KINDS[kind]

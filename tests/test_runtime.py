@@ -6,6 +6,7 @@ Over 500 lines, because a runtime is all of these together: one list of what it 
 from __future__ import annotations
 
 import gc
+import re
 import signal
 import weakref
 from random import Random
@@ -227,8 +228,12 @@ async def test_definitions_are_checked_before_anything_happens(autojump_clock: M
             await runtime.define("jobs", reservation_time=-1)
         with pytest.raises(OptionsError, match=r"^expected name to be a non-empty string, got ''$"):
             await runtime.define("", reservation_time=30)
-        with pytest.raises(TypeError, match=r"uniqe"):
+        with pytest.raises(
+            TypeError, match=r"^there is no option 'uniqe' \(did you mean 'unique'\?\)$"
+        ):
             await runtime.define("jobs", reservation_time=30, uniqe=True)
+        with pytest.raises(TypeError, match=r"^reservation_time is required$"):
+            await runtime.define("jobs")
         with pytest.raises(
             ValueError,
             match=r"^queue 'jobs': there is no store 'memry' \(did you mean 'memory'\?\)$",
@@ -237,6 +242,65 @@ async def test_definitions_are_checked_before_anything_happens(autojump_clock: M
 
         assert runtime.queues() == ()
         assert "jobs" not in str(runtime.tree())
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("jobs", "a queue cannot be its own dead letter queue; use 'bury' or 'drop'"),
+        (
+            "faild",
+            "there is no queue 'faild' for on_exhausted (did you mean 'failed'?); define it first",
+        ),
+        (
+            "burry",
+            "there is no queue 'burry' for on_exhausted (did you mean 'bury'?); define it first",
+        ),
+    ],
+)
+async def test_a_queue_for_dead_letters_is_there_before_those_that_name_it(
+    target: str, message: str, autojump_clock: MockClock
+) -> None:
+    async with open_runtime() as runtime:
+        await runtime.define("failed", reservation_time=30)
+
+        with pytest.raises(ValueError, match=f"^queue 'jobs': {re.escape(message)}$"):
+            await runtime.define(
+                "jobs", reservation_time=30, max_reservations=1, on_exhausted=target
+            )
+
+        assert runtime.queue_names() == ("failed",)
+
+
+async def test_a_definition_waits_for_that_of_its_queue_for_dead_letters(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        nursery.start_soon(_define, runtime, "failed")
+        while not runtime.queues():
+            await trio.lowlevel.checkpoint()
+
+        await runtime.define("jobs", reservation_time=30, max_reservations=1, on_exhausted="failed")
+
+        assert runtime.queue_names() == ("failed", "jobs")
+
+
+async def test_a_definition_that_is_likely_to_surprise_is_logged(
+    events: Events, autojump_clock: MockClock
+) -> None:
+    async with open_runtime() as runtime:
+        await runtime.define("jobs", reservation_time=30, on_exhausted="bury")
+        await runtime.define("jobs", reservation_time=30, on_exhausted="bury")
+
+    (event,) = _named(events, "config_warning")
+    assert event == {
+        "event": "config_warning",
+        "log_level": "warning",
+        "file": None,
+        "line": None,
+        "path": "queue.jobs.on_exhausted",
+        "message": "without max_reservations no message is ever exhausted",
+    }
 
 
 async def test_concurrent_definitions_of_one_name_are_one_queue(autojump_clock: MockClock) -> None:
@@ -372,7 +436,7 @@ async def test_a_worker_needs_a_queue_and_valid_options(autojump_clock: MockCloc
             await runtime.start_worker("job", handle)
         with pytest.raises(OptionsError, match=r"^expected concurrency to be an int >= 1, got 0$"):
             await runtime.start_worker("jobs", handle, concurrency=0)
-        with pytest.raises(TypeError, match=r"speed"):
+        with pytest.raises(TypeError, match=r"^there is no option 'speed'$"):
             await runtime.start_worker("jobs", handle, speed=9)
 
         assert runtime.workers() == ()

@@ -1,7 +1,7 @@
-"""Warns about a configuration that is valid and yet will surprise: the traps of its tree.
+"""Warns about a configuration that is valid and yet will surprise: traps of tree and options.
 
-What a trap is, `supervisors.find_traps` says; here the tree is drawn for it, with stand-ins for
-what the children do, and its warnings get their places in the files.
+What a trap is, `supervisors.find_traps` and the options of a queue say; here the tree is drawn for
+it, with stand-ins for what the children do, and the warnings get their places in the files.
 """
 
 from __future__ import annotations
@@ -26,10 +26,16 @@ def find_warnings(config: Config, source: Source) -> tuple[Fault, ...]:
     """Return what is worth a warning in a configuration without faults."""
     tree = _Tree(config)
     warnings = []
-    for trap in find_traps(tree.draw(), intensity=0, grace=GRACE):
-        path = tree.paths.get(trap.path, ())
+    found = [
+        (tree.paths.get(trap.path, ()), trap.message)
+        for trap in find_traps(tree.draw(), intensity=0, grace=GRACE)
+    ]
+    for name, queue in config.queues.items():
+        found += [(("queue", name, option), message) for option, message in queue.options.traps]
+    for path, message in found:
         place = source.place(path)
-        warnings.append(Fault(place.file or config.file, place.line, dotted(path), trap.message))
+        told = dotted(source.real(path))
+        warnings.append(Fault(place.file or config.file, place.line, told, message))
     return tuple(sorted(warnings, key=lambda each: each.order))
 
 

@@ -95,6 +95,13 @@ class TimedOptions:
                 checks.faults.append((option, f"{option} needs a sync_fn"))
 
     @property
+    def traps(self) -> list[tuple[str, str]]:
+        """What is valid and yet likely to surprise: the option, and why."""
+        if self.on_exhausted == "drop" or self.max_reservations is not None:
+            return []
+        return [("on_exhausted", "without max_reservations no message is ever exhausted")]
+
+    @property
     def dead_letter(self) -> str | None:
         """The queue that exhausted messages go to; None: they are dropped or buried."""
         return None if self.on_exhausted in {"drop", "bury"} else self.on_exhausted

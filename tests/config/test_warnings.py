@@ -98,6 +98,22 @@ def test_ids_may_be_any(folder: Path) -> None:
     assert len(warnings(LOW + HIGH + child)) == 1
 
 
+def test_on_exhausted_without_a_limit_never_happens(folder: Path) -> None:
+    dead = '[queue.b]\nkind = "timed"\nreservation_time = 1\non_exhausted = "a"\n'
+    default = '[defaults.queue]\non_exhausted = "bury"\n'
+
+    assert warnings(QUEUE + dead) == [
+        "q.toml:8: queue.b.on_exhausted: without max_reservations no message is ever exhausted"
+    ]
+    assert warnings(QUEUE + dead + "max_reservations = 1\n") == []
+    assert warnings(QUEUE + default) == [
+        (
+            "q.toml:6: defaults.queue.on_exhausted: "
+            "without max_reservations no message is ever exhausted"
+        )
+    ]
+
+
 async def test_a_start_logs_them(folder: Path, autojump_clock: MockClock) -> None:
     data = {"supervisor": {"r": {"restart": "temporary"}}}
 
