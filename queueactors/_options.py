@@ -21,6 +21,7 @@ from ._errors import OptionsError
 
 LONGEST = 1e9  # seconds, some 30 years: what a duration must stay below
 LATEST = 1 << 63  # epoch nanoseconds, in the year 2262: what an instant must stay below
+EARLIEST = 10**18  # likewise, in 2001: an int below was meant in seconds, or micro- or milliseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -122,21 +123,32 @@ def nanoseconds(option: str, value: object, *, positive: bool = True) -> int:
     raise ValueError(f"expected {option} to be {_rule(value, positive=positive)}, got {value!r}")
 
 
-def instant(option: str, value: object) -> int:
+def instant(option: str, value: object, *, now: int) -> int:
     """Return an instant, given as epoch nanoseconds or as a datetime, as epoch nanoseconds.
+
+    Args:
+      option: Its name, for errors.
+      value: The instant.
+      now: Epoch nanoseconds. On a clock that is in the year 1970 itself, any int may be meant.
 
     Raises:
       TypeError: If it is neither.
-      ValueError: If the datetime has no time zone, or it is later than what fits into 64 bits.
+      ValueError: If the datetime has no time zone, the int is plainly no number of nanoseconds,
+        or the instant is later than what fits into 64 bits.
     """
     if isinstance(value, datetime):
         if value.utcoffset() is None:
             raise ValueError(f"expected {option} to have a time zone, got {value!r}")
         value = (value - _EPOCH) // timedelta(microseconds=1) * 1000
-    if not isinstance(value, int) or isinstance(value, bool):
+    elif not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(
             f"expected {option} to be epoch nanoseconds or a datetime with a time zone, "
             f"got {value!r}"
+        )
+    elif value < EARLIEST <= now:
+        raise ValueError(
+            f"expected {option} to be epoch nanoseconds, got {value!r}, which is before 2001; "
+            "was it meant in seconds?"
         )
     if value >= LATEST:
         raise ValueError(f"expected {option} to be before the year 2262, got {value!r}")

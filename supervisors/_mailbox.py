@@ -65,6 +65,7 @@ class Operation:
       waits: An empty answer means "not yet": it is parked in the lane of this name. None: it does
         not wait.
       deadline_at: Epoch nanoseconds at which a parked operation ends with `trio.TooSlowError`.
+      timeout: How many seconds that was ahead, for the error.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class Operation:
         "method",
         "state",
         "task",
+        "timeout",
         "value",
         "waits",
     )
@@ -88,11 +90,13 @@ class Operation:
         *,
         waits: str | None = None,
         deadline_at: int | None = None,
+        timeout: float = 0.0,
     ) -> None:
         self.method = method
         self.args = args
         self.waits = waits
         self.deadline_at = deadline_at
+        self.timeout = timeout
         self.state: OperationState = "queued"
         self.value: object = None
         self.error: BaseException | None = None

@@ -9,7 +9,9 @@ from math import inf, nan
 import pytest
 
 from queueactors import OptionsError, TimedOptions
-from queueactors._options import LATEST, LONGEST, instant, is_seconds, items, nanoseconds
+from queueactors._options import EARLIEST, LATEST, LONGEST, instant, is_seconds, items, nanoseconds
+
+NOW = 1_767_225_600 * 10**9  # in 2026
 
 
 @pytest.mark.parametrize("value", [0.5, 1, 1e8, 5e-324])
@@ -99,7 +101,7 @@ def test_values_that_cannot_be_compared_are_fine_where_they_need_not_be() -> Non
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (-5, -5),
+        (EARLIEST, EARLIEST),
         (LATEST - 1, LATEST - 1),
         (datetime(1970, 1, 1, tzinfo=UTC), 0),
         (datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), -1000),
@@ -110,25 +112,36 @@ def test_values_that_cannot_be_compared_are_fine_where_they_need_not_be() -> Non
     ],
 )
 def test_an_instant_is_exact(given: object, expected: int) -> None:
-    assert instant("at", given) == expected
+    assert instant("at", given, now=NOW) == expected
 
 
 @pytest.mark.parametrize("bad", [True, 1.5, "now", None, timedelta(1)])
 def test_what_is_no_instant_is_refused(bad: object) -> None:
     rule = r"^expected at to be epoch nanoseconds or a datetime with a time zone, got "
     with pytest.raises(TypeError, match=rule):
-        instant("at", bad)
+        instant("at", bad, now=NOW)
 
 
 def test_a_datetime_without_a_time_zone_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^expected at to have a time zone, got datetime"):
-        instant("at", datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
+        instant("at", datetime(2026, 1, 1), now=NOW)  # noqa: DTZ001 - that is the point
 
 
 @pytest.mark.parametrize("late", [LATEST, datetime(2263, 1, 1, tzinfo=UTC)])
 def test_an_instant_must_fit_into_64_bits(late: object) -> None:
     with pytest.raises(ValueError, match=r"^expected at to be before the year 2262, got "):
-        instant("at", late)
+        instant("at", late, now=NOW)
+
+
+@pytest.mark.parametrize("seconds", [EARLIEST - 1, 1_767_225_600, 0, -5])
+def test_an_int_that_was_plainly_meant_in_seconds_is_no_instant(seconds: int) -> None:
+    rule = f"^expected at to be epoch nanoseconds, got {seconds}, which is before 2001; was it "
+    with pytest.raises(ValueError, match=rule):
+        instant("at", seconds, now=NOW)
+
+
+def test_on_a_clock_that_begins_at_0_any_int_is_an_instant() -> None:
+    assert instant("at", 5, now=EARLIEST - 1) == 5
 
 
 BAD: list[tuple[dict[str, object], str]] = [

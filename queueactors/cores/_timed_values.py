@@ -94,6 +94,7 @@ class TimedStatistics:
       oldest_age: Seconds that the first ready message has been ready; None without one.
       inserted: Values that went in.
       duplicates: Values that did not, because they were there already.
+      dropped: Values of an `insert_nowait` that a full or closed queue did not take.
       reserved_total: Reservations given out.
       expired: Reservations that ended by their deadline.
       released: Messages given back.
@@ -120,6 +121,7 @@ class TimedStatistics:
     oldest_age: float | None = None
     inserted: int = 0
     duplicates: int = 0
+    dropped: int = 0
     reserved_total: int = 0
     expired: int = 0
     released: int = 0
@@ -164,6 +166,7 @@ class Counters:
 
     inserted: int = 0
     duplicates: int = 0
+    dropped: int = 0
     reserved_total: int = 0
     expired: int = 0
     released: int = 0

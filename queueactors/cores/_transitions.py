@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 Cause = Literal[
     # operations, by the names of their methods
     "insert",
+    "insert_nowait",
     "wait_insert",
     "refilled",
     "reserve",
@@ -65,6 +66,8 @@ class Transition(NamedTuple):
 TRANSITIONS: Final = (
     Transition("insert", None, "ready"),
     Transition("insert", None, "delayed", "delay"),
+    Transition("insert_nowait", None, "ready"),
+    Transition("insert_nowait", None, "delayed", "delay"),
     Transition("wait_insert", None, "ready"),
     Transition("wait_insert", None, "delayed", "delay"),
     Transition("values", None, "ready"),

@@ -95,6 +95,7 @@ class TimedCore(TimedIndexes):
         "dead_letters",
         "delete",
         "insert",
+        "insert_nowait",
         "kick",
         "length",
         "pause",
@@ -259,6 +260,20 @@ class TimedCore(TimedIndexes):
         self._counters.inserted += count
         self._counters.duplicates += duplicates
         return count
+
+    def insert_nowait(
+        self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0, at: int = 0
+    ) -> int:
+        """Add messages, as `insert` does, for somebody who hears no answer.
+
+        So a refusal is logged and counted, and not raised.
+        """
+        try:
+            return self.insert(now, values, delay, priority, at)
+        except (QueueClosedError, QueueFullError) as error:
+            self._notice("insert_dropped", values=len(values), error=str(error))
+            self._counters.dropped += len(values)
+            return 0
 
     def wait_insert(
         self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0, at: int = 0
@@ -429,6 +444,8 @@ class TimedCore(TimedIndexes):
     def delete(self, now: int, keys: Sequence[int], expired_ok: bool = False) -> int:  # noqa: FBT001, FBT002 - an engine passes positions
         """Finish messages; return how many. Live reservations go whatever the others are.
 
+        A key that is given twice counts once.
+
         Raises:
           ReservationError: If some were not live; ``.keys`` has all of those.
         """
@@ -448,7 +465,11 @@ class TimedCore(TimedIndexes):
                 self._unique.discard(message.id, message.value)
             gone.append(message)
         deleted = len(gone)
-        error = self._refusal(stale) if stale else None
+        error = None
+        if stale:
+            finished = {message.key for message in gone}  # given twice, a key counts once
+            stale = [key for key in dict.fromkeys(stale) if key not in finished]
+            error = self._refusal(stale) if stale else None
         if self.changed is not None:
             self.changed.update(message.id for message in gone)
         for message in gone:

@@ -108,9 +108,11 @@ class Parked:
     Args:
       wake: Lets the engine execute, with or without work: whoever waits for room may be served
         because somebody before it, who needed more, has left.
+      queue: The queue's name, for errors.
     """
 
-    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+    def __init__(self, wake: Callable[[], None] | None = None, queue: str = "") -> None:
+        self._queue = queue
         self._lanes = {name: Lane() for name in (ROOM, TAKERS, SYNCS)}
         self._lanes[ROOM].wake = wake
         self._timeouts: list[tuple[int, int, Operation]] = []  # a heap; stale once not parked
@@ -148,7 +150,10 @@ class Parked:
             operation = heappop(self._timeouts)[2]
             if _waits(operation) and operation.home is not None:
                 operation.home.withdrawn(operation)
-                operation.error = trio.TooSlowError()
+                operation.error = trio.TooSlowError(
+                    f"queue {self._queue!r}: {operation.method} waited "
+                    f"{operation.timeout:g} s in vain"
+                )
                 resolved.append(operation)
 
     def next_timeout(self) -> int | None:

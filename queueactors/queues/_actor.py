@@ -57,7 +57,7 @@ class QueueActor:
 
     @parked.default
     def _park(self) -> Parked:
-        return Parked(self.mailbox.wake)
+        return Parked(self.mailbox.wake, self.name)
 
     @property
     def restarts(self) -> int:

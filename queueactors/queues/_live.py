@@ -12,10 +12,15 @@ class LiveReservation:
 
     Args:
       current: The reservation as it is now.
+
+    Attributes:
+      lost: Whether extending it has failed because it is somebody else's, or nobody's. Without
+        ``keep_alive`` nobody looks, and it stays False.
     """
 
     def __init__(self, current: Reservation) -> None:
         self.current = current
+        self.lost = False
 
     def __repr__(self) -> str:
         return f"<LiveReservation of {self.current!r}>"

@@ -25,11 +25,13 @@ class TimedOptions:
         a `DeadLetter`.
       max_length: How many messages it may hold (>= 1): ready, delayed, reserved and buried ones.
         An insert that does not fit is refused, or waits (`TimedQueue.wait_insert`); a dead
-        letter waits. What a refill brings and finds no room is left out, and counted. None:
-        without limit.
+        letter waits. What a refill brings and finds no room is left out, and counted: a
+        ``sync_fn`` that pops its source loses it. None: without limit.
       values: Go in once, when the store holds no such queue yet.
       sync_fn: The refill: called without arguments but ``sync_args`` when a reserve finds
         nothing; returns the values to insert. Async or plain; a plain one runs in a thread.
+        What finds no room (``max_length``), or was read by one that fails or is stopped, does
+        not go in: so let it read its source, not pop it, and forget what is done.
       sync_args: Its arguments.
       sync_interval: Seconds (>= 0) from the end of a refill to the next; required with
         ``sync_fn``. While somebody waits, the next one is at least 10 ms away.

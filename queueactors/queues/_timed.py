@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from ._options import TimedOptions
 
 GRACE = 5.0  # seconds for finishing or giving back a message after a cancellation
+_NOT_WAITING = "to take what is there without waiting, call try_reserve() or give timeout=0"
+_ENDING = "to give the message back now, call release()"
 KEEP_ALIVE = 3  # a reservation that is kept alive is extended this often in its time
 
 
@@ -145,7 +147,8 @@ class TimedQueue:
           QueueClosedError: If the queue is closed.
           QueueFullError: If they do not all fit into ``max_length``, or if others wait for room
             (`wait_insert`): they come first.
-          ValueError: If ``delay`` or ``at`` is out of its range, or both are given.
+          ValueError: If ``delay`` or ``at`` is out of its range (an ``at`` before 2001 was meant
+            in seconds), or both are given.
           TypeError: If the queue is ``unique`` and a value cannot be hashed or compared.
         """
         return Ask("insert", self._insertion(values, delay, at, priority))
@@ -157,7 +160,9 @@ class TimedQueue:
         at: int | datetime | None = None,
         priority: int = 0,
     ) -> None:
-        """Add messages without waiting for an answer: a cast. A full or closed queue drops them.
+        """Add messages without waiting for an answer: a cast.
+
+        A full or closed queue drops them: that is logged (``insert_dropped``) and counted.
 
         Arguments as for `insert`.
 
@@ -166,7 +171,7 @@ class TimedQueue:
           ValueError: If ``delay`` or ``at`` is out of its range, or both are given.
           TypeError: If the queue is ``unique`` and a value cannot be hashed or compared.
         """
-        self._mailbox.cast(Ask("insert", self._insertion(values, delay, at, priority)))
+        self._mailbox.cast(Ask("insert_nowait", self._insertion(values, delay, at, priority)))
 
     @operation
     def wait_insert(
@@ -199,7 +204,10 @@ class TimedQueue:
           TypeError: If the queue is ``unique`` and a value cannot be hashed or compared.
         """
         arguments = self._insertion(values, delay, at, priority)
-        return Ask("wait_insert", arguments, waits=ROOM, deadline_at=self._timeout(timeout))
+        deadline_at = self._deadline(timeout)
+        return Ask(
+            "wait_insert", arguments, waits=ROOM, deadline_at=deadline_at, timeout=timeout or 0
+        )
 
     # -- handing out ---------------------------------------------------------------------------
 
@@ -224,8 +232,9 @@ class TimedQueue:
           QueueClosedError: If the queue is closed and nothing is left in it.
           ValueError: If an argument is out of its range.
         """
-        duration = (self._duration(seconds),)
-        return Ask("reserve", duration, waits=TAKERS, deadline_at=self._timeout(timeout))
+        duration = (self._duration(seconds, _NOT_WAITING),)
+        deadline_at = self._deadline(timeout)
+        return Ask("reserve", duration, waits=TAKERS, deadline_at=deadline_at, timeout=timeout or 0)
 
     @operation
     def try_reserve(self, seconds: float | None = None) -> Ask[Reservation | None]:
@@ -235,7 +244,7 @@ class TimedQueue:
           QueueClosedError: If the queue is closed and nothing is left in it.
           ValueError: If ``seconds`` is out of its range.
         """
-        return Ask("reserve", (self._duration(seconds),))
+        return Ask("reserve", (self._duration(seconds, _NOT_WAITING),))
 
     @operation
     def reserve_many(
@@ -257,8 +266,11 @@ class TimedQueue:
           QueueClosedError: If the queue is closed and nothing is left in it.
           ValueError: If an argument is out of its range.
         """
-        arguments = (_check_limit(limit), self._duration(seconds))
-        return Ask("reserve_many", arguments, waits=TAKERS, deadline_at=self._timeout(timeout))
+        arguments = (_check_limit(limit), self._duration(seconds, _NOT_WAITING))
+        deadline_at = self._deadline(timeout)
+        return Ask(
+            "reserve_many", arguments, waits=TAKERS, deadline_at=deadline_at, timeout=timeout or 0
+        )
 
     # -- what the holder of a reservation does ---------------------------------------------------
 
@@ -279,7 +291,7 @@ class TimedQueue:
           ReservationExpiredError: If its deadline has passed.
           ReservationNotFoundError: If it is not yours any more.
         """
-        return Ask("prolongate", (key_of(reservation), self._duration(seconds)))
+        return Ask("prolongate", (key_of(reservation), self._duration(seconds, _ENDING)))
 
     @operation
     def touch(self, reservation: AnyReservation, seconds: float | None = None) -> Ask[Reservation]:
@@ -287,7 +299,7 @@ class TimedQueue:
 
         Arguments, result and errors as for `prolongate`.
         """
-        return Ask("touch", (key_of(reservation), self._duration(seconds)))
+        return Ask("touch", (key_of(reservation), self._duration(seconds, _ENDING)))
 
     @operation
     def release(
@@ -335,7 +347,7 @@ class TimedQueue:
         """Finish messages: they leave the queue. Each reservation counts for itself.
 
         Args:
-          *reservations: The reservations, or their keys.
+          *reservations: The reservations, or their keys. One that is given twice counts once.
           expired_ok: Also finish one whose deadline has passed, unless somebody else has the
             message or had it since.
 
@@ -367,16 +379,19 @@ class TimedQueue:
 
         Args:
           seconds: How long it is yours (> 0). None: the queue's ``reservation_time``.
-          keep_alive: Extend the reservation as long as the block runs.
+          keep_alive: Extend the reservation as long as the block runs. If it is lost all the same
+            (removed, or the program stood still), the block goes on; the next extension notices,
+            a third of the reservation's time later at most, and sets ``lost`` of the view.
 
         Yields:
           A view of the reservation, always current.
 
         Raises:
-          ReservationError: At the end of the block, if the reservation was lost meanwhile.
+          ReservationError: At the end of the block, if the reservation was lost meanwhile. If
+            the block raises, that goes on, and a note on it says so.
           QueueClosedError: If the queue is closed and nothing is left in it.
         """
-        every = self._duration(seconds) / 1e9 / KEEP_ALIVE
+        every = self._duration(seconds, _NOT_WAITING) / 1e9 / KEEP_ALIVE
         live = LiveReservation(await self.reserve(seconds))
         error: BaseException | None = None
         async with bare_nursery() as nursery:
@@ -404,7 +419,8 @@ class TimedQueue:
             try:
                 live.current = await insist(lambda: self.touch(live.key, seconds))
             except ReservationError:
-                return  # lost; the end of the block says so
+                live.lost = True  # the end of the block says so too
+                return
             except ActorError:
                 continue  # the queue is down; it may be back in time
 
@@ -537,14 +553,17 @@ class TimedQueue:
             return values, wait, _check_priority(priority)
         if wait:
             raise ValueError(f"expected either delay or at, got delay={delay!r} and at={at!r}")
-        return values, 0, _check_priority(priority), instant("at", at)
+        return values, 0, _check_priority(priority), instant("at", at, now=self.clock.now_ns())
 
-    def _timeout(self, timeout: float | None) -> int | None:
+    def _deadline(self, timeout: float | None) -> int | None:
         if timeout is None:
             return None
         return self._actor.clock.now_ns() + nanoseconds("timeout", timeout, positive=False)
 
-    def _duration(self, seconds: float | None) -> int:
+    def _duration(self, seconds: float | None, instead: str) -> int:
+        """Return how long a reservation is to last; ``instead``: what to call for 0."""
+        if seconds == 0:
+            raise ValueError(f"expected seconds, how long it is yours, to be > 0, got 0; {instead}")
         return nanoseconds("seconds", self._seconds if seconds is None else seconds)
 
 

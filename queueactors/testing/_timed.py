@@ -185,11 +185,13 @@ async def _a_new_taker_does_not_overtake_one_that_waits(make: MakeStore) -> None
 async def _a_timeout_is_exact_and_takes_nothing(make: MakeStore) -> None:
     async with a_queue(make) as queue:
         before = queue.clock.now_ns()
-        with refused(trio.TooSlowError):
+        with refused(trio.TooSlowError) as refusal:
             await queue.reserve(timeout=2)
         equal(queue.clock.now_ns(), before + 2 * SECOND)
-        with refused(trio.TooSlowError):
+        equal(str(refusal.error), "queue 'q': reserve waited 2 s in vain")
+        with refused(trio.TooSlowError) as refusal:
             await queue.reserve_many(5, timeout=0)
+        equal(str(refusal.error), "queue 'q': reserve_many waited 0 s in vain")
         await queue.insert("a")
         equal((await queue.reserve(timeout=0)).value, "a")
 
@@ -534,8 +536,9 @@ async def _a_bad_argument_is_refused_before_anything_happens(make: MakeStore) ->
         bad: list[tuple[type[Exception], Callable[[], Awaitable[object]]]] = [
             (ValueError, lambda: queue.insert("b", delay=-1)),
             (TypeError, lambda: queue.insert("b", priority="high")),  # type: ignore[arg-type]
-            (ValueError, lambda: queue.insert("b", delay=1, at=1)),
+            (ValueError, lambda: queue.insert("b", delay=1, at=queue.clock.now_ns())),
             (ValueError, lambda: queue.insert("b", at=1 << 63)),
+            (ValueError, lambda: queue.insert("b", at=1_767_225_600)),
             (ValueError, lambda: queue.insert("b", at=datetime(2000, 1, 1))),  # noqa: DTZ001
             (TypeError, lambda: queue.insert("b", at=1.5)),  # type: ignore[arg-type]
             (ValueError, lambda: queue.wait_insert("b", timeout=-1)),
@@ -568,7 +571,7 @@ async def _a_bad_argument_is_refused_before_anything_happens(make: MakeStore) ->
             with refused(kind):
                 await call()
         for nowait in (
-            lambda: queue.insert_nowait("b", delay=1, at=1),
+            lambda: queue.insert_nowait("b", delay=1, at=queue.clock.now_ns()),
             lambda: queue.submit.reserve(0),
             queue.submit.sync,
         ):

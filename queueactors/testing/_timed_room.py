@@ -45,6 +45,19 @@ async def _a_full_queue_refuses_a_call_as_a_whole(make: MakeStore) -> None:
         equal(((await queue.statistics()).inserted, await queue.len()), (3, 3))
 
 
+async def _a_cast_that_finds_no_room_is_counted(make: MakeStore) -> None:
+    async with a_queue(make, max_length=2) as queue:
+        queue.insert_nowait("a")
+        queue.insert_nowait("b", "c")
+        queue.insert_nowait("d")
+        numbers = await queue.statistics()
+        equal((numbers.inserted, numbers.dropped), (2, 2))
+        equal(await values_in(queue), ["a", "d"])
+        await queue.close()
+        queue.insert_nowait("e")
+        equal((await queue.statistics()).dropped, 3)
+
+
 async def _messages_of_every_state_take_room(make: MakeStore) -> None:
     async with a_queue(make, max_length=4) as queue:
         await queue.insert("buried", "reserved", "ready")
@@ -164,9 +177,10 @@ async def _a_wait_for_room_times_out_exactly(make: MakeStore) -> None:
     async with a_queue(make, max_length=1) as queue:
         await queue.insert("a")
         before = queue.clock.now_ns()
-        with refused(trio.TooSlowError):
+        with refused(trio.TooSlowError) as refusal:
             await queue.wait_insert("b", timeout=2)
         equal(queue.clock.now_ns(), before + 2 * SECOND)
+        equal(str(refusal.error), "queue 'q': wait_insert waited 2 s in vain")
         with refused(trio.TooSlowError):
             await queue.wait_insert("b", timeout=0)
         equal(await values_in(queue), ["a"])
@@ -285,6 +299,7 @@ async def _a_dead_letter_waits_for_room(make: MakeStore) -> None:
 
 ROOM_RULES: Final[tuple[TimedRule, ...]] = (
     _a_full_queue_refuses_a_call_as_a_whole,
+    _a_cast_that_finds_no_room_is_counted,
     _messages_of_every_state_take_room,
     _values_that_are_there_need_no_room,
     _what_never_fits_is_refused_at_once,

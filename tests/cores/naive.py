@@ -69,6 +69,7 @@ class NaiveQueue:
     inserters: list[None] = attrs.field(factory=list)  # who waits, in the shell
     syncers: list[None] = attrs.field(factory=list)
     counts: dict[str, int] = attrs.field(factory=dict)
+    refused_casts: int = 0
 
     # -- time ----------------------------------------------------------------------------------
 
@@ -98,6 +99,16 @@ class NaiveQueue:
         self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0, at: int = 0
     ) -> int:
         return self.add(now, values, now + delay, priority, at, in_turn=False)
+
+    def insert_nowait(
+        self, now: int, values: Sequence[object], delay: int, priority: int, at: int
+    ) -> int:
+        try:
+            return self.insert(now, values, delay, priority, at)
+        except (QueueClosedError, QueueFullError):
+            self.count("dropped", len(values))
+            self.refused_casts += 1
+            return 0
 
     def wait_insert(
         self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0, at: int = 0
@@ -194,7 +205,7 @@ class NaiveQueue:
 
     def delete(self, _now: int, keys: Sequence[int], expired_ok: bool) -> int:  # noqa: FBT001
         stale: list[int] = []
-        for key in keys:
+        for key in dict.fromkeys(keys):
             item = self.owner(key)
             if item is not None and (item.place == "reserved" or expired_ok):
                 self.items.remove(item)
@@ -203,7 +214,7 @@ class NaiveQueue:
                 stale.append(key)
         if stale:
             raise self.refusal(stale)
-        return len(keys)
+        return len(set(keys))
 
     def bury(self, _now: int, key: int, error: str | None) -> None:
         item = self.live(key)

@@ -109,6 +109,7 @@ PREPARATIONS: dict[str, Callable[[TimedCore], object]] = {
     "refilled in vain": refill,
     "refilled with an error": refill,
     "insert into little room": limit,
+    "insert_nowait in vain": lambda core: core.close(0),
     "refilled with little room": refill_into_little_room,
     "refill_lost": refill,
     "resume": lambda core: core.pause(50),
@@ -116,6 +117,8 @@ PREPARATIONS: dict[str, Callable[[TimedCore], object]] = {
 OPERATIONS: dict[str, Callable[[TimedCore, dict[str, int]], object]] = {
     "advance": lambda core, _: core.advance(NOW),
     "insert": lambda core, _: core.insert(NOW, ["new", ["live"], ["new"], 7]),
+    "insert_nowait": lambda core, _: core.insert_nowait(NOW, ["new", ["live"], ["new"], 7]),
+    "insert_nowait in vain": lambda core, _: core.insert_nowait(NOW, ["new", 7]),
     "insert delayed": lambda core, _: core.insert(NOW, ["new", [8]], delay=5, priority=-1),
     "reserve": lambda core, _: core.reserve(NOW, 5),
     "reserve_many": lambda core, _: core.reserve_many(NOW, 4, 5),

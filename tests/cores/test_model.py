@@ -122,6 +122,10 @@ class TimedMachine(RuleBasedStateMachine):
         self.both("insert", values, delay, priority, at)
 
     @rule(values=values, delay=delays, priority=priorities)
+    def insert_nowait(self, values: list[object], delay: int, priority: int) -> None:
+        self.both("insert_nowait", values, delay, priority, 0)
+
+    @rule(values=values, delay=delays, priority=priorities)
     def wait_insert(self, values: list[object], delay: int, priority: int) -> None:
         self.both("wait_insert", values, delay, priority)
 
@@ -239,6 +243,7 @@ class TimedMachine(RuleBasedStateMachine):
         if hasattr(self, "core"):
             told = self.notices + Counter(event for event, _ in self.core.notices)
             told["refill_left_out"] = 0
+            assert told.pop("insert_dropped", 0) == self.naive.refused_casts
             assert told.total() == self.naive.counts.get("exhausted", 0)
 
 

@@ -187,13 +187,21 @@ def test_delete_of_nothing_finishes_nothing(core: TimedCore) -> None:
     assert core.length(0) == 1
 
 
-def test_the_same_key_twice_is_stale_the_second_time(core: TimedCore) -> None:
+@pytest.mark.parametrize("now", [1, 10 * S])
+def test_the_same_key_twice_counts_once(now: int, core: TimedCore) -> None:
+    key = reserve(core, 0).key
+
+    assert core.delete(now, [key, key], expired_ok=True) == 1
+    assert core.statistics(now).deleted == 1
+
+
+def test_a_stale_key_that_is_given_twice_is_named_once(core: TimedCore) -> None:
     key = reserve(core, 0).key
 
     with pytest.raises(ReservationNotFoundError) as caught:
-        core.delete(1, [key, key])
+        core.delete(1, [7, key, 8, key, 7])
 
-    assert caught.value.keys == (key,)
+    assert caught.value.keys == (7, 8)
     assert core.length(1) == 0
 
 

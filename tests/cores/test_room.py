@@ -74,6 +74,31 @@ def test_a_dead_letter_takes_no_room_until_it_is_refused() -> None:
     assert core.wait_insert(0, ["d"]) == 1
 
 
+def test_what_a_cast_finds_no_room_for_is_told_and_counted() -> None:
+    core = TimedCore(max_length=1, name="jobs")
+
+    assert core.insert_nowait(0, ["a"]) == 1
+    assert core.insert_nowait(0, ["b", "c"]) == 0
+    core.close(0)
+    assert core.insert_nowait(0, ["d"]) == 0
+
+    assert core.statistics(0).dropped == 3
+    assert values(core, 0) == ["a"]
+    assert core.notices == [
+        (
+            "insert_dropped",
+            {
+                "values": 2,
+                "error": (
+                    "queue 'jobs' never has room for 2 new values: its max_length is 1; "
+                    "insert fewer at a time"
+                ),
+            },
+        ),
+        ("insert_dropped", {"values": 1, "error": "queue 'jobs' is closed"}),
+    ]
+
+
 def test_duplicates_need_no_room_also_among_themselves() -> None:
     core = TimedCore(max_length=2, unique=True)
     core.insert(0, [["a"]])

@@ -90,7 +90,9 @@ class History:
         match cause:
             case "release" | "expiry" if last:
                 return EXHAUSTED[self.on_exhausted]
-            case "insert" | "wait_insert" if arguments[1] or arguments[3] == self.now + 1:
+            case "insert" | "insert_nowait" | "wait_insert" if (
+                arguments[1] or arguments[3] == self.now + 1
+            ):
                 return "delay"
             case "release" if arguments[1]:
                 return "delay"
@@ -156,6 +158,7 @@ def fields(message: Message | None) -> object:
 # How often each comes, compared with the others; and its arguments.
 OPERATIONS: dict[str, tuple[float, Callable[[History], tuple[object, ...]]]] = {
     "insert": (6, History.insertion),
+    "insert_nowait": (1, History.insertion),
     "wait_insert": (4, History.insertion),
     "reserve": (9, lambda h: (h.duration(),)),
     "reserve_many": (4, lambda h: (h.dice.randint(1, 3), h.duration())),

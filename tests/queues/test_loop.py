@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from queueactors.engines import Engine, Parked
     from queueactors.stores import Kind
 
+    from .conftest import Events
+
 SLOW_RESTART = Backoff(min=100, max=100, jitter=0)
 
 
@@ -143,6 +145,22 @@ async def test_a_full_mailbox_refuses_casts_and_nothing_else(autojump_clock: Moc
 
         rig.queue.insert_nowait("c")
         assert await everything_in(rig.queue) == ["a", "b", "c"]
+
+
+async def test_a_cast_that_is_dropped_is_logged(events: Events, autojump_clock: MockClock) -> None:
+    async with running() as rig:
+        await rig.queue.close()
+        rig.queue.insert_nowait("a", "b")
+        await settle()
+
+    (event,) = [each for each in events if each["event"] == "insert_dropped"]
+    assert event == {
+        "event": "insert_dropped",
+        "log_level": "warning",
+        "queue": "q",
+        "values": 2,
+        "error": "queue 'q' is closed",
+    }
 
 
 async def test_calls_withdrawn_while_the_actor_is_down_block_nobody(

@@ -165,10 +165,35 @@ async def test_a_reservation_is_extended_after_a_third_of_its_time(
             assert live.deadline_at == first + 3_000_000_000
 
 
+async def test_a_block_that_is_kept_alive_can_see_that_its_reservation_is_lost(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as rig:
+        await rig.queue.insert("a", "b")
+
+        with pytest.raises(ReservationNotFoundError):
+            await see_the_loss(rig)
+
+        async with rig.queue.reserved(9, keep_alive=True) as live:
+            await trio.sleep(30)
+            assert not live.lost
+
+
+async def see_the_loss(rig: Rig) -> None:
+    async with rig.queue.reserved(9, keep_alive=True) as live:
+        await trio.sleep(4)
+        await rig.queue.remove(live.id)
+        await trio.sleep(1.9)
+        assert not live.lost
+        await trio.sleep(0.2)
+        assert live.lost
+
+
 def test_a_live_reservation_shows_the_present_one() -> None:
     live = LiveReservation(Reservation(id=1, key=2, value="v", deadline_at=3, attempt=4))
 
     assert (live.id, live.key, live.value, live.deadline_at, live.attempt) == (1, 2, "v", 3, 4)
+    assert not live.lost
     assert repr(live) == (
         "<LiveReservation of Reservation(id=1, key=2, value='v', deadline_at=3, attempt=4)>"
     )

@@ -14,6 +14,8 @@ from supervisors import ActorCrashedError, ActorDownError, PendingReply
 from .kit import FaultyStore, crash_once, running, settle
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trio.testing import MockClock
 
 
@@ -41,7 +43,7 @@ def test_a_twin_has_the_same_arguments(name: str) -> None:
 async def test_a_twin_has_the_same_types(autojump_clock: MockClock) -> None:
     async with running() as rig:
         submit = rig.queue.submit
-        assert_type(submit.insert("a", at=5), PendingReply[int])
+        assert_type(submit.insert("a", at=1 << 62), PendingReply[int])
         assert_type(submit.reserve(5, timeout=3), PendingReply[Reservation])
         assert_type(submit.try_reserve(), PendingReply[Reservation | None])
         assert_type(submit.reserve_many(5, timeout=0), PendingReply[list[Reservation]])
@@ -60,6 +62,31 @@ async def test_a_bad_argument_is_refused_at_the_call(autojump_clock: MockClock) 
             rig.queue.submit.kick(limits=1)  # type: ignore[call-arg] # on purpose
 
         assert rig.queue.inflight_ops == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "instead"),
+    [
+        (lambda queue: queue.reserve(0), "to take what is there without waiting, call try_reserve"),
+        (lambda queue: queue.try_reserve(0), "to take what is there without waiting, call "),
+        (lambda queue: queue.reserve_many(5, 0.0), "to take what is there without waiting, call "),
+        (lambda queue: queue.prolongate(5, 0), r"to give the message back now, call release\(\)$"),
+        (lambda queue: queue.touch(5, 0), r"to give the message back now, call release\(\)$"),
+    ],
+)
+async def test_a_reservation_of_0_seconds_says_what_to_call_instead(
+    call: Callable[[TimedQueue], object], instead: str, autojump_clock: MockClock
+) -> None:
+    async with running() as rig:
+        rule = r"^expected seconds, how long it is yours, to be > 0, got 0; "
+        with pytest.raises(ValueError, match=rule + instead):
+            call(rig.queue)
+
+
+async def test_a_block_of_0_seconds_says_what_to_call_instead(autojump_clock: MockClock) -> None:
+    async with running() as rig:
+        with pytest.raises(ValueError, match=r"call try_reserve"):
+            await rig.queue.reserved(0).__aenter__()
 
 
 async def test_an_answer_may_be_dropped_and_read_again(autojump_clock: MockClock) -> None:
