@@ -114,5 +114,6 @@ class LocalEngine:
                     if not operation.value and operation.value != 0:
                         break
                 del lane[operation]
+                operation.home = None  # its timeout may be due as well: that comes too late
                 resolved.append(operation)
         self.culprit = None

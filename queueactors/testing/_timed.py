@@ -196,6 +196,15 @@ async def _a_timeout_is_exact_and_takes_nothing(make: MakeStore) -> None:
         equal((await queue.reserve(timeout=0)).value, "a")
 
 
+async def _a_message_at_the_very_instant_of_a_timeout_is_handed_out(make: MakeStore) -> None:
+    async with a_queue(make, max_length=1, max_reservations=1) as queue:
+        await queue.insert("a", delay=2)
+        held = await queue.reserve(2, timeout=2)
+        equal((held.value, (await queue.statistics()).reserved), ("a", 1))
+        equal(await queue.wait_insert("b", timeout=2), 1)
+        equal(await values_in(queue), ["b"])
+
+
 async def _a_taker_that_left_swallows_nothing(make: MakeStore) -> None:
     async with a_queue(make) as queue, trio.open_nursery() as nursery:
         with trio.move_on_after(1):
@@ -755,6 +764,7 @@ TIMED_RULES: Final[tuple[TimedRule, ...]] = (
     _takers_are_served_in_the_order_in_which_they_began_to_wait,
     _a_new_taker_does_not_overtake_one_that_waits,
     _a_timeout_is_exact_and_takes_nothing,
+    _a_message_at_the_very_instant_of_a_timeout_is_handed_out,
     _a_taker_that_left_swallows_nothing,
     _an_expiry_wakes_the_first_taker_at_its_instant,
     _reserve_many_takes_up_to_its_limit,
