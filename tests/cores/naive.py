@@ -55,6 +55,7 @@ class NaiveQueue:
     on_exhausted: str
     interval: int | None
     max_length: int | None = None
+    name: str = "timed"
     items: list[Item] = attrs.field(factory=list)
     next_id: int = 1
     last_key: int = 0
@@ -66,8 +67,8 @@ class NaiveQueue:
     last_refill: int | None = None
     synced: bool = False
     sync_failed: bool = False
-    inserters: list[None] = attrs.field(factory=list)  # who waits, in the shell
-    syncers: list[None] = attrs.field(factory=list)
+    inserters: list[object] = attrs.field(factory=list)  # who waits, in the shell
+    syncers: list[object] = attrs.field(factory=list)
     counts: dict[str, int] = attrs.field(factory=dict)
     refused_casts: int = 0
 
@@ -131,13 +132,13 @@ class NaiveQueue:
         in_turn: bool,
     ) -> int:
         if self.closed:
-            raise QueueClosedError("timed")
+            raise QueueClosedError(self.name)
         new = self.new(values)
         if self.max_length is not None and new:
             crowded = bool(self.inserters) and not in_turn
             if crowded or len(new) > self.room():
                 room = None if crowded else self.room()
-                raise QueueFullError("timed", len(new), room, self.max_length)
+                raise QueueFullError(self.name, len(new), room, self.max_length)
         ready_at = max(ready_at, at)
         for value in new:
             place: Place = "delayed" if ready_at > now else "ready"
@@ -273,14 +274,14 @@ class NaiveQueue:
 
     def sync(self, _now: int) -> int | None:
         if self.closed:
-            raise QueueClosedError("timed")
+            raise QueueClosedError(self.name)
         if not self.syncers:
             self.synced = False
             self.refill_wanted = self.refill_wanted or not self.refilling
         if not self.synced:
             return None
         if self.sync_failed:
-            raise RefillError("timed", "Boom: no")
+            raise RefillError(self.name, "Boom: no")
         return self.last_refill
 
     def refill_lost(self, _now: int) -> None:
@@ -296,7 +297,7 @@ class NaiveQueue:
 
     def dead_letters(self, _now: int) -> list[DeadLetter]:
         return [
-            DeadLetter(item.value, "timed", item.id, item.attempts, item.error, item.inserted_at)
+            DeadLetter(item.value, self.name, item.id, item.attempts, item.error, item.inserted_at)
             for item in self.first("dead")
         ]
 
@@ -384,7 +385,7 @@ class NaiveQueue:
 
     def check_drained(self) -> None:
         if self.closed and all(item.place in {"dead", "buried"} for item in self.items):
-            raise QueueClosedError("timed")
+            raise QueueClosedError(self.name)
 
     def may_refill(self) -> bool:
         return self.interval is not None and not self.refilling and not self.closed
