@@ -1,0 +1,38 @@
+"""The fixture of all tests: one that hangs must fail."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+# Real seconds by mark; under MockClock a deadlock spins, and no timeout of trio ends it. A machine
+# may be busy, and measure coverage.
+_HANGS_AFTER: Final = {"": 60, "slow": 300, "long": 1800}
+
+
+@pytest.fixture(autouse=True)
+def alarm(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a test that hangs fail, and the whole run with it: nothing gentler ends a spin."""
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        capture = request.config.pluginmanager.getplugin("capturemanager")
+        if capture is not None:
+            capture.suspend_global_capture(in_=True)
+        sys.stderr.write(f"\n{request.node.nodeid} hangs\n")
+        sys.stderr.flush()
+        os._exit(1)
+
+    before = signal.signal(signal.SIGALRM, ring)
+    marks = [each.name for each in request.node.iter_markers()]
+    signal.alarm(max(seconds for mark, seconds in _HANGS_AFTER.items() if mark in {"", *marks}))
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
