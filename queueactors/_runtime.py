@@ -65,10 +65,10 @@ class _Defined:
 
     def specs(self, options: ChildOptions) -> list[ChildSpec]:
         """Return the children that the queue consists of."""
-        queue = f"queue.{self.handle.name}"
-        specs = [ChildSpec(id=queue, start=self.actor, **options)]
+        name = self.handle.name  # may end in anything: what tells the two apart comes first
+        specs = [ChildSpec(id=f"queue.{name}", start=self.actor, **options)]
         if self.errands is not None:
-            specs.append(ChildSpec(id=f"{queue}.errands", start=self.errands, **options))
+            specs.append(ChildSpec(id=f"errands.{name}", start=self.errands, **options))
         return specs
 
 
@@ -178,7 +178,7 @@ class Runtime:
           supervisors.ChildStartError: If its store does not open it.
           supervisors.SupervisorStoppedError: If the runtime has ended, or is about to.
         """
-        if kind not in KINDS:
+        if kind not in (*KINDS,):  # it may be what cannot be hashed
             known = ", ".join(KINDS)
             raise ValueError(f"expected kind to be one of {known}, got {kind!r}")
         checks = Checks()
@@ -299,7 +299,7 @@ class Runtime:
                 f"queue {name!r} is defined already, with kind {known.kind!r} "
                 f"and store {known.handle.options.store!r}"
             )
-        if given != known.handle.options:
+        if not _equal(given, known.handle.options):
             self._log.warning("definition_ignored", queue=name)
         return known.handle
 
@@ -471,6 +471,14 @@ class Runtime:
         if queue is not None:
             return [queue.actor, queue.errands]
         return [] if worker is None else [worker]
+
+
+def _equal(one: Options, other: Options) -> bool:
+    """Return whether two definitions say the same; with values such as arrays nobody can tell."""
+    try:
+        return one == other
+    except Exception:  # noqa: BLE001 - a value's own __eq__
+        return False
 
 
 async def _remove(supervisor: Supervisor, specs: list[ChildSpec]) -> None:

@@ -208,6 +208,23 @@ async def test_a_second_definition_with_other_options_is_logged_and_ignored(
     assert [event["queue"] for event in _named(events, "definition_ignored")] == ["jobs"]
 
 
+async def test_a_second_definition_with_values_that_cannot_be_compared_is_another(
+    events: Events, autojump_clock: MockClock
+) -> None:
+    class Array:
+        def __eq__(self, _other: object) -> bool:
+            raise ValueError("the truth of an array is ambiguous")
+
+        __hash__ = None  # type: ignore[assignment] # as of an array
+
+    async with open_runtime() as runtime:
+        first = await runtime.define("jobs", reservation_time=30, values=[Array()])
+
+        assert await runtime.define("jobs", reservation_time=30, values=[Array()]) is first
+
+    assert len(_named(events, "definition_ignored")) == 1
+
+
 async def test_a_second_definition_on_another_store_is_refused(autojump_clock: MockClock) -> None:
     config = {"store": {"other": {"type": "memory"}}}
     async with open_runtime(config) as runtime:
@@ -224,6 +241,10 @@ async def test_definitions_are_checked_before_anything_happens(autojump_clock: M
     async with open_runtime() as runtime:
         with pytest.raises(ValueError, match=r"^expected kind to be one of timed, got 'time'$"):
             await runtime.define("jobs", kind="time", reservation_time=30)
+        with pytest.raises(
+            ValueError, match=r"^expected kind to be one of timed, got \['timed'\]$"
+        ):
+            await runtime.define("jobs", kind=["timed"], reservation_time=30)  # type: ignore[arg-type]
         with pytest.raises(OptionsError, match=r"^expected reservation_time to be seconds > 0"):
             await runtime.define("jobs", reservation_time=-1)
         with pytest.raises(OptionsError, match=r"^expected name to be a non-empty string, got ''$"):
@@ -479,6 +500,21 @@ def _states(runtime: Runtime) -> dict[str, str]:
     return {line.split(" (")[0]: line.split(" (")[1].split(",")[0].rstrip(")") for line in lines}
 
 
+@pytest.mark.parametrize("names", [("a", "a.errands"), ("a.errands", "a")])
+async def test_a_queue_may_be_named_like_the_errands_of_another(
+    names: tuple[str, str], autojump_clock: MockClock
+) -> None:
+    async with open_runtime({"queue": dict.fromkeys(names, REFILLED)}) as runtime:
+        await runtime.stop("a")
+
+        assert await runtime.queue("a.errands").sync() == 0
+    async with open_runtime() as runtime:
+        for name in names:
+            await runtime.define(name, **REFILLED)  # type: ignore[arg-type] # they are the queue's
+
+        assert runtime.queue_names() == ("a", "a.errands")
+
+
 @pytest.mark.parametrize("name", ["jobs", "queue.jobs"])
 async def test_a_queues_name_means_its_actor_and_its_errands(
     name: str, autojump_clock: MockClock
@@ -490,14 +526,14 @@ async def test_a_queues_name_means_its_actor_and_its_errands(
         await runtime.stop(name)  # a second time: nothing happens
 
         states = _states(runtime)
-        assert (states["queue.jobs"], states["queue.jobs.errands"]) == ("stopped", "stopped")
+        assert (states["queue.jobs"], states["errands.jobs"]) == ("stopped", "stopped")
         assert states["queue.other"] == "running"
         with pytest.raises(ActorDownError, match=r"stopped"):
             await queue.len()
         await runtime.start(name)
         await runtime.start(name)
         states = _states(runtime)
-        assert (states["queue.jobs"], states["queue.jobs.errands"]) == ("running", "running")
+        assert (states["queue.jobs"], states["errands.jobs"]) == ("running", "running")
         assert await queue.len() == 1
         assert runtime.parked() == ()
 
@@ -561,7 +597,7 @@ async def test_a_name_of_both_a_queue_and_a_worker_must_be_told_apart(
             await runtime.stop("x")
 
         await runtime.stop("queue.x")
-        assert _states(runtime)["queue.x.errands"] == "stopped"
+        assert _states(runtime)["errands.x"] == "stopped"
         await runtime.stop("worker.x")
         assert _states(runtime)["worker.x"] == "stopped"
 
@@ -645,11 +681,11 @@ async def test_the_tree_has_what_a_supervisor_places_under_it_and_the_rest_in_gr
             "├─ queues (running, one_for_one)",
             "│  ├─ queue.b (running)",
             "│  ├─ queue.c (running)",
-            "│  └─ queue.c.errands (running)",
+            "│  └─ errands.c (running)",
             "├─ supervisors (running, one_for_one)",
             "│  └─ supervisor.top (running, one_for_one)",
             "│     ├─ queue.a (running)",
-            "│     ├─ queue.a.errands (running)",
+            "│     ├─ errands.a (running)",
             "│     └─ supervisor.low (running, one_for_all)",
             "│        ├─ worker.wa (running)",
             "│        └─ start.idle (running)",
@@ -669,7 +705,7 @@ async def test_everything_starts_in_order_and_stops_in_reverse(
     async with open_runtime(table):
         pass
 
-    order = ["queue.a", "queue.a.errands", "queues", "queue.b", "start.idle"]
+    order = ["queue.a", "errands.a", "queues", "queue.b", "start.idle"]
     order += ["supervisor.s", "supervisors", "worker.w", "workers"]
     assert [event["child"] for event in _named(events, "child_started")] == order
     tops = {"queues", "supervisor.s", "supervisors", "workers"}
