@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from supervisors import PendingReply
 
 from ._clock import Clock
+from ._codecs import Codec
 from ._errors import (
+    CodecError,
     OptionsError,
     QueueActorsError,
     QueueClosedError,
@@ -19,6 +21,7 @@ from ._errors import (
     ReservationExpiredError,
     ReservationNotFoundError,
     StoreError,
+    StoreLockedError,
     WorkerNotFoundError,
 )
 from ._idle import wait_until_idle
@@ -30,9 +33,12 @@ from .workers import Delivery, Worker, WorkerOptions, WorkerStatus, exp_backoff
 
 if TYPE_CHECKING:
     from .config import Config, ConfigError, Fault, load_config
+    from .stores import SqliteStore
 
 __all__ = [
     "Clock",
+    "Codec",
+    "CodecError",
     "Config",
     "ConfigError",
     "DeadLetter",
@@ -52,7 +58,9 @@ __all__ = [
     "ReservationExpiredError",
     "ReservationNotFoundError",
     "Runtime",
+    "SqliteStore",
     "StoreError",
+    "StoreLockedError",
     "TimedMessage",
     "TimedOptions",
     "TimedQueue",
@@ -70,7 +78,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import the configuration when it is asked for: a program may do without it."""
+    """Import the configuration, or SQLite, when it is asked for: a program may do without it."""
+    if name == "SqliteStore":
+        from .stores import SqliteStore
+
+        return SqliteStore
     if name in {"Config", "ConfigError", "Fault", "load_config"}:
         from . import config
 

@@ -35,6 +35,10 @@ class Clock:
         """
         return cls(epoch_ns=max(wall(), not_before), opened_at=trio.current_time())
 
+    def start_at(self, instant_ns: int) -> None:
+        """Be at an instant at least: the newest that is persisted, before anybody goes by it."""
+        self._epoch_ns += max(0, instant_ns - self.now_ns())
+
     def now_ns(self) -> int:
         """Return epoch nanoseconds."""
         return self._epoch_ns + int((trio.current_time() - self._opened_at) * 1e9)

@@ -155,18 +155,66 @@ class ReservationNotFoundError(ReservationError):
     rule = "there is none with this key (taken again, prolongated, released or deleted?)"
 
 
+class CodecError(QueueActorsError, ValueError):
+    """A value cannot be encoded, or bytes cannot be decoded; ``__cause__`` says why.
+
+    Args:
+      codec: The codec's name.
+      error: What it failed with.
+    """
+
+    def __init__(self, codec: str, error: str) -> None:
+        super().__init__(codec, error)
+        self.codec = codec
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"codec {self.codec!r} failed: {self.error}"
+
+
 class StoreError(QueueActorsError):
-    """The store failed; ``__cause__`` is its own error.
+    """The store failed; ``__cause__`` is its own error, if there is one.
 
     Args:
       store: The store's name.
       outcome: ``"not applied"``, or ``"unknown"`` when the answer to a commit was lost.
+      reason: What is the matter.
     """
 
-    def __init__(self, store: str, outcome: Literal["not applied", "unknown"]) -> None:
-        super().__init__(store, outcome)
+    def __init__(
+        self, store: str, outcome: Literal["not applied", "unknown"], reason: str = ""
+    ) -> None:
+        super().__init__(store, outcome, reason)
         self.store = store
         self.outcome: Literal["not applied", "unknown"] = outcome
+        self.reason = reason
 
     def __str__(self) -> str:
-        return f"store {self.store!r} failed; the operation's outcome: {self.outcome}"
+        reason = self.reason and f": {self.reason}"
+        return f"store {self.store!r} failed{reason}; the operation's outcome: {self.outcome}"
+
+
+class StoreLockedError(StoreError):
+    """Another process owns the store's file.
+
+    Args:
+      store: The store's name.
+      path: The file.
+      pid: The owner's process id; None: it could not be read.
+      started_at: When the owner opened it, as ISO 8601 text; None: likewise.
+    """
+
+    def __init__(self, store: str, path: str, pid: int | None, started_at: str | None) -> None:
+        super().__init__(store, "not applied")
+        self.args = (store, path, pid, started_at)
+        self.path = path
+        self.pid = pid
+        self.started_at = started_at
+
+    def __str__(self) -> str:
+        owner = "another process" if self.pid is None else f"process {self.pid}"
+        since = self.started_at and f" since {self.started_at}"
+        return (
+            f"store {self.store!r}: {self.path} belongs to {owner}{since or ''}; "
+            "one process at a time can use it"
+        )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from math import inf
-from typing import Annotated, TypeGuard, TypeVar
+from typing import Annotated, TypeGuard, TypeVar, get_args
 
 import attrs
 
@@ -30,11 +30,13 @@ class Means(Enum):
 
     SECONDS = "seconds"  # in a config also "250ms" "30s" "5m" "2h" "7d"
     TARGET = "target"  # a callable; in a config "module:attr"
+    CODEC = "codec"  # a word, or an object or class; in a config a word or "module:Class"
     PACE = "pace"  # seconds, or a callable from the attempt to seconds; in a config either form
 
 
 Seconds = Annotated[float, Means.SECONDS]
 Target = Annotated[Callable[..., object], Means.TARGET]  # type: ignore[explicit-any] # user's own
+CodecName = Annotated[object, Means.CODEC]
 Pace = Annotated[float | Callable[[int], float], Means.PACE]
 
 
@@ -78,6 +80,13 @@ class Checks:
         """Check an int that is at least ``least``."""
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
             self.refuse(option, f"an int >= {least}", value)
+
+    def choice(self, option: str, value: object, choices: object) -> None:
+        """Check one of the words of a ``Literal``."""
+        words = get_args(choices)
+        if value not in words:
+            known = ", ".join(map(repr, words[:-1])) + f" or {words[-1]!r}"
+            self.refuse(option, known, value)
 
     def boolean(self, option: str, value: object) -> None:
         """Check a bool."""

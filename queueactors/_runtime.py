@@ -1,7 +1,7 @@
 """The runtime: the queues and workers of one program, under one supervisor tree, by name.
 
-The tree: the runtime's own supervisor over the groups ``queues``, ``supervisors`` and
-``workers``, started in this order and stopped in reverse. What a configured supervisor places
+The tree: the runtime's own supervisor over the groups ``stores``, ``queues``, ``supervisors``
+and ``workers``, started in this order and stopped in reverse. What a configured supervisor places
 hangs under it, everything else under its group. A crash in one group does not restart another:
 the mailboxes bridge it.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
+from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Final, cast
 
 import attrs
@@ -33,15 +35,16 @@ from supervisors import (
 )
 
 from ._clock import Clock
+from ._codecs import Values, make_codec
 from ._errors import QueueNotFoundError, WorkerNotFoundError
 from ._options import Checks, Target, make_options
 from .queues import KINDS, Errands, Options, Queue, QueueActor
+from .stores import Place
 from .workers import Worker, WorkerOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
     from os import PathLike
-    from random import Random
 
     from .config import ChildConfig, Config, SupervisorConfig
     from .cores.timed import DeadLetter
@@ -329,24 +332,32 @@ class Runtime:
     def _define(self, name: str, kind: str, options: Options) -> _Defined:
         parts = KINDS[kind]
         store = self._stores[options.store]
+        values = Values(make_codec(options.codec, options.type)) if store.durable else None
+        kept = parts.kind(name, options, values)
 
         def open_engine(parked: Parked) -> Awaitable[Engine]:
-            return store.open_engine(name, parts.kind(name, options), parked)
+            return store.open_engine(name, kept, parked)
 
         actor = QueueActor(name, self.clock, Mailbox(name, options.mailbox), open_engine)
         errands = None
         if options.sync_fn is not None or options.dead_letter is not None:
-            errands = Errands(actor, options, self._deliverer(options.dead_letter))
-        handle = parts.handle(actor, options)
+            errands = Errands(actor, options, self._deliverer(name, options), values)
+        handle = parts.handle(actor, options, values)
         defined = self._queues[name] = _Defined(kind, handle, actor, errands)
         return defined
 
-    def _deliverer(self, target: str | None) -> Callable[[DeadLetter], Awaitable[object]] | None:
+    def _deliverer(
+        self, name: str, options: Options
+    ) -> Callable[[DeadLetter], Awaitable[object]] | None:
+        target = options.dead_letter
         if target is None:
             return None
 
         async def deliver(letter: DeadLetter) -> object:
-            return await self.queue(target).wait_insert(letter)
+            queue = self.queue(target)
+            if queue.options.store == options.store:
+                return await queue._take_over(letter, name)  # noqa: SLF001 - the two are one thing
+            return await queue.wait_insert(letter)
 
         return deliver
 
@@ -361,6 +372,12 @@ class Runtime:
             name: cast("Store", each.factory(**each.options))
             for name, each in config.stores.items()
         }
+        directory = Path(config.runtime.data_dir)
+        random = Random() if self._random is None else self._random  # noqa: S311 - for backoffs
+        places = [Place(name, directory, self.clock, random) for name in self._stores]
+        stores = [
+            spec for place in places if (spec := self._stores[place.name].child(place)) is not None
+        ]
         for name, queue in config.queues.items():
             self._define(name, queue.kind, queue.options)
         for name, options in config.workers.items():
@@ -383,6 +400,7 @@ class Runtime:
         ]
         roots = [self._supervisor_spec(each, ChildOptions()) for each in config.roots]
         return [
+            self._group_spec("stores", [attrs.evolve(spec, **_PARK) for spec in stores]),
             self._group_spec("queues", queues),
             child_spec("supervisors", roots, intensity=0, random=self._random),
             self._group_spec("workers", workers),

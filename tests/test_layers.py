@@ -17,6 +17,7 @@ LAYERS = (
         "queueactors._insist",
     ),
     ("queueactors.cores",),
+    ("queueactors._codecs",),
     ("queueactors.engines",),
     ("queueactors.stores",),
     ("queueactors.queues",),

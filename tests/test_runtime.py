@@ -10,7 +10,7 @@ import re
 import signal
 import weakref
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import pytest
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from queueactors import Config, Runtime
     from queueactors.engines import Engine, Parked
-    from queueactors.stores import Kind
+    from queueactors.stores import Kind, Place
     from supervisors import ChildStatus
 
     Events = list[MutableMapping[str, object]]
@@ -678,6 +678,7 @@ async def test_the_tree_has_what_a_supervisor_places_under_it_and_the_rest_in_gr
     async with open_runtime(table) as runtime:
         assert str(runtime.tree()).splitlines() == [
             "shop (running, one_for_one)",
+            "├─ stores (running, one_for_one)",
             "├─ queues (running, one_for_one)",
             "│  ├─ queue.b (running)",
             "│  ├─ queue.c (running)",
@@ -705,10 +706,10 @@ async def test_everything_starts_in_order_and_stops_in_reverse(
     async with open_runtime(table):
         pass
 
-    order = ["queue.a", "errands.a", "queues", "queue.b", "start.idle"]
+    order = ["stores", "queue.a", "errands.a", "queues", "queue.b", "start.idle"]
     order += ["supervisor.s", "supervisors", "worker.w", "workers"]
     assert [event["child"] for event in _named(events, "child_started")] == order
-    tops = {"queues", "supervisor.s", "supervisors", "workers"}
+    tops = {"stores", "queues", "supervisor.s", "supervisors", "workers"}
     stopped = [event["child"] for event in _named(events, "child_stopped")]
     leaves = [child for child in stopped if child not in tops]
     assert leaves == [child for child in reversed(order) if child not in tops]
@@ -944,6 +945,11 @@ async def test_a_handler_that_runs_before_all_is_up_may_use_the_runtime(
 class _Broken:
     """A store that opens nothing."""
 
+    durable: ClassVar[bool] = False
+
+    def child(self, _place: Place) -> None:
+        pass
+
     async def open_engine(self, queue: str, _kind: Kind, _parked: Parked) -> Engine:
         raise InjectedCrash(f"{queue} does not open")
 
@@ -958,7 +964,11 @@ class _Broken:
 class _Poisoned:
     """A memory store whose queues crash whenever somebody peeks."""
 
+    durable: ClassVar[bool] = False
     _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
+
+    def child(self, _place: Place) -> None:
+        pass
 
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
         engine = await self._memory.open_engine(queue, kind, parked)

@@ -27,6 +27,7 @@ Table = dict[str, object]
 Tables = dict[str, Table]
 
 _MEMORY = "memory"
+_SQLITE = "sqlite"
 _NO_QUEUE = ("drop", "bury")  # what on_exhausted may be instead of a queue
 
 
@@ -119,10 +120,14 @@ def _factory(reader: Reader, path: KeyPath, table: Table) -> type | None:
         from queueactors.stores import MemoryStore
 
         return MemoryStore
+    elif kind == _SQLITE:
+        from queueactors.stores import SqliteStore
+
+        return SqliteStore
     elif isinstance(kind, str) and ":" not in kind:
         secret = reader.got(at, kind) != repr(kind)
-        hint = "" if secret else did_you_mean(kind, [_MEMORY])
-        told = "expected type to be 'memory' or a target 'module:Class', got "
+        hint = "" if secret else did_you_mean(kind, [_MEMORY, _SQLITE])
+        told = "expected type to be 'memory', 'sqlite' or a target 'module:Class', got "
         reader.refuse(at, f"{told}{reader.got(at, kind)}{hint}")
     else:
         return _own_store(reader, at, kind)

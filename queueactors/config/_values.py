@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast, get_args
 
 import attrs
 
+from queueactors._codecs import BUILT_IN
 from queueactors._options import Means
 from supervisors import Backoff
 
@@ -33,6 +34,7 @@ _NAMES: Mapping[object, str] = {
     pathlib.Path: "a path",
     Means.SECONDS: f"seconds >= 0 or a duration such as {SPELLING}",
     Means.TARGET: "a target 'module:attr'",
+    Means.CODEC: f"one of {', '.join(map(repr, BUILT_IN))}, or a target 'module:Class'",
     Means.PACE: f"seconds >= 0, a duration such as {SPELLING}, or a target 'module:attr'",
 }
 _STAND_INS: Mapping[object, object] = {
@@ -42,6 +44,7 @@ _STAND_INS: Mapping[object, object] = {
     str: "x",
     Means.SECONDS: 1.0,
     Means.TARGET: callable,
+    Means.CODEC: "msgpack",
     Means.PACE: 1.0,
     Backoff: Backoff(),
 }
@@ -118,6 +121,8 @@ def scalar(sort: object, value: object, targets: Targets, *, loose: bool) -> obj
         return targets.load(value) if isinstance(value, str) else _checked(value, callable(value))
     if sort is Means.PACE:
         return _seconds(value, loose=loose)
+    if sort is Means.CODEC:
+        return targets.load(value) if isinstance(value, str) and ":" in value else value
     if sort in {object, Any} or not isinstance(sort, type):
         return value
     return _plain(sort, value, loose=loose)

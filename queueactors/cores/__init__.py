@@ -1,1 +1,5 @@
 """The cores: pure state machines, one module for each queue kind, usable without any runtime."""
+
+from ._changed import Changed
+
+__all__ = ["Changed"]

@@ -5,7 +5,8 @@ Only the core (`queueactors.cores.timed`) changes a record.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from copy import copy
+from typing import Literal, NamedTuple, Self
 
 import attrs
 import msgspec
@@ -91,6 +92,7 @@ class TimedStatistics:
       reserved: Those that somebody has.
       buried: Those that were put aside.
       dead: Exhausted ones on their way to another queue.
+      set_aside: Those that the store keeps and cannot decode.
       oldest_age: Seconds that the first ready message has been ready; None without one.
       inserted: Values that went in.
       duplicates: Values that did not, because they were there already.
@@ -118,6 +120,7 @@ class TimedStatistics:
     reserved: int = 0
     buried: int = 0
     dead: int = 0
+    set_aside: int = 0
     oldest_age: float | None = None
     inserted: int = 0
     duplicates: int = 0
@@ -182,6 +185,7 @@ class TimedRecords:
     """All that a timed queue is; it belongs to the store and outlives the actor."""
 
     messages: dict[int, Message] = attrs.field(factory=dict)
+    set_aside: int = 0  # messages that cannot be decoded; they stay in the store
     initial: tuple[object, ...] = ()  # values that go in as soon as the queue knows the time
     next_id: int = 1
     last_key: int = 0  # the highest key ever given out
@@ -194,3 +198,32 @@ class TimedRecords:
     closed: bool = False
     paused_until: int | None = None  # epoch nanoseconds; -1: until `resume`
     counters: Counters = attrs.field(factory=Counters)
+
+    def snapshot(self) -> Self:
+        """Return a copy of what is never written: it ends with the process."""
+        before = copy(self)
+        before.messages = {}
+        before.counters = copy(self.counters)
+        return before
+
+    def resume(self, before: Self) -> None:
+        """Take that over from a snapshot."""
+        self.refill_wanted = before.refill_wanted
+        self.refilling = before.refilling
+        self.last_refill = before.last_refill
+        self.synced = before.synced
+        self.sync_error = before.sync_error
+        self.closed = before.closed
+        self.counters = before.counters
+
+    def head(self) -> dict[str, int | None]:
+        """Return what outlives the process, beside the messages.
+
+        It is not closed any more then, and a refill that ran is over.
+        """
+        return {
+            "next_id": self.next_id,
+            "last_key": self.last_key,
+            "synced_at": self.synced_at,
+            "paused_until": self.paused_until,
+        }

@@ -50,8 +50,11 @@ from ._unique import check_unique
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence, Sized
 
+    from ._changed import Changed
+
 __all__ = [
     "DeadLetter",
+    "Message",
     "PeekState",
     "Reservation",
     "TimedCore",
@@ -82,7 +85,7 @@ class TimedCore(TimedIndexes):
       name: The queue's, for errors and dead letters.
       records: What a former incarnation left; None: an empty queue.
       decode: Makes the values to compare from those in the records, if these are encoded.
-      journal: Whether to note in ``changed`` what a store has to write.
+      changed: Where to note what a store has to write; None: it writes nothing.
       ready: Build the indexes at once. False: whoever made it runs through `rebuild`.
     """
 
@@ -125,7 +128,7 @@ class TimedCore(TimedIndexes):
         name: str = "timed",
         records: TimedRecords | None = None,
         decode: Callable[[object], object] | None = None,
-        journal: bool = False,
+        changed: Changed | None = None,
         ready: bool = True,
     ) -> None:
         records = TimedRecords() if records is None else records
@@ -137,10 +140,7 @@ class TimedCore(TimedIndexes):
         self._on_exhausted = on_exhausted
         self._max_length = max_length
         self._interval = None if sync_interval is None else max(sync_interval, MIN_REFILL_NS)
-        # What a store has to write: messages that came, changed or went, and whether all did.
-        # What passes by itself (an expiry, an end of a delay) follows from what is there.
-        self.changed: set[int] | None = set() if journal else None
-        self.cleared = False
+        self._changed = changed
         if ready:
             for _ in self.rebuild():
                 pass
@@ -253,8 +253,8 @@ class TimedCore(TimedIndexes):
                 self._ready.push(message, priority, ready_at)
         count = len(added)
         duplicates = len(values) - count
-        if self.changed is not None:
-            self.changed.update(added)
+        if self._changed is not None:
+            self._changed.update(added)
         self._messages.update(added)
         records.next_id = next_id
         self._counters.inserted += count
@@ -332,8 +332,8 @@ class TimedCore(TimedIndexes):
         attempt = message.attempt + 1
         self._hold(message, key, deadline_at)
         reservation = Reservation(message.id, key, message.value, deadline_at, attempt)
-        if self.changed is not None:
-            self.changed.add(message.id)
+        if self._changed is not None:
+            self._changed.add(message.id)
         self._counters.reserved_total += 1
         records.last_key = key
         message.key = key
@@ -372,8 +372,8 @@ class TimedCore(TimedIndexes):
             self._hold(message, key, deadline_at)
             facts = (message.id, key, message.value, deadline_at, message.attempt + 1)
             taken.append(new(Reservation, facts))
-        if self.changed is not None:
-            self.changed.update(message.id for message in chosen)
+        if self._changed is not None:
+            self._changed.update(message.id for message in chosen)
         self._counters.reserved_total += len(taken)
         key = first
         for message in chosen:
@@ -394,7 +394,7 @@ class TimedCore(TimedIndexes):
           ReservationError: If the reservation is not live.
         """
         message = self._live(now, key)
-        return self._rekey(message, now, message.deadline_at + duration)
+        return self._rekey(message, now, min(message.deadline_at + duration, NEVER - 1))
 
     def touch(self, now: int, key: int, duration: int) -> Reservation:
         """Let the reservation end ``duration`` from now. The old key is dead.
@@ -425,8 +425,8 @@ class TimedCore(TimedIndexes):
             self._exhaust(message, error)
             self._counters.released += 1
             return
-        if self.changed is not None:
-            self.changed.add(message.id)
+        if self._changed is not None:
+            self._changed.add(message.id)
         if priority is None:
             priority = message.priority
         ready_at = now + delay
@@ -470,8 +470,8 @@ class TimedCore(TimedIndexes):
             finished = {message.key for message in gone}  # given twice, a key counts once
             stale = [key for key in dict.fromkeys(stale) if key not in finished]
             error = self._refusal(stale) if stale else None
-        if self.changed is not None:
-            self.changed.update(message.id for message in gone)
+        if self._changed is not None:
+            self._changed.update(message.id for message in gone)
         for message in gone:
             del self._messages[message.id]
             message.state = "gone"
@@ -506,8 +506,8 @@ class TimedCore(TimedIndexes):
             self._ready.push(message, message.priority, now)
             kicked.append(message)
         count = len(kicked)
-        if self.changed is not None:
-            self.changed.update(message.id for message in kicked)
+        if self._changed is not None:
+            self._changed.update(message.id for message in kicked)
         for message in kicked:
             message.attempt = 0
             message.ready_at = now
@@ -543,8 +543,8 @@ class TimedCore(TimedIndexes):
                 self._leave(message)
                 gone.append(message)
         removed = len(gone)
-        if self.changed is not None:
-            self.changed.update(message.id for message in gone)
+        if self._changed is not None:
+            self._changed.update(message.id for message in gone)
         for message in gone:
             del self._messages[message.id]
             message.state = "gone"
@@ -555,7 +555,9 @@ class TimedCore(TimedIndexes):
         held = self.length(now)
         if held:
             self._throw_away()
-            self.cleared = True
+            if self._changed is not None:
+                self._changed.clear()
+                self._changed.cleared = True
         return held
 
     def close(self, now: int) -> None:
@@ -594,6 +596,7 @@ class TimedCore(TimedIndexes):
             reserved=reserved,
             buried=buried,
             dead=len(self._dead),
+            set_aside=records.set_aside,
             oldest_age=None if first is None else (now - first.ready_at) / 1e9,
             refilling=records.refilling,
             last_refill=records.last_refill,
@@ -732,8 +735,8 @@ class TimedCore(TimedIndexes):
         self._let_go(message)
         self._hold(message, key, deadline_at)
         reservation = Reservation(message.id, key, message.value, deadline_at, message.attempt)
-        if self.changed is not None:
-            self.changed.add(message.id)
+        if self._changed is not None:
+            self._changed.add(message.id)
         records.last_key = key
         message.key = key
         message.deadline_at = deadline_at
@@ -757,8 +760,8 @@ class TimedCore(TimedIndexes):
         return self._max_reservations is not None and message.attempt >= self._max_reservations
 
     def _exhaust(self, message: Message, error: str | None) -> None:
-        if self.changed is not None:
-            self.changed.add(message.id)
+        if self._changed is not None:
+            self._changed.add(message.id)
         if self._on_exhausted == "bury":
             self._notice("message_buried", **told(message, error))
             self._bury(message, error)
@@ -780,8 +783,8 @@ class TimedCore(TimedIndexes):
         self._counters.exhausted += 1
 
     def _bury(self, message: Message, error: str | None) -> None:
-        if self.changed is not None:
-            self.changed.add(message.id)
+        if self._changed is not None:
+            self._changed.add(message.id)
         self._buried[message.id] = message
         self._buried_ids.push((message.id,))
         message.error = error

@@ -1,16 +1,21 @@
 """Engines: how a batch of operations is carried out. One protocol, and the local engine."""
 
+from ._durable import DurableEngine, Journal
 from ._local import LocalEngine, Method
-from ._protocol import ROOM, SYNCS, TAKERS, Core, Engine, Lane, Parked
+from ._protocol import ROOM, SYNCS, TAKERS, Core, Engine, Handover, Lane, Parked, Records
 
 __all__ = [
     "ROOM",
     "SYNCS",
     "TAKERS",
     "Core",
+    "DurableEngine",
     "Engine",
+    "Handover",
+    "Journal",
     "Lane",
     "LocalEngine",
     "Method",
     "Parked",
+    "Records",
 ]

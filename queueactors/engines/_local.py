@@ -36,6 +36,10 @@ class LocalEngine:
     _methods: dict[str, Method] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.connect()
+
+    def connect(self) -> None:
+        """Let the core's methods carry out operations."""
         # Looked up once an incarnation: a queued bound method would point at a dead core.
         self._methods = {name: getattr(self.core, name) for name in self.core.operations}
         self.core.inserters = self.parked.lane(ROOM)

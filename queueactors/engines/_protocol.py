@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, Self, cast
 
 import trio
 
@@ -26,8 +26,22 @@ SYNCS: Final = "syncs"
 SLICE: Final = 1000  # messages that become due, between two turns of others: some 3 ms
 
 
+class Records(Protocol):
+    """All that a queue is, apart from what can be rebuilt."""
+
+    def snapshot(self) -> Self:
+        """Return a copy of what is never written: it ends with the process."""
+
+    def resume(self, before: Self) -> None:
+        """Take that over from a snapshot."""
+
+
 class Core(Protocol):
     """What a local engine needs of a core."""
+
+    @property
+    def records(self) -> Records:
+        """What it works on."""
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -83,6 +97,18 @@ class Engine(Protocol):
         """Return the epoch nanoseconds at which `execute` must run next, with or without work."""
 
 
+class Handover(Operation):
+    """An operation that brings a message from another queue.
+
+    It leaves that queue in the same transaction.
+    """
+
+    __slots__ = ()
+
+    queue: str  # the name of the queue that it comes from
+    id: int  # its number there
+
+
 class Lane(OrderedDict[Operation, None]):
     """Operations that wait for the same thing, in the order in which they began to wait.
 
@@ -114,7 +140,7 @@ class Parked:
     def __init__(self, wake: Callable[[], None] | None = None, queue: str = "") -> None:
         self._queue = queue
         self._lanes = {name: Lane() for name in (ROOM, TAKERS, SYNCS)}
-        self._lanes[ROOM].wake = wake
+        self._lanes[ROOM].wake = self.wake = wake
         self._timeouts: list[tuple[int, int, Operation]] = []  # a heap; stale once not parked
         self._count = 0  # breaks ties in the heap
 
@@ -143,6 +169,12 @@ class Parked:
             if len(self._timeouts) > 2 * len(self) + 64:
                 self._timeouts = [entry for entry in self._timeouts if _waits(entry[2])]
                 heapify(self._timeouts)
+
+    def park_again(self, operation: Operation) -> None:
+        """Let an operation that was served in vain wait again, before all others of its lane."""
+        lane = self._lanes[cast("str", operation.waits)]
+        self.park(operation, lane)
+        lane.move_to_end(operation, last=False)
 
     def time_out(self, now: int, resolved: list[Operation]) -> None:
         """End the waits whose time is up, with `trio.TooSlowError`."""

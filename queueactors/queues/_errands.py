@@ -17,7 +17,7 @@ import attrs
 import structlog
 import trio
 
-from queueactors._errors import QueueActorsError, QueueClosedError
+from queueactors._errors import CodecError, QueueActorsError, QueueClosedError, StoreError
 from queueactors._insist import insist
 from queueactors.cores.timed import check_unique
 from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe
@@ -25,6 +25,7 @@ from supervisors import ActorDownError, ActorError, Operation, bare_nursery, des
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from queueactors._codecs import Values
     from queueactors.cores.timed import DeadLetter
     from supervisors import ChildStatus
 
@@ -42,11 +43,13 @@ class Errands:
       actor: The queue's.
       options: The queue's: the refill function and its times.
       deliver: Inserts a dead letter into the queue that ``on_exhausted`` names.
+      values: How the queue's values are encoded; None: they are not.
     """
 
     actor: QueueActor
     options: TimedOptions
     deliver: Callable[[DeadLetter], Awaitable[object]] | None
+    values: Values | None = None
     _refill_due: trio.Event = attrs.field(factory=trio.Event, init=False)
     _letters_due: trio.Event = attrs.field(factory=trio.Event, init=False)
     # One thread: a refill that hangs must not take a new one at each interval.
@@ -87,6 +90,8 @@ class Errands:
                 values = await self._call_refill()
             if self.options.unique:
                 check_unique(values)
+            if self.values is not None:
+                values = list(map(self.values.encode, values))
             added = await self._ask("refilled", values)
         except Exception as error:
             log.exception("refill_failed", error=describe(error))
@@ -131,8 +136,9 @@ class Errands:
         while letters := cast("list[DeadLetter]", await self._ask("dead_letters")):
             for letter in letters:
                 try:
-                    await insist(lambda: deliver(letter))  # noqa: B023 - awaited at once
-                except (QueueClosedError, TypeError) as error:  # TypeError: it has to be comparable
+                    plain = self._decoded(letter)
+                    await insist(lambda: deliver(plain))  # noqa: B023 - awaited at once
+                except (QueueClosedError, CodecError, TypeError) as error:  # it cannot be compared
                     log.warning("dead_letter_refused", id=letter.id, error=describe(error))
                     await self._ask("bury_dead", letter.id)
                 except (ActorError, QueueActorsError) as error:
@@ -142,12 +148,17 @@ class Errands:
                     await self._ask("remove", (letter.id,))
         return True
 
+    def _decoded(self, letter: DeadLetter) -> DeadLetter:
+        if self.values is None:
+            return letter
+        return attrs.evolve(letter, value=self.values.decode(letter.value))
+
     async def _ask(self, method: str, *args: object) -> object:
-        """Call the queue's actor; while it is stopped or parked, wait for it to come back."""
+        """Call the queue's actor; while it, or its store, is down, wait for it to come back."""
         while True:
             try:
                 return await insist(lambda: self.actor.mailbox.call(Operation(method, args)))
-            except ActorDownError:
+            except (ActorDownError, StoreError):
                 await trio.sleep(RETRY_AFTER)
 
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from ._options import TimedOptions
-from ._timed import TimedKind, TimedQueue
+from ._timed import TimedQueue
+from ._timed_kind import TimedKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from queueactors._codecs import Values
     from queueactors.stores import Kind
 
     from ._actor import QueueActor
@@ -26,13 +28,14 @@ class QueueKind:
 
     Args:
       options: Its option class.
-      kind: Makes what a store needs: from the queue's name and options.
+      kind: Makes what a store needs: from the queue's name and options, and from how its values
+        are encoded, if they are.
       handle: Makes the public handle.
     """
 
     options: type[Options]
-    kind: Callable[[str, Options], Kind]
-    handle: Callable[[QueueActor, Options], Queue]
+    kind: Callable[[str, Options, Values | None], Kind]
+    handle: Callable[[QueueActor, Options, Values | None], Queue]
 
 
 KINDS: Final[Mapping[str, QueueKind]] = {

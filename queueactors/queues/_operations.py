@@ -10,10 +10,13 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
+from queueactors.engines import ROOM, Handover
 from supervisors import Mailbox, Operation, PendingReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+    from queueactors._codecs import Values
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,6 +26,49 @@ class Ask(Operation, Generic[T]):
     """An operation whose answer is a ``T``."""
 
     __slots__ = ()
+
+
+class Decoded(Ask[T]):
+    """An operation whose answer has values that are to be decoded: in the caller's task.
+
+    Args:
+      ask: The operation.
+      values: How they are encoded.
+      decode: Decodes the answer.
+    """
+
+    __slots__ = ("_decode", "_values")
+
+    def __init__(self, ask: Ask[T], values: Values, decode: Callable[[Values, T], T]) -> None:
+        super().__init__(
+            ask.method,
+            ask.args,
+            waits=ask.waits,
+            deadline_at=ask.deadline_at,
+            timeout=ask.timeout,
+        )
+        self._values = values
+        self._decode = decode
+
+    def unwrap(self) -> object:
+        return self._decode(self._values, cast("T", super().unwrap()))
+
+
+class TakeOver(Ask[int], Handover):
+    """An operation that brings a message from another queue.
+
+    Args:
+      queue: The other queue's name.
+      id: The message's number there.
+      args: As for an insert.
+    """
+
+    __slots__ = ("id", "queue")
+
+    def __init__(self, queue: str, id: int, args: tuple[object, ...]) -> None:
+        super().__init__("wait_insert", args, waits=ROOM)
+        self.queue = queue
+        self.id = id
 
 
 class _Handle(Protocol):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from queueactors._options import Checks, Seconds, Target, items
+from queueactors._codecs import make_codec
+from queueactors._options import Checks, CodecName, Seconds, Target, items
 from queueactors.cores.timed import check_unique
-from supervisors import MAILBOX
+from supervisors import MAILBOX, describe
 
 
 @attrs.frozen(kw_only=True)
@@ -37,6 +38,11 @@ class TimedOptions:
         ``sync_fn``. While somebody waits, the next one is at least 10 ms away.
       sync_timeout: Seconds (> 0) after which a refill is given up. None: never.
       store: The name of the store that keeps the queue.
+      codec: How a durable store keeps values: ``"msgpack"``, ``"json"``, ``"bytes"`` (bytes only),
+        ``"pickle"`` (any object; who can write the file can run code), or a `queueactors.Codec` of
+        yours, or its class. The memory store keeps the objects themselves.
+      type: The class that msgpack and json decode values into; others are refused. None: what
+        comes back is made of dicts, lists, strings, numbers and None.
       mailbox: How many casts and submitted operations may wait for the queue (>= 1).
 
     Raises:
@@ -56,6 +62,8 @@ class TimedOptions:
     sync_interval: Seconds | None = None
     sync_timeout: Seconds | None = None
     store: str = "memory"
+    codec: CodecName = "msgpack"
+    type: Target | None = None
     mailbox: int = MAILBOX
 
     def __attrs_post_init__(self) -> None:
@@ -66,10 +74,19 @@ class TimedOptions:
             checks.integer("max_reservations", self.max_reservations, least=1)
         checks.string("on_exhausted", self.on_exhausted)
         checks.string("store", self.store)
+        self._check_codec(checks)
         checks.integer("mailbox", self.mailbox, least=1)
         self._check_values(checks)
         self._check_refill(checks)
         checks.done()
+
+    def _check_codec(self, checks: Checks) -> None:
+        try:
+            make_codec(self.codec, self.type)
+        except (TypeError, ValueError) as error:
+            checks.faults.append(("codec", str(error)))
+        except Exception as error:  # noqa: BLE001 - a class of the user's
+            checks.faults.append(("codec", f"the codec cannot be made: {describe(error)}"))
 
     def _check_values(self, checks: Checks) -> None:
         if self.unique is True:

@@ -6,7 +6,7 @@ What the operations do is decided by `queueactors.cores.timed`.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -16,9 +16,7 @@ from queueactors._insist import insist
 from queueactors._options import instant, nanoseconds
 from queueactors.cores.timed import (
     Reservation,
-    TimedCore,
     TimedMessage,
-    TimedRecords,
     TimedStatistics,
     check_peek_state,
     check_unique,
@@ -27,14 +25,16 @@ from queueactors.engines import ROOM, SYNCS, TAKERS
 from supervisors import ActorError, bare_nursery, describe
 
 from ._live import AnyReservation, LiveReservation, key_of
-from ._operations import Ask, operation, submitted
+from ._operations import Ask, Decoded, TakeOver, operation, submitted
+from ._timed_kind import decode_any, decode_many, decode_one, decode_shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
     from queueactors._clock import Clock
-    from queueactors.cores.timed import PeekState
+    from queueactors._codecs import Values
+    from queueactors.cores.timed import DeadLetter, PeekState
 
     from ._actor import QueueActor
     from ._options import TimedOptions
@@ -43,39 +43,6 @@ GRACE = 5.0  # seconds for finishing or giving back a message after a cancellati
 _NOT_WAITING = "to take what is there without waiting, call try_reserve() or give timeout=0"
 _ENDING = "to give the message back now, call release()"
 KEEP_ALIVE = 3  # a reservation that is kept alive is extended this often in its time
-
-
-@attrs.frozen
-class TimedKind:
-    """What a store needs to keep a timed queue.
-
-    Args:
-      name: The queue's.
-      options: The queue's.
-    """
-
-    name: str
-    options: TimedOptions
-
-    def new_records(self) -> TimedRecords:
-        """Return the records of a new queue, with the configured values in it."""
-        return TimedRecords(initial=self.options.values)
-
-    def core(self, records: object) -> TimedCore:
-        """Return a core over those records; its indexes are still to be rebuilt."""
-        options = self.options
-        return TimedCore(
-            name=self.name,
-            unique=options.unique,
-            max_reservations=options.max_reservations,
-            on_exhausted=options.on_exhausted,
-            max_length=options.max_length,
-            sync_interval=None
-            if options.sync_interval is None
-            else nanoseconds("sync_interval", options.sync_interval, positive=False),
-            records=cast("TimedRecords", records),
-            ready=False,
-        )
 
 
 class TimedQueue:
@@ -92,8 +59,11 @@ class TimedQueue:
 
     kind = "timed"
 
-    def __init__(self, actor: QueueActor, options: TimedOptions) -> None:
+    def __init__(
+        self, actor: QueueActor, options: TimedOptions, values: Values | None = None
+    ) -> None:
         self._actor = actor
+        self._values = values  # how they are encoded; None: they are not
         self._mailbox = actor.mailbox
         self._seconds = options.reservation_time
         self.options = options
@@ -234,7 +204,9 @@ class TimedQueue:
         """
         duration = (self._duration(seconds, _NOT_WAITING),)
         deadline_at = self._deadline(timeout)
-        return Ask("reserve", duration, waits=TAKERS, deadline_at=deadline_at, timeout=timeout or 0)
+        ask: Ask[Reservation]
+        ask = Ask("reserve", duration, waits=TAKERS, deadline_at=deadline_at, timeout=timeout or 0)
+        return ask if self._values is None else Decoded(ask, self._values, decode_one)
 
     @operation
     def try_reserve(self, seconds: float | None = None) -> Ask[Reservation | None]:
@@ -244,7 +216,8 @@ class TimedQueue:
           QueueClosedError: If the queue is closed and nothing is left in it.
           ValueError: If ``seconds`` is out of its range.
         """
-        return Ask("reserve", (self._duration(seconds, _NOT_WAITING),))
+        ask: Ask[Reservation | None] = Ask("reserve", (self._duration(seconds, _NOT_WAITING),))
+        return ask if self._values is None else Decoded(ask, self._values, decode_any)
 
     @operation
     def reserve_many(
@@ -268,9 +241,10 @@ class TimedQueue:
         """
         arguments = (_check_limit(limit), self._duration(seconds, _NOT_WAITING))
         deadline_at = self._deadline(timeout)
-        return Ask(
+        ask: Ask[list[Reservation]] = Ask(
             "reserve_many", arguments, waits=TAKERS, deadline_at=deadline_at, timeout=timeout or 0
         )
+        return ask if self._values is None else Decoded(ask, self._values, decode_many)
 
     # -- what the holder of a reservation does ---------------------------------------------------
 
@@ -291,7 +265,9 @@ class TimedQueue:
           ReservationExpiredError: If its deadline has passed.
           ReservationNotFoundError: If it is not yours any more.
         """
-        return Ask("prolongate", (key_of(reservation), self._duration(seconds, _ENDING)))
+        arguments = key_of(reservation), self._duration(seconds, _ENDING)
+        ask: Ask[Reservation] = Ask("prolongate", arguments)
+        return ask if self._values is None else Decoded(ask, self._values, decode_one)
 
     @operation
     def touch(self, reservation: AnyReservation, seconds: float | None = None) -> Ask[Reservation]:
@@ -299,7 +275,9 @@ class TimedQueue:
 
         Arguments, result and errors as for `prolongate`.
         """
-        return Ask("touch", (key_of(reservation), self._duration(seconds, _ENDING)))
+        arguments = key_of(reservation), self._duration(seconds, _ENDING)
+        ask: Ask[Reservation] = Ask("touch", arguments)
+        return ask if self._values is None else Decoded(ask, self._values, decode_one)
 
     @operation
     def release(
@@ -368,6 +346,18 @@ class TimedQueue:
           trio.WouldBlock: If the mailbox is full. Nothing was sent.
         """
         self._mailbox.cast(Ask("delete", (tuple(map(key_of, reservations)),)))
+
+    @operation
+    def _take_over(self, letter: DeadLetter, queue: str) -> Ask[int]:
+        """Add a dead letter that leaves another queue of the same store by this.
+
+        Args:
+          letter: The dead letter.
+          queue: The other queue's name. What it has of the message goes in the same transaction.
+
+        Returns, and raises, what `wait_insert` does.
+        """
+        return TakeOver(queue, letter.id, self._insertion((letter,), 0, None, 0))
 
     @asynccontextmanager
     async def reserved(
@@ -473,7 +463,8 @@ class TimedQueue:
           limit: >= 1.
         """
         check_peek_state(state)
-        return Ask("peek", (state, _check_limit(limit)))
+        ask: Ask[list[TimedMessage]] = Ask("peek", (state, _check_limit(limit)))
+        return ask if self._values is None else Decoded(ask, self._values, decode_shown)
 
     # -- the whole queue ---------------------------------------------------------------------
 
@@ -548,6 +539,8 @@ class TimedQueue:
     ) -> tuple[object, ...]:
         if self.options.unique:
             check_unique(values)
+        if self._values is not None:
+            values = tuple(map(self._values.encode, values))
         wait = nanoseconds("delay", delay, positive=False)
         if at is None:
             return values, wait, _check_priority(priority)
@@ -637,12 +630,21 @@ def _check_id(id: object) -> int:
 
 
 def _check_error(error: object) -> str | None:
-    if error is not None and not isinstance(error, str):
+    if error is None:
+        return None
+    if not isinstance(error, str):
         raise TypeError(f"expected error to be a str, got {error!r}")
-    return error
+    if error.isascii():
+        return error
+    return error.encode(errors="backslashreplace").decode()  # lone surrogates cannot be stored
 
 
 def _check_priority(priority: object) -> int:
     if not isinstance(priority, int) or isinstance(priority, bool):
         raise TypeError(f"expected priority to be an int, got {priority!r}")
+    if not -_LARGEST <= priority < _LARGEST:
+        raise ValueError(f"expected priority to fit into 64 bits, got {priority!r}")
     return priority
+
+
+_LARGEST = 1 << 63

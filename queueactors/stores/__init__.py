@@ -1,5 +1,21 @@
 """Stores: where the records of queues are kept."""
 
-from ._memory import Kind, MemoryStore, Store
+from typing import TYPE_CHECKING
 
-__all__ = ["Kind", "MemoryStore", "Store"]
+from ._memory import MemoryStore
+from ._protocol import Kind, Place, Store
+from ._table import StoredMessage, Table
+
+if TYPE_CHECKING:
+    from ._sqlite import SqliteStore
+
+__all__ = ["Kind", "MemoryStore", "Place", "SqliteStore", "Store", "StoredMessage", "Table"]
+
+
+def __getattr__(name: str) -> object:
+    """Import SQLite when it is asked for: a program may do without it."""
+    if name == "SqliteStore":
+        from ._sqlite import SqliteStore
+
+        return SqliteStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

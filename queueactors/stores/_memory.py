@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 from trio.lowlevel import checkpoint
@@ -10,44 +10,27 @@ from trio.lowlevel import checkpoint
 from queueactors.engines import LocalEngine
 
 if TYPE_CHECKING:
-    from queueactors.engines import Core, Engine, Parked
+    from queueactors.engines import Parked
 
-
-class Kind(Protocol):
-    """What a store needs to know of a queue's kind to keep one."""
-
-    def new_records(self) -> object:
-        """Return the records of a queue that the store holds nothing of yet."""
-
-    def core(self, records: object) -> Core:
-        """Return a core over those records; its indexes are still to be rebuilt."""
-
-
-class Store(Protocol):
-    """Keeps the records of queues. An attrs class whose init arguments are its options."""
-
-    async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
-        """Return an engine for a new incarnation of a queue's actor."""
-
-    def forget(self, queue: str) -> None:
-        """Drop a queue's records."""
-
-    def close(self) -> None:
-        """Let go of everything that is in memory: nobody will ask again."""
+    from ._protocol import Kind, Place
 
 
 @attrs.define(eq=False)
 class MemoryStore:
     """Keeps every queue's records in this process."""
 
+    durable: ClassVar[bool] = False
     _records: dict[str, object] = attrs.field(factory=dict, init=False)
+
+    def child(self, _place: Place) -> None:
+        """Return None: it needs no task of its own."""
 
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> LocalEngine:
         """Return an engine for a new incarnation of a queue's actor."""
         records = self._records.get(queue)
         if records is None:
             records = self._records[queue] = kind.new_records()
-        core = kind.core(records)
+        core = kind.core(records, None)
         for _ in core.rebuild():
             await checkpoint()
         return LocalEngine(core, parked)

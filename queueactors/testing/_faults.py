@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -11,7 +11,7 @@ from queueactors.stores import MemoryStore
 
 if TYPE_CHECKING:
     from queueactors.engines import Engine, Method, Parked
-    from queueactors.stores import Kind
+    from queueactors.stores import Kind, Place
 
 
 class InjectedCrash(Exception):  # noqa: N818 - what it is
@@ -32,6 +32,8 @@ class CrashingStore:
       OptionsError: If ``every`` is out of its range.
     """
 
+    durable: ClassVar[bool] = False
+
     every: int
     _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
     _operations: dict[str, int] = attrs.field(factory=dict, init=False)
@@ -40,6 +42,9 @@ class CrashingStore:
         checks = Checks()
         checks.integer("every", self.every, least=2)
         checks.done()
+
+    def child(self, _place: Place) -> None:
+        """Return None: it needs no task of its own."""
 
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
         """Return an engine for a new incarnation of a queue's actor."""

@@ -41,7 +41,9 @@ async def a_runtime(make: MakeStore) -> AsyncIterator[Runtime]:
 @asynccontextmanager
 async def a_queue(make: MakeStore, **options: object) -> AsyncIterator[TimedQueue]:
     async with a_runtime(make) as runtime:
-        yield await runtime.define("q", kind="timed", **({"reservation_time": 30} | options))
+        yield await runtime.define(
+            "q", kind="timed", **({"reservation_time": 30, "codec": "pickle"} | options)
+        )
 
 
 def equal(actual: object, expected: object) -> None:

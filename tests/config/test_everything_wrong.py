@@ -17,7 +17,7 @@ concurency = 1
 [runtime]
 log_level = "loud"
 [store.disk]
-type = "sqlite"
+type = "rocks"
 [queue.a]
 kind = "timed"
 reservation_time = "30"
@@ -57,7 +57,8 @@ q.toml:3: queu: unknown table 'queu' (did you mean 'queue'?)
 q.toml:5: defaults.worker.concurency: unknown key 'concurency' (did you mean 'concurrency'?)
 q.toml:7: runtime.log_level: expected log_level to be 'debug', 'info', 'warning', 'error' or \
 'critical', got 'loud'
-q.toml:9: store.disk.type: expected type to be 'memory' or a target 'module:Class', got 'sqlite'
+q.toml:9: store.disk.type: expected type to be 'memory', 'sqlite' or a target \
+'module:Class', got 'rocks'
 q.toml:12: queue.a.reservation_time: expected reservation_time to be seconds >= 0 or a duration \
 such as '250ms', '30s', '5m', '2h' or '7d', got '30'
 q.toml:13: queue.a.unique: expected unique to be true or false, got 1

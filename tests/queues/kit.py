@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 
 import attrs
 import trio
@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from queueactors import Clock, MemoryStore, TimedOptions, TimedQueue
 from queueactors.engines import TAKERS
 from queueactors.queues import QueueActor
-from queueactors.queues._timed import TimedKind
+from queueactors.queues._timed_kind import TimedKind
 from supervisors import (
     ActorError,
     Backoff,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from queueactors.cores.timed import TimedRecords
     from queueactors.engines import Engine, Method, Parked
-    from queueactors.stores import Kind
+    from queueactors.stores import Kind, Place
     from supervisors import Supervisor
 
 NO_BACKOFF = Backoff(min=0, max=0)
@@ -52,9 +52,14 @@ class FaultyStore:
       fault: Asked with the number of the operation, from 1 on, and its method.
     """
 
+    durable: ClassVar[bool] = False
+
     fault: Callable[[int, str], bool] = lambda _number, _method: False
     count: int = 0
     memory: MemoryStore = attrs.field(factory=MemoryStore)
+
+    def child(self, _place: Place) -> None:
+        pass
 
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
         engine = await self.memory.open_engine(queue, kind, parked)

@@ -273,8 +273,8 @@ async def test_a_sync_whose_refill_is_lost_gets_another(autojump_clock: MockCloc
 
     async with refilled_by(slow) as (queue, runtime), trio.open_nursery() as nursery:
         caller = await start(nursery, queue.sync)
-        await children(runtime).terminate_child("queue.q.errands")
-        await children(runtime).restart_child("queue.q.errands")
+        await children(runtime).terminate_child("errands.q")
+        await children(runtime).restart_child("errands.q")
         await trio.sleep(6)
 
         assert (caller.got, calls) == (2, 2)
@@ -371,7 +371,7 @@ async def test_what_a_refill_brings_while_the_queue_is_down_goes_in_later(
         await children(runtime).restart_child("queue.q")
 
         assert (await queue.reserve()).value == "v"
-        assert restarts(runtime).get("queue.q.errands", 0) == 0
+        assert restarts(runtime).get("errands.q", 0) == 0
 
 
 async def test_errands_of_a_queue_that_is_down_hardly_cost_anything(
@@ -625,12 +625,12 @@ async def test_dead_letters_that_a_former_process_of_errands_left_are_posted(
     autojump_clock: MockClock,
 ) -> None:
     async with with_dead_letters() as (queue, other, runtime):
-        await children(runtime).terminate_child("queue.q.errands")
+        await children(runtime).terminate_child("errands.q")
         await exhaust(queue, "a")
         await trio.sleep(100)
         assert (await queue.statistics()).dead == 1
 
-        await children(runtime).restart_child("queue.q.errands")
+        await children(runtime).restart_child("errands.q")
 
         with trio.fail_after(1):
             assert cast("DeadLetter", (await other.reserve()).value).value == "a"

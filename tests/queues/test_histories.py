@@ -261,8 +261,8 @@ class DoomedStore(FaultyStore):
 
     doomed: set[Operation | None] = attrs.field(factory=set)
 
-    def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
-        engine = self.memory.open_engine(queue, kind, parked)
+    async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+        engine = await self.memory.open_engine(queue, kind, parked)
         assert isinstance(engine, LocalEngine)
 
         def wrap(method: Method) -> Method:

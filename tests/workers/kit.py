@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, ClassVar, TypedDict, Unpack
 
 import attrs
 import trio
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from queueactors import Config, Delivery, Runtime, TimedQueue
     from queueactors.engines import Engine, Method, Parked
-    from queueactors.stores import Kind
+    from queueactors.stores import Kind, Place
 
 settle = wait_all_tasks_blocked
 
@@ -119,9 +119,14 @@ class FaultyStore:
       faults: By operation: how many crashes over it are still to come.
     """
 
+    durable: ClassVar[bool] = False
+
     faults: dict[str, int] = attrs.field(factory=dict)
     crashes: int = attrs.field(default=0, init=False)
     _memory: MemoryStore = attrs.field(factory=MemoryStore, init=False)
+
+    def child(self, _place: Place) -> None:
+        pass
 
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
         engine = await self._memory.open_engine(queue, kind, parked)

@@ -1,0 +1,244 @@
+"""Codecs: how the values of a durable queue become bytes, and values again.
+
+The memory store needs none: it keeps the objects themselves. A durable store hands out what its
+codec decodes: so a tuple comes back as a list, and an attrs class as a dict unless ``type`` says
+which class it is.
+
+Each record has the name of its codec. In memory a message's value is its bytes if they are in the
+queue's own codec, as almost always, and otherwise an `Encoded`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import msgspec
+
+from supervisors import describe, did_you_mean
+
+from ._errors import CodecError
+from .cores.timed import DeadLetter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Codec(Protocol):
+    """Turns values into bytes and back. Both functions may raise anything: it is a `CodecError`.
+
+    Attributes:
+      name: Stored with each record; what it once encoded it must decode for ever.
+    """
+
+    name: str
+
+    def encode(self, value: object) -> bytes:
+        """Return a value's bytes."""
+
+    def decode(self, data: bytes) -> object:
+        """Return the value of some bytes."""
+
+
+class Encoded(msgspec.Struct, gc=False, frozen=True):
+    """Bytes that are not in the queue's own codec.
+
+    Args:
+      codec: The name of the codec they are in.
+      data: The bytes.
+    """
+
+    codec: str
+    data: bytes
+
+
+class MsgpackCodec:
+    """MessagePack: what JSON can say, and bytes, timestamps and more; compact and fast.
+
+    Args:
+      type: The class to decode into. None: plain dicts, lists, strings and numbers.
+    """
+
+    name = "msgpack"
+
+    def __init__(self, type: type | None = None) -> None:
+        self.encode = _encoder(msgspec.msgpack.Encoder().encode, type)
+        decoder = msgspec.msgpack.Decoder() if type is None else msgspec.msgpack.Decoder(type)
+        self.decode = cast("Callable[[bytes], object]", decoder.decode)
+
+
+class JsonCodec:
+    """JSON: readable, and what other programs read.
+
+    Args:
+      type: The class to decode into. None: plain dicts, lists, strings and numbers.
+    """
+
+    name = "json"
+
+    def __init__(self, type: type | None = None) -> None:
+        self.encode = _encoder(msgspec.json.Encoder().encode, type)
+        decoder = msgspec.json.Decoder() if type is None else msgspec.json.Decoder(type)
+        self.decode = cast("Callable[[bytes], object]", decoder.decode)
+
+
+class BytesCodec:
+    """Bytes as they are; nothing else."""
+
+    name = "bytes"
+
+    @staticmethod
+    def encode(value: object) -> bytes:
+        """Return the bytes."""
+        if isinstance(value, bytes | bytearray | memoryview):
+            return bytes(value)
+        hint = "; set a codec, such as msgpack, for other values" if isinstance(value, str) else ""
+        raise TypeError(f"expected bytes, got {value!r:.100}{hint}")
+
+    @staticmethod
+    def decode(data: bytes) -> object:
+        """Return the bytes."""
+        return data
+
+
+class PickleCodec:
+    """Any Python object. Who can write the store's file can run code in this program."""
+
+    name = "pickle"
+
+    @staticmethod
+    def encode(value: object) -> bytes:
+        """Return the pickled value."""
+        import pickle
+
+        return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+
+    @staticmethod
+    def decode(data: bytes) -> object:
+        """Return what was pickled."""
+        import pickle
+
+        return pickle.loads(data)  # noqa: S301 - only where the configuration asks for it
+
+
+BUILT_IN: Final = ("msgpack", "json", "bytes", "pickle")
+LETTER: Final = "dead_letter:"  # before the codec's name: a dead letter, its value in that codec
+
+
+def make_codec(codec: object, type: object = None) -> Codec:
+    """Return the codec that an option names.
+
+    Args:
+      codec: One of `BUILT_IN`, or a `Codec`, or a class that makes one without arguments.
+      type: The class to decode into; msgpack and json only.
+
+    Raises:
+      ValueError: If there is no such codec, or it cannot decode into a class.
+      TypeError: If it is no codec, or no class.
+    """
+    if type is not None and not isinstance(type, type_):
+        raise TypeError(f"expected type to be a class, got {type!r}")
+    if codec in ("msgpack", "json"):  # it may be what cannot be hashed
+        return MsgpackCodec(type) if codec == "msgpack" else JsonCodec(type)
+    if type is not None:
+        raise ValueError(f"expected type with codec msgpack or json only, got codec {codec!r}")
+    if not isinstance(codec, str):
+        return _own(codec)
+    if codec in {"bytes", "pickle"}:
+        return BytesCodec() if codec == "bytes" else PickleCodec()
+    known = ", ".join(BUILT_IN)
+    hint = did_you_mean(codec, BUILT_IN)
+    raise ValueError(f"expected codec to be one of {known} or 'module:Class', got {codec!r}{hint}")
+
+
+def _own(codec: object) -> Codec:
+    made = codec() if isinstance(codec, type_) else codec
+    name = getattr(made, "name", None)
+    if not isinstance(name, str) or not name or name in BUILT_IN or ":" in name:
+        raise TypeError(
+            f"expected codec to have a name of its own, a str without a colon, got {name!r}"
+        )
+    for method in ("encode", "decode"):
+        if not callable(getattr(made, method, None)):
+            raise TypeError(f"expected codec to have {method}(), got {made!r}")
+    return cast("Codec", made)
+
+
+class Values:
+    """How the values of one queue are kept: encoded by its codec.
+
+    Args:
+      codec: The queue's.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+        self._encode = codec.encode
+        self._decode = codec.decode
+
+    def encode(self, value: object) -> bytes | Encoded:
+        """Return what is kept of a value.
+
+        Raises:
+          CodecError: If it cannot be encoded; ``__cause__`` says why.
+        """
+        if isinstance(value, DeadLetter):
+            facts = value.queue, value.id, value.attempts, value.error, value.inserted_at
+            data = msgspec.msgpack.encode((*facts, self._bytes(value.value)))
+            return Encoded(LETTER + self.codec.name, data)
+        return self._bytes(value)
+
+    def _bytes(self, value: object) -> bytes:
+        try:
+            data = self._encode(value)
+            if type_(data) is bytes:
+                return data
+            raise TypeError(f"expected encode() to return bytes, got {data!r:.100}")  # noqa: TRY301 - as if the codec had
+        except Exception as error:
+            raise CodecError(self.codec.name, describe(error)) from error
+
+    def decode(self, value: object) -> object:
+        """Return the value that was encoded.
+
+        Raises:
+          CodecError: If it cannot be decoded; ``__cause__`` says why.
+        """
+        codec = self.codec.name
+        try:
+            if type_(value) is bytes:
+                return self._decode(value)
+            encoded = cast("Encoded", value)
+            codec = encoded.codec
+            return self._decode_other(encoded)
+        except CodecError:
+            raise
+        except Exception as error:
+            raise CodecError(codec, describe(error)) from error
+
+    def _decode_other(self, encoded: Encoded) -> object:
+        codec = encoded.codec
+        if codec.startswith(LETTER):
+            *facts, data = msgspec.msgpack.decode(encoded.data)
+            value = self.decode(Encoded(codec.removeprefix(LETTER), data))
+            return DeadLetter(value, *facts)
+        if codec == self.codec.name:
+            return self._decode(encoded.data)
+        if codec == "pickle":
+            raise ValueError("pickle is decoded only for a queue whose codec is pickle")
+        if codec not in BUILT_IN:
+            raise ValueError(f"the queue's codec is {self.codec.name!r}")
+        return make_codec(codec).decode(encoded.data)
+
+
+type_ = type  # where an argument of that name hides it
+
+
+def _encoder(encode: Callable[[object], bytes], type: type | None) -> Callable[[object], bytes]:
+    if type is None:
+        return encode
+
+    def checked(value: object) -> bytes:
+        if not isinstance(value, type):
+            raise TypeError(f"expected a {type.__name__}, got {value!r:.100}")
+        return encode(value)
+
+    return checked

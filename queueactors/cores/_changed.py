@@ -1,0 +1,13 @@
+"""What a store has to write: the journal's half that belongs to the cores, whatever their kind."""
+
+from __future__ import annotations
+
+
+class Changed(set[int]):
+    """The ids of messages that came, changed or went since a store wrote them.
+
+    What passes by itself (an expiry, the end of a delay) follows from what is written. It belongs
+    to the store, as the records do.
+    """
+
+    cleared = False  # all that were written are gone, but for those that are in the records

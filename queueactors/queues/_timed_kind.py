@@ -1,0 +1,112 @@
+"""What a store needs to keep a timed queue, and how its values are decoded again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+
+from queueactors._options import nanoseconds
+from queueactors.cores.timed import (
+    Message,
+    Reservation,
+    TimedCore,
+    TimedMessage,
+    TimedRecords,
+)
+from queueactors.stores import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queueactors._codecs import Values
+    from queueactors.cores import Changed
+    from queueactors.stores import StoredMessage
+
+    from ._options import TimedOptions
+
+TABLE: Final = Table("timed", Message, fixed=frozenset({"inserted_at"}))
+
+
+@attrs.define(eq=False)
+class TimedKind:
+    """What a store needs to keep a timed queue.
+
+    Args:
+      name: The queue's.
+      options: The queue's.
+      values: How its values are encoded; None: they are not.
+
+    Raises:
+      CodecError: If one of the configured values cannot be encoded.
+    """
+
+    name: str
+    options: TimedOptions
+    values: Values | None = None
+    table: Table = attrs.field(default=TABLE, init=False)
+    _initial: tuple[object, ...] = attrs.field(init=False)
+
+    @_initial.default
+    def _encoded(self) -> tuple[object, ...]:
+        values = self.options.values
+        return values if self.values is None else tuple(map(self.values.encode, values))
+
+    def new_records(self) -> TimedRecords:
+        """Return the records of a new queue, with the configured values in it."""
+        return TimedRecords(initial=self._initial)
+
+    def stored_records(
+        self,
+        head: Mapping[str, int | None],
+        messages: Mapping[int, StoredMessage],
+        set_aside: int,
+        released_at: int | None,
+    ) -> TimedRecords:
+        """Return the records that were written, see `queueactors.stores.Kind`."""
+        records = TimedRecords(set_aside=set_aside, **head)  # type: ignore[arg-type] # those of `TimedRecords.head`
+        records.messages = cast("dict[int, Message]", messages)
+        if released_at is not None:
+            for message in records.messages.values():
+                if message.state == "reserved":
+                    message.deadline_at = min(message.deadline_at, released_at)
+        return records
+
+    def core(self, records: object, changed: Changed | None = None) -> TimedCore:
+        """Return a core over those records; its indexes are still to be rebuilt."""
+        options = self.options
+        return TimedCore(
+            name=self.name,
+            unique=options.unique,
+            max_reservations=options.max_reservations,
+            on_exhausted=options.on_exhausted,
+            max_length=options.max_length,
+            sync_interval=None
+            if options.sync_interval is None
+            else nanoseconds("sync_interval", options.sync_interval, positive=False),
+            records=cast("TimedRecords", records),
+            decode=None if self.values is None else self.values.decode,
+            changed=changed,
+            ready=False,
+        )
+
+
+def decode_one(values: Values, taken: Reservation) -> Reservation:
+    """Return a reservation with the value that was inserted."""
+    message, key, value, deadline_at, attempt = taken
+    return Reservation(message, key, values.decode(value), deadline_at, attempt)
+
+
+def decode_any(values: Values, taken: Reservation | None) -> Reservation | None:
+    """Return a reservation, if there is one, with the value that was inserted."""
+    return None if taken is None else decode_one(values, taken)
+
+
+def decode_many(values: Values, taken: list[Reservation]) -> list[Reservation]:
+    """Return reservations with the values that were inserted."""
+    return [decode_one(values, each) for each in taken]
+
+
+def decode_shown(values: Values, shown: list[TimedMessage]) -> list[TimedMessage]:
+    """Return messages with the values that were inserted."""
+    return [attrs.evolve(each, value=values.decode(each.value)) for each in shown]

@@ -1,0 +1,422 @@
+"""A store's file: an SQLite database with the heads and the messages of queues. Synchronous.
+
+Nothing is written but in a transaction: `begin`, some `apply`, then `commit` or `rollback`. Who
+may open it is decided by `_owner`, when and in which thread by `_sqlite`.
+
+Source: https://sqlite.org/wal.html.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar, cast
+
+import attrs
+import msgspec
+
+from ._table import BITS, MOST, Row, StoredMessage, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+T = TypeVar("T")
+
+Durability = Literal["process", "power"]
+
+APPLICATION: Final = 0x71756163  # PRAGMA application_id: "quac"
+SLICE: Final = 500  # rows that are written or read between two turns of others: 1 to 2 ms
+BUSY: Final = 100  # milliseconds to wait for a reader's lock; nobody else should have one
+
+# What leads from each version of the schema to the next. Version 0 is an empty file.
+MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
+    (
+        "CREATE TABLE store (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+        """
+        CREATE TABLE queue (
+          number INTEGER PRIMARY KEY,
+          name TEXT NOT NULL UNIQUE,
+          kind TEXT NOT NULL,
+          head TEXT NOT NULL,  -- JSON: what the queue is beside its messages
+          at INTEGER NOT NULL  -- epoch nanoseconds of the last change
+        ) STRICT
+        """,
+        """
+        CREATE TABLE timed (
+          id INTEGER PRIMARY KEY,  -- queue.number << 40 | the message's id
+          codec TEXT NOT NULL,
+          state TEXT NOT NULL,
+          priority INTEGER NOT NULL,
+          inserted_at INTEGER NOT NULL,
+          ready_at INTEGER NOT NULL,
+          attempt INTEGER NOT NULL,
+          key INTEGER NOT NULL,
+          deadline_at INTEGER NOT NULL,
+          error TEXT,
+          value BLOB NOT NULL
+        ) STRICT
+        """,
+    ),
+)
+
+
+class Connection(Protocol):
+    """What is used of a connection: `sqlite3` and `apsw` have it alike."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+
+    def execute(self, sql: str, values: Sequence[object] = ..., /) -> Iterable[Row]:
+        """Run a statement; return its rows."""
+
+    def executemany(self, sql: str, rows: Iterable[Row], /) -> object:
+        """Run a statement once for each row."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
+class Driver(Protocol):
+    """The library that opens the file."""
+
+    Error: type[Exception]
+
+    def connect(self, path: str) -> Connection:
+        """Open a file, which is made if it is not there."""
+
+
+class StandardDriver:
+    """That of the standard library."""
+
+    Error: type[Exception] = sqlite3.Error
+
+    @staticmethod
+    def connect(path: str) -> Connection:
+        """Open a file, which is made if it is not there."""
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        return cast("Connection", connection)
+
+
+class NotAStoreError(Exception):
+    """The file is there, and is not what can be used."""
+
+
+@attrs.frozen
+class StoredQueue:
+    """A queue in the file.
+
+    Args:
+      number: Its number there.
+      name: Its name.
+      kind: Its kind.
+      head: What it is beside its messages.
+      at: Epoch nanoseconds of its last change.
+    """
+
+    number: int
+    name: str
+    kind: str
+    head: Mapping[str, int | None]
+    at: int
+
+    @property
+    def base(self) -> int:
+        """What its messages' ids are added to, to become rows' ids."""
+        return self.number << BITS
+
+
+@attrs.define(eq=False)
+class Changes:
+    """What one queue has to write, all or none.
+
+    Args:
+      queue: Its name.
+      table: Where its messages stand.
+      number: Its number in the file; None: it is not there yet.
+      codec: The name of its codec.
+      head: What it is beside its messages, as JSON.
+      at: Epoch nanoseconds.
+      cleared: Remove all messages first, but for those in ``kept``.
+      kept: The ids of messages that cannot be decoded.
+      new: Messages that were not there.
+      updated: Messages that were.
+      gone: The ids of those that are not any more.
+      handed_over: Messages that other queues lose by this, if they are in the same file: the
+        queue's name, and their id.
+    """
+
+    queue: str
+    table: Table
+    number: int | None
+    codec: str
+    head: bytes
+    at: int
+    cleared: bool
+    kept: Sequence[int]
+    new: Sequence[StoredMessage]
+    updated: Sequence[StoredMessage]
+    gone: Sequence[int]
+    handed_over: Sequence[tuple[str, int]]
+
+    @property
+    def rows(self) -> int:
+        """How many rows it concerns."""
+        return len(self.new) + len(self.updated) + len(self.gone)
+
+
+class StoreFile:
+    """An open file.
+
+    Args:
+      path: Where it is; made if it is not there.
+      durability: ``"process"``: a commit outlasts the process; ``"power"``: a power cut, too.
+      driver: What opens it.
+      identity: What it must be: that of a file that was opened before. None: any store.
+
+    Raises:
+      NotAStoreError: If it is something else, or of a newer version.
+      Exception: The driver's ``Error``, and `OSError`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        durability: Durability,
+        driver: Driver,
+        identity: str | None = None,
+    ) -> None:
+        self.path = path
+        self.driver = driver
+        self.busy = False  # a thread uses it
+        self._durability = durability
+        self._wal = path.with_name(path.name + "-wal")
+        self._connection = driver.connect(str(path))
+        try:
+            self._prepare()
+            self.identity = self._identify()
+            self._check_identity(identity)
+            self._inode = _inode(path)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        self._pragma(f"busy_timeout = {BUSY}")
+        version = cast("int", self._pragma("user_version"))
+        application = self._pragma("application_id")
+        if version > len(MIGRATIONS) and application == APPLICATION:
+            raise NotAStoreError(
+                f"{self.path} has schema version {version}, and this program knows "
+                f"{len(MIGRATIONS)} at most: it was written by a newer one"
+            )
+        empty = not list(self._connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1"))
+        if application != APPLICATION and not empty:
+            raise NotAStoreError(f"{self.path} is a database, but no store of queueactors")
+        self._pragma("journal_mode = WAL")
+        self._pragma("wal_autocheckpoint = 0")  # never in the loop: `checkpoint` in a thread
+        self._pragma("journal_size_limit = 0")  # so that its size says how much is in it
+        self._pragma(f"synchronous = {'FULL' if self._durability == 'power' else 'NORMAL'}")
+        self._pragma("cache_size = -16000")  # kB
+        if version < len(MIGRATIONS):
+            self._migrate(version)
+
+    def _migrate(self, version: int) -> None:
+        self.begin()
+        try:
+            for step in MIGRATIONS[version:]:
+                for statement in step:
+                    self._connection.execute(statement)
+            self._pragma(f"application_id = {APPLICATION}")
+            self._pragma(f"user_version = {len(MIGRATIONS)}")
+            if version == 0:
+                identity = "INSERT INTO store VALUES ('identity', ?)"
+                self._connection.execute(identity, (secrets.token_hex(16),))
+            self.commit()
+        except BaseException:
+            self.rollback()
+            raise
+
+    def _identify(self) -> str:
+        rows = self._connection.execute("SELECT value FROM store WHERE key = 'identity'")
+        return str(next(iter(rows))[0])
+
+    def _check_identity(self, expected: str | None) -> None:
+        if expected not in {None, self.identity}:
+            raise NotAStoreError(f"{self.path} was replaced by another store's file")
+
+    def _pragma(self, text: str) -> object:
+        return next(iter(self._connection.execute(f"PRAGMA {text}")), (None,))[0]
+
+    def close(self) -> None:
+        """Close the file; a transaction that is open is rolled back."""
+        self._connection.close()
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def queues(self) -> list[StoredQueue]:
+        """Return the queues in the file, by number."""
+        rows = self._connection.execute(f"SELECT {_QUEUE} FROM queue ORDER BY number")
+        return [_stored(row) for row in rows]
+
+    def queue(self, name: str) -> StoredQueue | None:
+        """Return a queue in the file."""
+        rows = self._connection.execute(f"SELECT {_QUEUE} FROM queue WHERE name = ?", (name,))
+        return next(map(_stored, rows), None)
+
+    def newest(self) -> int:
+        """Return the newest instant in the file, epoch nanoseconds."""
+        rows = self._connection.execute("SELECT coalesce(max(at), 0) FROM queue")
+        return cast("int", next(iter(rows))[0])
+
+    def count(self, queue: StoredQueue) -> int:
+        """Return how many messages a queue has in the file."""
+        sql = f"SELECT count(*) FROM {queue.kind} WHERE id BETWEEN ? AND ?"
+        return cast("int", next(iter(self._connection.execute(sql, _span(queue.base))))[0])
+
+    def messages(self, queue: StoredQueue, table: Table) -> Iterator[Row]:
+        """Yield the rows of a queue's messages, by id, as `Table.read` takes them."""
+        return iter(self._connection.execute(table.select, (MOST, *_span(queue.base))))
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def apply(self, changes: Changes) -> Iterator[None]:
+        """Write what one queue changed; yield whenever others may run."""
+        connection, table = self._connection, changes.table
+        if changes.number is None:
+            self._create(changes)
+        base = cast("int", changes.number) << BITS
+        if changes.cleared:
+            kept = msgspec.json.encode([base | each for each in changes.kept]).decode()
+            connection.execute(table.clear, (*_span(base), kept))
+        for some in _sliced(changes.new):
+            rows = [table.new_row(base, changes.codec, message) for message in some]
+            connection.executemany(table.insert, rows)
+            yield
+        for some in _sliced(changes.updated):
+            connection.executemany(table.update, [table.changed_row(base, each) for each in some])
+            yield
+        for ids in _sliced(changes.gone):
+            connection.executemany(table.delete, [(base | each,) for each in ids])
+            yield
+        for name, message in changes.handed_over:
+            source = self.queue(name)
+            if source is not None:
+                sql = f"DELETE FROM {source.kind} WHERE id = ?"
+                connection.execute(sql, (source.base | message,))
+        connection.execute(
+            "UPDATE queue SET head = ?, at = ? WHERE number = ?",
+            (changes.head.decode(), changes.at, changes.number),
+        )
+
+    def _create(self, changes: Changes) -> None:
+        """Give a queue its number. A number is not used again while anything of it is there."""
+        rows = self._connection.execute(
+            "INSERT INTO queue (name, kind, head, at) VALUES (?, ?, '{}', 0) RETURNING number",
+            (changes.queue, changes.table.name),
+        )
+        changes.number = cast("int", next(iter(list(rows)))[0])
+
+    def forget(self, name: str) -> Iterator[None]:
+        """Remove a queue and all that is of it; yield whenever others may run."""
+        queue = self.queue(name)
+        if queue is not None:
+            sql = f"DELETE FROM {queue.kind} WHERE id BETWEEN ? AND ?"
+            self._connection.execute(sql, _span(queue.base))
+            self._connection.execute("DELETE FROM queue WHERE number = ?", (queue.number,))
+        yield
+
+    def touch(self) -> None:
+        """Write something that says nothing: to see that, and how fast, it can be done."""
+        sql = "INSERT INTO store VALUES ('touched', '') ON CONFLICT DO UPDATE SET value = ?"
+        self._connection.execute(sql, (secrets.token_hex(8),))
+
+    def commit(self) -> None:
+        """Make the transaction durable."""
+        self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Undo the transaction, if one is open."""
+        with suppress(self.driver.Error):  # what cannot be undone goes with the connection
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+    # -- keeping -------------------------------------------------------------------------------
+
+    def is_in_place(self) -> bool:
+        """Return whether the path still leads to this file."""
+        return _inode(self.path) == self._inode
+
+    def put_back(self) -> None:
+        """Write a copy of the file to where it was: somebody has deleted it."""
+        copy = self.path.with_name(self.path.name + ".copy")
+        copy.unlink(missing_ok=True)
+        self._connection.execute("VACUUM INTO ?", (str(copy),))
+        for leftover in ("-wal", "-shm"):  # of the deleted one: not this copy's
+            self.path.with_name(self.path.name + leftover).unlink(missing_ok=True)
+        os.link(copy, self.path)  # unlike a rename, it does not replace what has come meanwhile
+        copy.unlink()
+
+    def log_size(self) -> int:
+        """Return how many bytes the write-ahead log has."""
+        try:
+            return self._wal.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def checkpoint(self) -> bool:
+        """Move the log into the database, in a thread of its own; return whether all of it.
+
+        Readers and writers go on meanwhile. When all of it is there and nobody reads, the next
+        commit begins the log anew.
+        """
+        connection = self.driver.connect(str(self.path))
+        try:
+            connection.execute(f"PRAGMA busy_timeout = {BUSY}")
+            row = next(iter(connection.execute("PRAGMA wal_checkpoint(PASSIVE)")))
+            _, frames, moved = cast("tuple[int, int, int]", row)
+            return frames == moved
+        finally:
+            connection.close()
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the file, as SQLite's own check finds it."""
+        rows = self._connection.execute("PRAGMA integrity_check")
+        return [str(row[0]) for row in rows if row[0] != "ok"]
+
+    def vacuum(self) -> None:
+        """Give back the space that nothing needs."""
+        self._connection.execute("VACUUM")
+        self._pragma("wal_checkpoint(TRUNCATE)")
+
+
+_QUEUE: Final = "number, name, kind, head, at"
+
+
+def _stored(row: Row) -> StoredQueue:
+    number, name, kind, head, at = cast("tuple[int, str, str, str, int]", row)
+    return StoredQueue(number, name, kind, msgspec.json.decode(head), at)
+
+
+def _span(base: int) -> tuple[int, int]:
+    return base, base | MOST
+
+
+def _sliced(things: Sequence[T]) -> Iterator[Sequence[T]]:
+    for first in range(0, len(things), SLICE):
+        yield things[first : first + SLICE]
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino

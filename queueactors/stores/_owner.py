@@ -1,0 +1,86 @@
+"""One owner: who has a store's file, and nobody else has it meanwhile.
+
+The lock is the kernel's, on a file beside the store's: it goes with its process, however that
+ends. So what is left of a dead process stands in nobody's way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, cast
+
+import attrs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@attrs.frozen
+class OwnedError(Exception):
+    """Somebody else has it.
+
+    Args:
+      pid: The owner's process id; None: it could not be read.
+      started_at: When it took the lock, as ISO 8601 text; None: likewise.
+    """
+
+    pid: int | None
+    started_at: str | None
+
+
+class Owner:
+    """Holds the lock of a file, from `take` to `release`.
+
+    Args:
+      path: The file's; the lock is ``<path>.lock``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.with_name(path.name + ".lock")
+        self._descriptor: int | None = None
+
+    def take(self) -> None:
+        """Take the lock; a second time: nothing happens.
+
+        Raises:
+          OwnedError: If another process, or another store of this one, has it.
+          OSError: If the lock's file cannot be made.
+        """
+        if self._descriptor is not None:
+            return
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            facts = _read(descriptor)
+            os.close(descriptor)
+            raise OwnedError(
+                cast("int | None", facts.get("pid")),
+                cast("str | None", facts.get("started_at")),
+            ) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        facts = {"pid": os.getpid(), "started_at": now}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(facts).encode(), 0)
+
+    def release(self) -> None:
+        """Give the lock back; the file stays: who removes it could remove somebody else's."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _read(descriptor: int) -> dict[str, object]:
+    with suppress(OSError, ValueError):
+        facts = json.loads(os.pread(descriptor, 4096, 0))
+        if isinstance(facts, dict):
+            return facts
+    return {}
