@@ -280,14 +280,15 @@ class Mailbox:
         Raises:
           trio.WouldBlock: If ``bound`` casts wait already. Nothing was sent.
           ActorDownError: If the actor does not run and nobody will restart it.
+          RuntimeError: If this is not trio's thread; ``trio.from_thread.run_sync`` gets there.
         """
         if self.down is not None:
             raise ActorDownError(self.name, self.down)
         if self._casts >= self.bound:
             raise trio.WouldBlock
+        self._wake_reader()  # first: in another thread it raises
         self._casts += 1
         self._queue.append(operation)
-        self._wake_reader()
 
     def withdrawn(self, _operation: Operation) -> None:
         """Count an operation whose caller has left, and drop those before they pile up."""
@@ -381,8 +382,8 @@ class Mailbox:
     def _wake_reader(self) -> None:
         reader = self._reader
         if reader is not None:
-            self._reader = None
             reschedule(reader)
+            self._reader = None
 
     def _abort_wait(self, _raise_cancel: Callable[[], object]) -> Abort:
         self._reader = None

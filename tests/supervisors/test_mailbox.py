@@ -72,6 +72,22 @@ async def test_a_full_mailbox_refuses_casts() -> None:
     assert len(mailbox) == 2
 
 
+async def test_a_cast_from_another_thread_is_refused_and_harms_nobody() -> None:
+    mailbox = Mailbox("a", bound=1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(mailbox.wait)
+        await settle()
+
+        with pytest.raises(RuntimeError):
+            await trio.to_thread.run_sync(mailbox.cast, Operation("x"))
+
+        assert (len(mailbox), mailbox.casts) == (0, 0)
+        mailbox.cast(Operation("y"))
+        with trio.fail_after(10):
+            await settle()
+            assert not nursery.child_tasks
+
+
 async def test_waiting_calls_do_not_fill_a_mailbox() -> None:
     mailbox = Mailbox("x", 1)
     async with trio.open_nursery() as nursery:
