@@ -7,7 +7,7 @@ where ``"30s"`` or ``"module:function"`` may stand; in code they are plain float
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from math import inf
@@ -175,8 +175,8 @@ def items(values: Iterable[object]) -> tuple[object, ...]:
     """Return values as a tuple: the converter of options that are lists.
 
     Raises:
-      TypeError: If it is not a list of values; a string is none.
+      TypeError: If it is not a list of values; a string or a mapping is none.
     """
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise TypeError(f"expected a list of values, got {values!r}")
     return tuple(values)

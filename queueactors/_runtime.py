@@ -226,11 +226,14 @@ class Runtime:
           QueueNotFoundError: If there is no such queue.
           OptionsError: If an option breaks its rule.
           TypeError: If there is no such option, or a required one is missing.
-          ValueError: If there is a worker of that name.
+          ValueError: If there is a worker of that name, or the queue is another runtime's.
           supervisors.SupervisorStoppedError: If the runtime has ended, or is about to.
         """
         queue_name = queue if isinstance(queue, str) else queue.name
-        self.queue(queue_name)
+        if self.queue(queue_name) is not queue and not isinstance(queue, str):
+            raise ValueError(
+                f"queue {queue_name!r} is of another runtime; give the name of one here"
+            )
         given = make_options(WorkerOptions, queue=queue_name, handler=handler, **options)
         if name is None:
             name = _free_name(queue_name, self._workers)

@@ -48,7 +48,7 @@ def test_a_duration_of_0_is_0() -> None:
     assert nanoseconds("x", 0.0, positive=False) == 0
 
 
-@pytest.mark.parametrize("bad", ["ab", b"ab", 5, None])
+@pytest.mark.parametrize("bad", ["ab", b"ab", {"a": 1}, 5, None])
 def test_a_list_of_values_is_a_list(bad: object) -> None:
     with pytest.raises(TypeError, match=r"^expected a list of values, got "):
         items(bad)  # type: ignore[arg-type] # on purpose

@@ -460,6 +460,10 @@ async def test_a_worker_needs_a_queue_and_valid_options(autojump_clock: MockCloc
         with pytest.raises(TypeError, match=r"^there is no option 'speed'$"):
             await runtime.start_worker("jobs", handle, speed=9)
 
+        async with open_runtime({"queue": {"jobs": TIMED}}) as other:
+            with pytest.raises(ValueError, match=r"^queue 'jobs' is of another runtime; give "):
+                await runtime.start_worker(other.queue("jobs"), handle)
+
         assert runtime.workers() == ()
 
 
