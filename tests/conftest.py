@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
 # Real seconds by mark; under MockClock a deadlock spins, and no timeout of trio ends it. A machine
-# may be busy, and measure coverage.
-_HANGS_AFTER: Final = {"": 60, "slow": 300, "long": 1800}
+# may be busy, and measure coverage; and Hypothesis may shrink a failure for five minutes.
+_HANGS_AFTER: Final = {"": 60, "slow": 600, "long": 1800}
 
 
 @pytest.fixture(autouse=True)
