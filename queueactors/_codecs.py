@@ -183,18 +183,15 @@ class Values:
         """
         if isinstance(value, DeadLetter):
             facts = value.queue, value.id, value.attempts, value.error, value.inserted_at
-            data = msgspec.msgpack.encode((*facts, self._bytes(value.value)))
+            data = msgspec.msgpack.encode((*facts, self.encode(value.value)))
             return Encoded(LETTER + self.codec.name, data)
-        return self._bytes(value)
-
-    def _bytes(self, value: object) -> bytes:
         try:
             data = self._encode(value)
-            if type_(data) is bytes:
-                return data
-            raise TypeError(f"expected encode() to return bytes, got {data!r:.100}")  # noqa: TRY301 - as if the codec had
         except Exception as error:
             raise CodecError(self.codec.name, describe(error)) from error
+        if type_(data) is bytes:
+            return data
+        raise CodecError(self.codec.name, f"expected encode() to return bytes, got {data!r:.100}")
 
     def decode(self, value: object) -> object:
         """Return the value that was encoded.

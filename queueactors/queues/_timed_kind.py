@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
     from ._options import TimedOptions
 
-TABLE: Final = Table("timed", Message, fixed=frozenset({"inserted_at"}))
+TABLE: Final = Table(
+    "timed",
+    Message,
+    fixed=["inserted_at"],
+    fresh={"attempt": 0, "key": 0, "deadline_at": 0, "error": None},
+)
 
 
 @attrs.define(eq=False)

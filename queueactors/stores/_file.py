@@ -12,18 +12,16 @@ import os
 import secrets
 import sqlite3
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 import attrs
 import msgspec
 
-from ._table import BITS, MOST, Row, StoredMessage, Table
+from ._table import BITS, MOST, Row, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-T = TypeVar("T")
 
 Durability = Literal["process", "power"]
 
@@ -52,9 +50,9 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
           priority INTEGER NOT NULL,
           inserted_at INTEGER NOT NULL,
           ready_at INTEGER NOT NULL,
-          attempt INTEGER NOT NULL,
-          key INTEGER NOT NULL,
-          deadline_at INTEGER NOT NULL,
+          attempt INTEGER NOT NULL DEFAULT 0,
+          key INTEGER NOT NULL DEFAULT 0,
+          deadline_at INTEGER NOT NULL DEFAULT 0,
           error TEXT,
           value BLOB NOT NULL
         ) STRICT
@@ -136,36 +134,38 @@ class Changes:
     Args:
       queue: Its name.
       table: Where its messages stand.
-      number: Its number in the file; None: it is not there yet.
-      codec: The name of its codec.
+      number: Its number in the file.
+      is_new: Whether it is not there yet.
       head: What it is beside its messages, as JSON.
       at: Epoch nanoseconds.
       cleared: Remove all messages first, but for those in ``kept``.
       kept: The ids of messages that cannot be decoded.
-      new: Messages that were not there.
-      updated: Messages that were.
-      gone: The ids of those that are not any more.
+      fresh: Rows of messages that were not there, for `Table.insert_fresh`.
+      new: Others that were not, for `Table.insert`.
+      updated: Rows of those that were, for `Table.update`.
+      gone: Rows of those that are not any more, for `Table.delete`.
       handed_over: Messages that other queues lose by this, if they are in the same file: the
         queue's name, and their id.
     """
 
     queue: str
     table: Table
-    number: int | None
-    codec: str
+    number: int
+    is_new: bool
     head: bytes
     at: int
     cleared: bool
     kept: Sequence[int]
-    new: Sequence[StoredMessage]
-    updated: Sequence[StoredMessage]
-    gone: Sequence[int]
+    fresh: Sequence[Row]
+    new: Sequence[Row]
+    updated: Sequence[Row]
+    gone: Sequence[Row]
     handed_over: Sequence[tuple[str, int]]
 
     @property
     def rows(self) -> int:
         """How many rows it concerns."""
-        return len(self.new) + len(self.updated) + len(self.gone)
+        return len(self.fresh) + len(self.new) + len(self.updated) + len(self.gone)
 
 
 class StoreFile:
@@ -267,6 +267,11 @@ class StoreFile:
         rows = self._connection.execute(f"SELECT {_QUEUE} FROM queue WHERE name = ?", (name,))
         return next(map(_stored, rows), None)
 
+    def last_number(self) -> int:
+        """Return the highest number of a queue in the file; 0: there is none."""
+        rows = self._connection.execute("SELECT coalesce(max(number), 0) FROM queue")
+        return cast("int", next(iter(rows))[0])
+
     def newest(self) -> int:
         """Return the newest instant in the file, epoch nanoseconds."""
         rows = self._connection.execute("SELECT coalesce(max(at), 0) FROM queue")
@@ -290,22 +295,22 @@ class StoreFile:
     def apply(self, changes: Changes) -> Iterator[None]:
         """Write what one queue changed; yield whenever others may run."""
         connection, table = self._connection, changes.table
-        if changes.number is None:
-            self._create(changes)
-        base = cast("int", changes.number) << BITS
+        if changes.is_new:
+            sql = "INSERT INTO queue (number, name, kind, head, at) VALUES (?, ?, ?, '{}', 0)"
+            connection.execute(sql, (changes.number, changes.queue, table.name))
         if changes.cleared:
+            base = changes.number << BITS
             kept = msgspec.json.encode([base | each for each in changes.kept]).decode()
             connection.execute(table.clear, (*_span(base), kept))
-        for some in _sliced(changes.new):
-            rows = [table.new_row(base, changes.codec, message) for message in some]
-            connection.executemany(table.insert, rows)
-            yield
-        for some in _sliced(changes.updated):
-            connection.executemany(table.update, [table.changed_row(base, each) for each in some])
-            yield
-        for ids in _sliced(changes.gone):
-            connection.executemany(table.delete, [(base | each,) for each in ids])
-            yield
+        for sql, rows in (
+            (table.insert_fresh, changes.fresh),
+            (table.insert, changes.new),
+            (table.update, changes.updated),
+            (table.delete, changes.gone),
+        ):
+            for first in range(0, len(rows), SLICE):
+                connection.executemany(sql, rows[first : first + SLICE])
+                yield
         for name, message in changes.handed_over:
             source = self.queue(name)
             if source is not None:
@@ -315,14 +320,6 @@ class StoreFile:
             "UPDATE queue SET head = ?, at = ? WHERE number = ?",
             (changes.head.decode(), changes.at, changes.number),
         )
-
-    def _create(self, changes: Changes) -> None:
-        """Give a queue its number. A number is not used again while anything of it is there."""
-        rows = self._connection.execute(
-            "INSERT INTO queue (name, kind, head, at) VALUES (?, ?, '{}', 0) RETURNING number",
-            (changes.queue, changes.table.name),
-        )
-        changes.number = cast("int", next(iter(list(rows)))[0])
 
     def forget(self, name: str) -> Iterator[None]:
         """Remove a queue and all that is of it; yield whenever others may run."""
@@ -371,8 +368,8 @@ class StoreFile:
         except FileNotFoundError:
             return 0
 
-    def checkpoint(self) -> bool:
-        """Move the log into the database, in a thread of its own; return whether all of it.
+    def checkpoint(self) -> None:
+        """Move the log into the database, in a thread of its own.
 
         Readers and writers go on meanwhile. When all of it is there and nobody reads, the next
         commit begins the log anew.
@@ -380,9 +377,7 @@ class StoreFile:
         connection = self.driver.connect(str(self.path))
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY}")
-            row = next(iter(connection.execute("PRAGMA wal_checkpoint(PASSIVE)")))
-            _, frames, moved = cast("tuple[int, int, int]", row)
-            return frames == moved
+            list(connection.execute("PRAGMA wal_checkpoint(PASSIVE)"))
         finally:
             connection.close()
 
@@ -407,11 +402,6 @@ def _stored(row: Row) -> StoredQueue:
 
 def _span(base: int) -> tuple[int, int]:
     return base, base | MOST
-
-
-def _sliced(things: Sequence[T]) -> Iterator[Sequence[T]]:
-    for first in range(0, len(things), SLICE):
-        yield things[first : first + SLICE]
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

@@ -51,10 +51,12 @@ from ._file import (
     StoreFile,
 )
 from ._owner import OwnedError, Owner
+from ._table import BITS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
+    from queueactors._codecs import Values
     from queueactors.engines import Core, Engine, Parked
     from supervisors import ChildStatus, DownReason
 
@@ -69,7 +71,7 @@ BATCH: Final = 1000  # queues whose changes go into one transaction
 FAST: Final = 0.000_5  # seconds: a commit that takes longer has to leave the loop
 TRIES: Final = 5  # commits that are measured at start
 LARGE: Final = 20_000  # rows: a transaction of more is written by a thread in any case
-LOG: Final = 4 << 20  # bytes of write-ahead log, from which on it is moved into the database
+LOG: Final = 8 << 20  # bytes of write-ahead log, from which on it is moved into the database
 WATCH: Final = 1000  # rows and commits between two looks at it
 SWITCH: Final = 0.000_1  # seconds; with the default of 5 ms a thread that commits is starved
 PROGRESS: Final = 100_000  # messages between two events while a queue is read
@@ -143,7 +145,6 @@ class SqliteStore:
         journal = self._journals.get(queue)
         if journal is None:
             journal = self._journals[queue] = _Journal(queue, kind, self, self._actor, parked)
-        journal.kind = kind
         return await DurableEngine.open(journal, parked)
 
     def forget(self, queue: str) -> None:
@@ -163,12 +164,14 @@ class _Journal:
     ) -> None:
         self.queue = queue
         self.kind = kind
+        self._codec = cast("Values", kind.values).codec.name  # a durable queue has one
         self.records: StoredRecords | None = None
         self.changed = Changed()
         self.waits = store.on_failure == "wait"
         self._release = store.release_on_start
         self._actor = actor
-        self._number: int | None = None
+        self._number = 0
+        self._is_new = True  # it is not in the file
         self._next_id = 1  # messages from this one on are not in the file
         self._head: dict[str, int | None] | None = None  # as in the file
         self._kept: list[int] = []  # messages that cannot be decoded
@@ -188,22 +191,24 @@ class _Journal:
 
     async def _load(self, file: StoreFile) -> StoredRecords:
         kind = self.kind
-        assert kind.values is not None  # noqa: S101 - a durable queue has a codec
         self.changed.clear()
         self.changed.cleared = False
         self._kept.clear()
-        self._number, self._head, self._next_id = None, None, 1
+        self._head, self._next_id = None, 1
         stored = file.queue(self.queue)
+        self._is_new = stored is None
         if stored is None:
+            self._number = self._number or self._actor.new_number()
             return kind.new_records()
         if stored.kind != kind.table.name:
             raise NotAStoreError(
                 f"queue {self.queue!r} in {file.path} is of kind {stored.kind!r}, "
                 f"not {kind.table.name!r}"
             )
+        self._number = stored.number
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         log = log.bind(queue=self.queue)
-        decode, codec, read = kind.values.decode, kind.values.codec.name, kind.table.read
+        decode, codec, read = cast("Values", kind.values).decode, self._codec, kind.table.read
         messages: dict[int, StoredMessage] = {}
         for number, row in enumerate(file.messages(stored, kind.table), 1):
             message = read(row, codec)
@@ -219,7 +224,6 @@ class _Journal:
                 await checkpoint()
                 if number % PROGRESS == 0:
                     log.info("queue_loading", messages=number)
-        self._number = stored.number
         self._next_id = cast("int", stored.head["next_id"])
         self._head = dict(stored.head)
         released_at = stored.at if self._release else None
@@ -239,28 +243,30 @@ class _Journal:
         changed = self.changed
         if head == self._head and not changed and not changed.cleared and not handed_over:
             return None
-        new, updated, gone = [], [], []
+        table, base, codec = self.kind.table, self._number << BITS, self._codec
         messages, next_id = records.messages, 1 if changed.cleared else self._next_id
+        fresh, new, updated, gone = [], [], [], []
         for each in sorted(messages if changed.cleared else changed):
             message = messages.get(each)
             if message is None:
                 if each < next_id:
-                    gone.append(each)
+                    gone.append((base | each,))
             elif each < next_id:
-                updated.append(message)
+                updated.append(table.changed_row(base, message))
+            elif table.is_fresh(message):
+                fresh.append(table.fresh_row(base, codec, message))
             else:
-                new.append(message)
-        values = self.kind.values
-        assert values is not None  # noqa: S101 - likewise
+                new.append(table.new_row(base, codec, message))
         return Changes(
             queue=self.queue,
-            table=self.kind.table,
+            table=table,
             number=self._number,
-            codec=values.codec.name,
+            is_new=self._is_new,
             head=msgspec.json.encode(head),
             at=now,
             cleared=changed.cleared,
             kept=self._kept,
+            fresh=fresh,
             new=new,
             updated=updated,
             gone=gone,
@@ -271,7 +277,7 @@ class _Journal:
         """Hand changes to the store's actor, and wait until they are durable."""
         changes = cast("Changes", changes)
         await self._actor.write(changes)
-        self._number = changes.number
+        self._is_new = False
         self._head = msgspec.json.decode(changes.head)
         self._next_id = cast("int", self._head["next_id"])
         self.changed.clear()
@@ -301,6 +307,7 @@ class _Actor:
         self._owner = Owner(path)
         self._mailbox = Mailbox(f"store.{place.name}")
         self._identity: str | None = None
+        self._last_number = 0  # of a queue
         self._file: StoreFile | None = None  # writes
         self._reader: StoreFile | None = None  # sees what is committed, all the time
         self._failure: StoreError | None = None
@@ -364,6 +371,11 @@ class _Actor:
             self._close()
             self._owner.release()
 
+    def new_number(self) -> int:
+        """Return a number for a queue that is not in the file yet."""
+        self._last_number += 1
+        return self._last_number
+
     def child_down(self, reason: DownReason) -> None:
         """Answer everybody who waits: nobody will commit any more."""
         self._mailbox.close(reason)
@@ -391,6 +403,7 @@ class _Actor:
         self._close()
         self._file, self._reader = file, reader
         self._identity = file.identity
+        self._last_number = max(self._last_number, file.last_number())
         self._place.clock.start_at(file.newest())
         if options.commit == "auto":
             self._in_thread = seconds > FAST
@@ -516,21 +529,22 @@ class _Actor:
 
     async def _move_log_meanwhile(self) -> None:
         try:
-            # What is committed meanwhile stays: so once more, while commits wait. It is little.
-            self._hold = not await self._move_log()
+            await self._move_log()
         finally:
+            # What was committed meanwhile is still there: once more, while commits wait, so that
+            # the log begins anew. It is little.
+            self._hold = True
             self._moving = False
 
-    async def _move_log(self) -> bool:
-        """Move the log into the database, in a thread; return whether that was all of it."""
+    async def _move_log(self) -> None:
+        """Move the log into the database, in a thread."""
         file = self._file
         if file is None:
-            return True
+            return
         try:
-            return await trio.to_thread.run_sync(file.checkpoint, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(file.checkpoint, abandon_on_cancel=True)
         except (self._driver.Error, OSError) as error:  # the next commit shows what it means
             self._log.warning("store_log_not_moved", error=describe(error))
-            return True
 
 
 class _Transaction:

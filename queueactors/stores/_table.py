@@ -5,12 +5,10 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-import attrs
-
 from queueactors._codecs import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import msgspec
 
@@ -27,7 +25,6 @@ class StoredMessage(Protocol):
     value: object
 
 
-@attrs.frozen
 class Table:
     """A table, and the statements on it.
 
@@ -38,36 +35,49 @@ class Table:
       name: The table's, and the kind's.
       message: The class of the messages: ``id`` and ``value`` first.
       fixed: The fields that never change, beside these two.
+      fresh: What the table says of a message that nothing has happened to yet. So that need not be
+        written (-20 % of an insert).
     """
 
-    name: str
-    message: type[msgspec.Struct]
-    fixed: frozenset[str]
-    insert: str = attrs.field(init=False)
-    update: str = attrs.field(init=False)
-    delete: str = attrs.field(init=False)
-    clear: str = attrs.field(init=False)
-    select: str = attrs.field(init=False)
-    _facts: Callable[[object], Row] = attrs.field(init=False)
-    _changing: Callable[[object], Row] = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        facts = self.message.__struct_fields__[2:]
-        changing = [field for field in facts if field not in self.fixed]
-        columns = ", ".join(["id", "codec", *facts, "value"])
-        marks = ", ".join("?" for _ in range(len(facts) + 3))
-        put = object.__setattr__
-        put(self, "insert", f"INSERT INTO {self.name} ({columns}) VALUES ({marks})")
+    def __init__(
+        self,
+        name: str,
+        message: type[msgspec.Struct],
+        *,
+        fixed: Collection[str],
+        fresh: Mapping[str, object],
+    ) -> None:
+        self.name = name
+        self._message = message
+        facts = message.__struct_fields__[2:]
+        early = [field for field in facts if field not in fresh]
+        changing = [field for field in facts if field not in fixed]
+        self.insert = _insert(name, facts)
+        self.insert_fresh = _insert(name, early)
         sets = ", ".join(f"{field} = ?" for field in changing)
-        put(self, "update", f"UPDATE {self.name} SET {sets} WHERE id = ?")
-        put(self, "delete", f"DELETE FROM {self.name} WHERE id = ?")
+        self.update = f"UPDATE {name} SET {sets} WHERE id = ?"
+        self.delete = f"DELETE FROM {name} WHERE id = ?"
         kept = "id NOT IN (SELECT value FROM json_each(?))"
-        put(self, "clear", f"DELETE FROM {self.name} WHERE id BETWEEN ? AND ? AND {kept}")
+        self.clear = f"DELETE FROM {name} WHERE id BETWEEN ? AND ? AND {kept}"
         fields = ", ".join(["id & ?", "value", *facts, "codec"])
-        select = f"SELECT {fields} FROM {self.name} WHERE id BETWEEN ? AND ? ORDER BY id"
-        put(self, "select", select)
-        put(self, "_facts", attrgetter(*facts))
-        put(self, "_changing", attrgetter(*changing))
+        self.select = f"SELECT {fields} FROM {name} WHERE id BETWEEN ? AND ? ORDER BY id"
+        self._facts = _getter(facts)
+        self._early = _getter(early)
+        self._changing = _getter(changing)
+        self._late = _getter(list(fresh))
+        self._fresh = tuple(fresh.values())
+
+    def is_fresh(self, message: StoredMessage) -> bool:
+        """Return whether nothing has happened to a message: `fresh_row` says all of it."""
+        return self._late(message) == self._fresh
+
+    def fresh_row(self, base: int, codec: str, message: StoredMessage) -> Row:
+        """Return what `insert_fresh` takes for a message."""
+        value = message.value
+        if type(value) is bytes:
+            return base | message.id, codec, *self._early(message), value
+        encoded = cast("Encoded", value)
+        return base | message.id, encoded.codec, *self._early(message), encoded.data
 
     def new_row(self, base: int, codec: str, message: StoredMessage) -> Row:
         """Return what `insert` takes for a message."""
@@ -86,4 +96,14 @@ class Table:
         *fields, name = row
         if name != codec:
             fields[1] = Encoded(cast("str", name), cast("bytes", fields[1]))
-        return cast("StoredMessage", self.message(*fields))
+        return cast("StoredMessage", self._message(*fields))
+
+
+def _insert(table: str, facts: Sequence[str]) -> str:
+    columns = ", ".join(["id", "codec", *facts, "value"])
+    marks = ", ".join("?" for _ in range(len(facts) + 3))
+    return f"INSERT INTO {table} ({columns}) VALUES ({marks})"
+
+
+def _getter(fields: Sequence[str]) -> Callable[[object], Row]:
+    return cast("Callable[[object], Row]", attrgetter(*fields))
