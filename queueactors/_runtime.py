@@ -282,6 +282,41 @@ class Runtime:
         await self.stop(name)
         await self.start(name)
 
+    async def drop(self, name: str) -> None:
+        """Forget a queue and all that it holds, also in a durable store, for good.
+
+        Those who wait for it get `supervisors.ActorDownError`. Cancelled: it is stopped, and may
+        still be there; call it again.
+
+        Args:
+          name: The queue's.
+
+        Raises:
+          QueueNotFoundError: If there is no such queue.
+          ValueError: If a worker feeds on it, or another queue's dead letters go there.
+          StoreError: If its store failed. The queue is stopped, and still there.
+        """
+        defined = self._queues.get(name)
+        if defined is None:
+            raise QueueNotFoundError(name, tuple(self._queues))
+        for worker in self._workers.values():
+            if worker.options.queue == name:
+                raise ValueError(f"worker {worker.name!r} feeds on queue {name!r}; remove it first")
+        for other in self._queues.values():
+            if other.handle.options.dead_letter == name:
+                raise ValueError(
+                    f"dead letters of queue {other.handle.name!r} go to queue {name!r}; "
+                    "drop that one first"
+                )
+        async with self._defining:
+            with suppress(LookupError):  # it may be in no tree any more
+                for supervisor, child in reversed(await self._places(f"queue.{name}")):
+                    await supervisor.terminate_child(child)
+                    await supervisor.delete_child(child)
+            defined.actor.child_down("gone")
+            await self._stores[defined.handle.options.store].forget(name)
+            del self._queues[name]
+
     async def clear_queues(self, *names: str) -> tuple[str, ...]:
         """Remove all messages of some queues; return the names of those that held any.
 
@@ -377,10 +412,12 @@ class Runtime:
         }
         directory = Path(config.runtime.data_dir)
         random = Random() if self._random is None else self._random  # noqa: S311 - for backoffs
-        places = [Place(name, directory, self.clock, random) for name in self._stores]
-        stores = [
-            spec for place in places if (spec := self._stores[place.name].child(place)) is not None
-        ]
+        stores = []
+        for name, store in self._stores.items():
+            own = [each.name for each in config.queues.values() if each.options.store == name]
+            spec = store.child(Place(name, directory, frozenset(own), self.clock, random))
+            if spec is not None:
+                stores.append(spec)
         for name, queue in config.queues.items():
             self._define(name, queue.kind, queue.options)
         for name, options in config.workers.items():

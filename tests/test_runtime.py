@@ -656,6 +656,71 @@ async def test_clearing_an_unknown_queue_clears_nothing(autojump_clock: MockCloc
         assert await runtime.queue("a").len() == 1
 
 
+# -- drop ------------------------------------------------------------------------------------------
+
+
+def _stores(tmp_path: Path) -> dict[str, object]:
+    return {"disk": {"type": "sqlite", "path": str(tmp_path / "disk.sqlite"), "commit": "loop"}}
+
+
+@pytest.mark.parametrize("store", ["memory", "disk"])
+async def test_a_dropped_queue_and_all_that_it_held_are_gone(
+    store: str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_runtime({"store": _stores(tmp_path)}) as runtime:
+        queue = await runtime.define("a", reservation_time=30, store=store)
+        await queue.insert(1, 2)
+        async with trio.open_nursery() as nursery:
+
+            async def wait() -> None:
+                await queue.reserve_many(3)
+                with pytest.raises(ActorDownError):
+                    await queue.reserve()
+
+            nursery.start_soon(wait)
+            await settle()
+            await runtime.drop("a")
+
+        assert runtime.queues() == ()
+        with pytest.raises(ActorDownError):
+            await queue.len()
+        again = await runtime.define("a", reservation_time=30, store=store)
+        assert await again.len() == 0
+        assert await again.insert(3) == 1
+
+
+async def test_a_dropped_queue_is_not_in_the_file_any_more(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    table = {"store": _stores(tmp_path), "queue": {"a": TIMED | {"store": "disk"}}}
+    async with open_runtime(table | {"supervisor": {"s": {"child": [{"queue": "a"}]}}}) as runtime:
+        await runtime.queue("a").insert(1, 2)
+        await runtime.drop("a")
+
+    async with open_runtime(table) as runtime:
+        assert await runtime.queue("a").len() == 0
+
+
+async def test_a_queue_that_others_need_is_not_dropped(autojump_clock: MockClock) -> None:
+    dead = TIMED | {"on_exhausted": "b", "max_reservations": 1}
+    table = {
+        "queue": {"a": dead, "b": TIMED, "c": TIMED},
+        "worker": {"w": {"queue": "c", "handler": handle}},
+    }
+    async with open_runtime(table) as runtime:
+        with pytest.raises(QueueNotFoundError, match="'d'"):
+            await runtime.drop("d")
+        with pytest.raises(ValueError, match=r"^dead letters of queue 'a' go to queue 'b'; drop"):
+            await runtime.drop("b")
+        with pytest.raises(ValueError, match=r"^worker 'w' feeds on queue 'c'; remove it first$"):
+            await runtime.drop("c")
+
+        await runtime.drop("a")
+        await runtime.drop("b")
+
+        assert runtime.queue_names() == ("c",)
+
+
 # -- the tree --------------------------------------------------------------------------------------
 
 
@@ -957,7 +1022,7 @@ class _Broken:
     async def open_engine(self, queue: str, _kind: Kind, _parked: Parked) -> Engine:
         raise InjectedCrash(f"{queue} does not open")
 
-    def forget(self, queue: str) -> None:
+    async def forget(self, queue: str) -> None:
         """Nothing to forget."""
 
     def close(self) -> None:
@@ -979,8 +1044,8 @@ class _Poisoned:
         engine._methods["peek"] = _crash  # noqa: SLF001
         return engine
 
-    def forget(self, queue: str) -> None:
-        self._memory.forget(queue)
+    async def forget(self, queue: str) -> None:
+        await self._memory.forget(queue)
 
     def close(self) -> None:
         self._memory.close()

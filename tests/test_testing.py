@@ -113,4 +113,4 @@ def test_a_crashing_store_must_let_some_operations_pass(every: int) -> None:
 
 async def test_a_crashing_store_forgets_a_queue(autojump_clock: MockClock) -> None:
     store = CrashingStore(every=100)
-    store.forget("unknown")
+    await store.forget("unknown")

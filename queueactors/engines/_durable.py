@@ -73,7 +73,7 @@ class DurableEngine(LocalEngine):
 
     _journal: Journal
     _stale: bool = attrs.field(default=False, init=False)  # the records are to be read again
-    _before: Records | None = attrs.field(default=None, init=False)  # as they were then
+    _before: tuple[object, ...] = attrs.field(default=(), init=False)  # what was never written
     _wrapper: Callable[[Method], Method] | None = attrs.field(default=None, init=False)
 
     @classmethod
@@ -127,7 +127,7 @@ class DurableEngine(LocalEngine):
                     if again:
                         self._take_back(batch, decided)
                     else:
-                        _refuse(decided, failure)
+                        self._refuse(decided, failure)
                 if not again:
                     resolved += decided
 
@@ -145,7 +145,7 @@ class DurableEngine(LocalEngine):
                 return error
         return None
 
-    def _undo(self, before: Records) -> None:
+    def _undo(self, before: tuple[object, ...]) -> None:
         """Forget what the core has decided and could not be written."""
         self._stale = True
         self._journal.forget()
@@ -161,6 +161,21 @@ class DurableEngine(LocalEngine):
             else:
                 self.parked.park_again(operation)
 
+    def _refuse(self, operations: list[Operation], failure: StoreError) -> None:
+        """Let operations end with the store's failure."""
+        casts = 0
+        for operation in operations:
+            if not isinstance(operation.error, trio.TooSlowError):
+                operation.value = None
+                operation.error = error = StoreError(failure.store, failure.outcome, failure.reason)
+                error.__cause__ = failure.__cause__
+                casts += operation.task is None
+        if casts:  # perhaps nobody looks at their replies
+            self._notice("casts_refused", operations=casts, outcome=failure.outcome)
+
+    def _notice(self, event: str, **facts: object) -> None:
+        self.core.notices.append((event, facts))
+
     async def _reload(
         self, batch: Sequence[Operation], now: int, resolved: list[Operation]
     ) -> bool:
@@ -174,11 +189,10 @@ class DurableEngine(LocalEngine):
                     continue
                 self.parked.time_out(now, resolved)
                 queued = [operation for operation in batch if operation.state == "queued"]
-                _refuse(queued, error)
+                self._refuse(queued, error)
                 resolved += queued
                 return False
-            if self._before is not None:
-                core.records.resume(self._before)
+            core.records.resume(self._before)
             self.core = core
             self.connect()
             if self._wrapper is not None:
@@ -197,11 +211,3 @@ async def _core(journal: Journal) -> Core:
     for _ in core.rebuild():
         await checkpoint()
     return core
-
-
-def _refuse(operations: list[Operation], failure: StoreError) -> None:
-    for operation in operations:
-        if not isinstance(operation.error, trio.TooSlowError):
-            operation.value = None
-            operation.error = error = StoreError(failure.store, failure.outcome, failure.reason)
-            error.__cause__ = failure.__cause__

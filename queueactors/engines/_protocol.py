@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, Final, Protocol, Self, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import trio
 
@@ -29,11 +29,11 @@ SLICE: Final = 1000  # messages that become due, between two turns of others: so
 class Records(Protocol):
     """All that a queue is, apart from what can be rebuilt."""
 
-    def snapshot(self) -> Self:
-        """Return a copy of what is never written: it ends with the process."""
+    def snapshot(self) -> tuple[object, ...]:
+        """Return what is never written, because it ends with the process."""
 
-    def resume(self, before: Self) -> None:
-        """Take that over from a snapshot."""
+    def resume(self, snapshot: tuple[object, ...]) -> None:
+        """Take over a snapshot."""
 
 
 class Core(Protocol):

@@ -194,6 +194,8 @@ class StoreFile:
         self.busy = False  # a thread uses it
         self._durability = durability
         self._wal = path.with_name(path.name + "-wal")
+        if identity is not None and not path.exists():
+            raise NotAStoreError(f"{path} was deleted")
         self._connection = driver.connect(str(path))
         try:
             self._prepare()
@@ -301,7 +303,7 @@ class StoreFile:
         if changes.cleared:
             base = changes.number << BITS
             kept = msgspec.json.encode([base | each for each in changes.kept]).decode()
-            connection.execute(table.clear, (*_span(base), kept))
+            yield from self._repeat(table.clear, (*_span(base), kept, SLICE))
         for sql, rows in (
             (table.insert_fresh, changes.fresh),
             (table.insert, changes.new),
@@ -325,10 +327,19 @@ class StoreFile:
         """Remove a queue and all that is of it; yield whenever others may run."""
         queue = self.queue(name)
         if queue is not None:
-            sql = f"DELETE FROM {queue.kind} WHERE id BETWEEN ? AND ?"
-            self._connection.execute(sql, _span(queue.base))
+            some = f"SELECT id FROM {queue.kind} WHERE id BETWEEN ? AND ? LIMIT ?"
+            sql = f"DELETE FROM {queue.kind} WHERE id IN ({some})"
+            yield from self._repeat(sql, (*_span(queue.base), SLICE))
             self._connection.execute("DELETE FROM queue WHERE number = ?", (queue.number,))
-        yield
+
+    def _repeat(self, sql: str, values: Row) -> Iterator[None]:
+        """Run a statement as long as it changes something; yield whenever others may run."""
+        changed = 1
+        while changed:
+            self._connection.execute(sql, values)
+            rows = list(self._connection.execute("SELECT changes()"))
+            changed = cast("int", rows[0][0])
+            yield
 
     def touch(self) -> None:
         """Write something that says nothing: to see that, and how fast, it can be done."""

@@ -35,7 +35,7 @@ class MemoryStore:
             await checkpoint()
         return LocalEngine(core, parked)
 
-    def forget(self, queue: str) -> None:
+    async def forget(self, queue: str) -> None:
         """Drop a queue's records."""
         self._records.pop(queue, None)
 

@@ -85,8 +85,12 @@ class Store(Protocol):
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
         """Return an engine for a new incarnation of a queue's actor."""
 
-    def forget(self, queue: str) -> None:
-        """Drop a queue's records."""
+    async def forget(self, queue: str) -> None:
+        """Drop a queue and all that it holds, for good. Its actor does not run any more.
+
+        Raises:
+          StoreError: If it is still there.
+        """
 
     def close(self) -> None:
         """Let go of everything that is in memory: nobody will ask again."""
@@ -99,11 +103,13 @@ class Place:
     Args:
       name: The store's name.
       directory: Where the runtime keeps what it keeps on disk.
+      queues: The names of the queues that the configuration puts into it.
       clock: The runtime's.
       random: For the jitter of backoffs.
     """
 
     name: str
     directory: Path
+    queues: frozenset[str]
     clock: Clock
     random: Random

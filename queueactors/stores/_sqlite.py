@@ -147,9 +147,15 @@ class SqliteStore:
             journal = self._journals[queue] = _Journal(queue, kind, self, self._actor, parked)
         return await DurableEngine.open(journal, parked)
 
-    def forget(self, queue: str) -> None:
-        """Drop what is known of a queue; it stays in the file."""
+    async def forget(self, queue: str) -> None:
+        """Remove a queue from the file.
+
+        Raises:
+          StoreError: If it is still there, or nobody knows.
+        """
         self._journals.pop(queue, None)
+        if self._actor is not None:
+            await self._actor.write(queue)
 
     def close(self) -> None:
         """Let go of what is in memory."""
@@ -320,8 +326,8 @@ class _Actor:
 
     # -- what journals ask ---------------------------------------------------------------------
 
-    async def write(self, changes: Changes) -> None:
-        """Make changes durable.
+    async def write(self, changes: Changes | str) -> None:
+        """Make changes durable; or remove the queue of that name.
 
         Raises:
           StoreError: If they were not, or if nobody knows.
@@ -414,6 +420,10 @@ class _Actor:
             seconds=round(seconds, 6),
             queues=len(file.queues()),
         )
+        if self._failure is None:
+            for queue in file.queues():
+                if queue.name not in self._place.queues:
+                    self._log.info("store_queue_not_configured", queue=queue.name)
         self._failure = None
         self.works.set()
         for wake in self.on_recovery:
@@ -442,7 +452,8 @@ class _Actor:
     async def _commit(self, batch: list[Operation]) -> None:
         """Write what some queues changed in one transaction, and answer them."""
         file = cast("StoreFile", self._file)
-        transaction = _Transaction(file, [cast("Changes", each.args[0]) for each in batch])
+        parts = [cast("Changes | str", each.args[0]) for each in batch]
+        transaction = _Transaction(file, parts)
         self._unwatched += 1 + transaction.rows
         try:
             if not file.is_in_place():
@@ -548,10 +559,15 @@ class _Actor:
 
 
 class _Transaction:
-    """What some queues have to write, in one transaction."""
+    """What some queues have to write, in one transaction.
 
-    def __init__(self, file: StoreFile, parts: list[Changes]) -> None:
-        self.rows = sum(part.rows for part in parts)
+    Args:
+      file: Where.
+      parts: What: changes, or the name of a queue that is to be removed.
+    """
+
+    def __init__(self, file: StoreFile, parts: list[Changes | str]) -> None:
+        self.rows = sum(0 if isinstance(part, str) else part.rows for part in parts)
         self._file = file
         self._parts = parts
         self._committing = False
@@ -561,8 +577,8 @@ class _Transaction:
         file = self._file
         file.begin()
         for part in self._parts:
-            steps = file.apply(part)
-            next(steps, None)
+            steps = file.forget(part) if isinstance(part, str) else file.apply(part)
+            next(steps, None)  # a small part is no reason to let others run
             for _ in steps:
                 yield
         self._committing = True

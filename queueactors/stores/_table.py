@@ -58,7 +58,8 @@ class Table:
         self.update = f"UPDATE {name} SET {sets} WHERE id = ?"
         self.delete = f"DELETE FROM {name} WHERE id = ?"
         kept = "id NOT IN (SELECT value FROM json_each(?))"
-        self.clear = f"DELETE FROM {name} WHERE id BETWEEN ? AND ? AND {kept}"
+        some = f"SELECT id FROM {name} WHERE id BETWEEN ? AND ? AND {kept} LIMIT ?"
+        self.clear = f"DELETE FROM {name} WHERE id IN ({some})"
         fields = ", ".join(["id & ?", "value", *facts, "codec"])
         self.select = f"SELECT {fields} FROM {name} WHERE id BETWEEN ? AND ? ORDER BY id"
         self._facts = _getter(facts)

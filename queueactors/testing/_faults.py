@@ -62,9 +62,9 @@ class CrashingStore:
         engine.wrap(crashing)
         return engine
 
-    def forget(self, queue: str) -> None:
+    async def forget(self, queue: str) -> None:
         """Drop a queue's records."""
-        self._memory.forget(queue)
+        await self._memory.forget(queue)
 
     def close(self) -> None:
         """Let go of all records."""

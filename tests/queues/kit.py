@@ -76,8 +76,8 @@ class FaultyStore:
         engine.wrap(wrap)
         return engine
 
-    def forget(self, queue: str) -> None:
-        self.memory.forget(queue)
+    async def forget(self, queue: str) -> None:
+        await self.memory.forget(queue)
 
     def close(self) -> None:
         self.memory.close()

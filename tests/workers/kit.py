@@ -144,8 +144,8 @@ class FaultyStore:
 
         return call
 
-    def forget(self, queue: str) -> None:
-        self._memory.forget(queue)
+    async def forget(self, queue: str) -> None:
+        await self._memory.forget(queue)
 
     def close(self) -> None:
         self._memory.close()
