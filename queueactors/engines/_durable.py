@@ -32,8 +32,15 @@ class Journal(Protocol):
     def records(self) -> Records | None:
         """What the core works on; None: to be read again."""
 
-    def forget(self) -> None:
-        """Let the records be read again."""
+    def forget(self, unwritten: tuple[object, ...]) -> None:
+        """Let the records be read again, and take over what is never written."""
+
+    @property
+    def works(self) -> bool:
+        """Whether the store can be read and written at present, as far as is known."""
+
+    def new_records(self) -> Records:
+        """Return the records of an empty queue."""
 
     waits: bool
     """While the store fails: let callers wait. False: they get `StoreError`."""
@@ -73,17 +80,25 @@ class DurableEngine(LocalEngine):
 
     _journal: Journal
     _stale: bool = attrs.field(default=False, init=False)  # the records are to be read again
-    _before: tuple[object, ...] = attrs.field(default=(), init=False)  # what was never written
     _wrapper: Callable[[Method], Method] | None = attrs.field(default=None, init=False)
 
     @classmethod
     async def open(cls, journal: Journal, parked: Parked) -> DurableEngine:
         """Return an engine for a new incarnation of a queue's actor.
 
+        While the store fails it has nothing, and reads the records when they can be read.
+
         Raises:
-          StoreError: If the records cannot be read.
+          StoreError: If the store works, and the records cannot be read.
         """
-        return cls(await _core(journal), parked, journal)
+        try:
+            return cls(await _core(journal), parked, journal)
+        except StoreError:
+            if journal.works:
+                raise
+        engine = cls(journal.core(journal.new_records()), parked, journal)
+        engine._stale = True
+        return engine
 
     def wrap(self, wrapper: Callable[[Method], Method]) -> None:
         """Put something around each of the core's operations: the injection of faults."""
@@ -122,7 +137,8 @@ class DurableEngine(LocalEngine):
                 failure = await self._write(now, decided)
                 again = False
                 if failure is not None:
-                    self._undo(before)
+                    self._stale = True  # what the core has decided did not happen
+                    self._journal.forget(before)
                     again = self._journal.waits and failure.outcome == "not applied"
                     if again:
                         self._take_back(batch, decided)
@@ -144,12 +160,6 @@ class DurableEngine(LocalEngine):
             except StoreError as error:
                 return error
         return None
-
-    def _undo(self, before: tuple[object, ...]) -> None:
-        """Forget what the core has decided and could not be written."""
-        self._stale = True
-        self._journal.forget()
-        self._before = before
 
     def _take_back(self, batch: Sequence[Operation], decided: list[Operation]) -> None:
         """Let operations be carried out once more: those of the batch, and those that waited."""
@@ -192,7 +202,6 @@ class DurableEngine(LocalEngine):
                 self._refuse(queued, error)
                 resolved += queued
                 return False
-            core.records.resume(self._before)
             self.core = core
             self.connect()
             if self._wrapper is not None:

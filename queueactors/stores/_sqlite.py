@@ -173,6 +173,7 @@ class _Journal:
         self._codec = cast("Values", kind.values).codec.name  # a durable queue has one
         self.records: StoredRecords | None = None
         self.changed = Changed()
+        self._unwritten: tuple[object, ...] | None = None  # what goes on when it is read again
         self.waits = store.on_failure == "wait"
         self._release = store.release_on_start
         self._actor = actor
@@ -188,12 +189,25 @@ class _Journal:
 
     async def load(self) -> StoredRecords:
         """Read the queue; a slice at a time, as others have to run meanwhile."""
-        self.records = await self._actor.read(self._load)
-        return self.records
+        records = await self._actor.read(self._load)
+        if self._unwritten is not None:
+            records.resume(self._unwritten)
+        self.records = records
+        return records
 
-    def forget(self) -> None:
-        """Let the queue be read again."""
+    def forget(self, unwritten: tuple[object, ...]) -> None:
+        """Let the queue be read again, and take over what is never written."""
         self.records = None
+        self._unwritten = unwritten
+
+    @property
+    def works(self) -> bool:
+        """Whether the file can be read and written at present, as far as is known."""
+        return self._actor.works.is_set()
+
+    def new_records(self) -> StoredRecords:
+        """Return the records of an empty queue."""
+        return self.kind.new_records()
 
     async def _load(self, file: StoreFile) -> StoredRecords:
         kind = self.kind
@@ -374,6 +388,7 @@ class _Actor:
                     await self._recover()
         finally:
             sys.setswitchinterval(switch)
+            self.works = trio.Event()
             self._close()
             self._owner.release()
 
