@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 import sys
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -228,22 +229,24 @@ class _Journal:
         self._number = stored.number
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         log = log.bind(queue=self.queue)
-        decode, codec, read = cast("Values", kind.values).decode, self._codec, kind.table.read
+        decode = cast("Values", kind.values).decode
+        rows = file.messages(stored, kind.table)
         messages: dict[int, StoredMessage] = {}
-        for number, row in enumerate(file.messages(stored, kind.table), 1):
-            message = read(row, codec)
-            try:
-                decode(message.value)
-            except CodecError as error:
-                self._kept.append(message.id)
-                facts = {"id": message.id, "codec": error.codec, "error": error.error}
-                log.error("message_set_aside", **facts)  # noqa: TRY400 - a traceback says no more
-            else:
-                messages[message.id] = message
-            if number % SLICE == 0:
-                await checkpoint()
-                if number % PROGRESS == 0:
-                    log.info("queue_loading", messages=number)
+        told = 0
+        while some := list(islice(rows, SLICE)):
+            for message in kind.table.messages(some, self._codec):
+                try:
+                    decode(message.value)
+                except CodecError as error:
+                    self._kept.append(message.id)
+                    facts = {"id": message.id, "codec": error.codec, "error": error.error}
+                    log.error("message_set_aside", **facts)  # noqa: TRY400 - no more to say
+                else:
+                    messages[message.id] = message
+            if len(messages) >= told + PROGRESS:
+                told = len(messages)
+                log.info("queue_loading", messages=told)
+            await checkpoint()
         self._next_id = cast("int", stored.head["next_id"])
         self._head = dict(stored.head)
         released_at = stored.at if self._release else None
