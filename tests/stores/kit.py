@@ -1,0 +1,160 @@
+"""A runtime over a store's file, and three looks at a queue: from outside, in memory, on disk."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import msgspec
+
+from queueactors import Config, SqliteStore, open_runtime
+from queueactors.config import StoreConfig
+from queueactors.queues._timed_kind import TABLE
+from queueactors.stores._file import StandardDriver, StoreFile
+from tests.cores.kit import STATES
+from tests.cores.naive import NaiveQueue
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
+
+    from queueactors import Clock, Runtime, TimedQueue
+    from queueactors.cores.timed import Message, TimedRecords
+    from queueactors.stores._sqlite import _Actor
+
+LONG = 1e6  # seconds: longer than any test
+
+Facts = dict[int, tuple[object, ...]]
+
+
+@attrs.frozen
+class Seen:
+    """What a queue is: its messages by id, and what numbers them.
+
+    A reservation's key counts only while the message is reserved.
+    """
+
+    messages: Facts
+    next_id: int
+    last_key: int
+    paused_until: float | None
+
+
+@asynccontextmanager
+async def running(
+    path: Path,
+    make: type[SqliteStore] = SqliteStore,
+    clock: Clock | None = None,
+    **options: object,
+) -> AsyncIterator[Runtime]:
+    """Run a runtime with one store, named ``disk``."""
+    store = StoreConfig(
+        type="sqlite", factory=make, options={"path": str(path), "commit": "loop"} | options
+    )
+    async with open_runtime(Config(stores={"disk": store}), clock=clock) as runtime:
+        yield runtime
+
+
+async def define(runtime: Runtime, name: str = "q", **options: object) -> TimedQueue:
+    """Define a queue in it."""
+    given: dict[str, object] = {"store": "disk", "reservation_time": LONG, "codec": "bytes"}
+    return await runtime.define(name, **(given | options))  # type: ignore[arg-type] # they are the queue's
+
+
+def a_model(**options: object) -> NaiveQueue:
+    """Return a plain list that does what the queue ``q`` of `define` does."""
+    given: dict[str, object] = {"unique": False, "max_reservations": None, "on_exhausted": "drop"}
+    return NaiveQueue(name="q", interval=None, **(given | options))  # type: ignore[arg-type] # likewise
+
+
+def actor_of(runtime: Runtime) -> _Actor:
+    """Return the actor of its store."""
+    store = cast("SqliteStore", runtime._stores["disk"])  # noqa: SLF001
+    return cast("_Actor", store._actor)  # noqa: SLF001
+
+
+def in_memory(runtime: Runtime, name: str = "q") -> Seen:
+    """Return what its queue is to itself."""
+    store = cast("SqliteStore", runtime._stores["disk"])  # noqa: SLF001
+    records = cast("TimedRecords", store._journals[name].records)  # noqa: SLF001
+    return Seen(_facts(records.messages.values()), **_numbers(records.head()))  # type: ignore[arg-type]
+
+
+def on_disk(path: Path, copy: Path, name: str = "q") -> Seen:
+    """Return what would be there if the process were killed now.
+
+    The file is copied: who closes one that SQLite has open takes its locks away.
+    """
+    for suffix in ("", "-wal"):
+        source = path.with_name(path.name + suffix)
+        target = copy.with_name(copy.name + suffix)
+        target.unlink(missing_ok=True)
+        if source.exists():
+            shutil.copyfile(source, target)
+    return stored(copy, name)
+
+
+def stored(path: Path, name: str = "q") -> Seen:
+    """Return what a file that nobody has open holds of a queue."""
+    file = StoreFile(path, "process", StandardDriver())
+    try:
+        file._pragma("synchronous = OFF")  # noqa: SLF001 - nobody needs it any more
+        assert file.faults() == []
+        queue = file.queue(name)
+        if queue is None:
+            return Seen({}, 1, 0, None)
+        rows = [TABLE.read(row, "bytes") for row in file.messages(queue, TABLE)]
+        return Seen(_facts(cast("list[Message]", rows)), **_numbers(queue.head))  # type: ignore[arg-type]
+    finally:
+        file.close()
+
+
+def expected(naive: NaiveQueue) -> Seen:
+    """Return what the plain list says that the queue must be."""
+    messages: Facts = {
+        item.id: (
+            item.value,
+            item.place,
+            item.priority,
+            item.inserted_at,
+            item.ready_at if item.place != "reserved" else None,
+            item.attempts,
+            (item.key, item.deadline_at) if item.place == "reserved" else None,
+            item.error,
+        )
+        for item in naive.items
+    }
+    return Seen(messages, naive.next_id, naive.last_key, naive.paused_until)
+
+
+def _facts(messages: Iterable[Message]) -> Facts:
+    return {
+        each.id: (
+            each.value,
+            each.state,
+            each.priority,
+            each.inserted_at,
+            each.ready_at if each.state != "reserved" else None,
+            each.attempt,
+            (each.key, each.deadline_at) if each.state == "reserved" else None,
+            each.error,
+        )
+        for each in messages
+    }
+
+
+def _numbers(head: object) -> dict[str, object]:
+    numbers = msgspec.convert(head, dict[str, int | None])
+    paused = numbers["paused_until"]
+    return {
+        "next_id": numbers["next_id"],
+        "last_key": numbers["last_key"],
+        "paused_until": float("inf") if paused == -1 else paused,
+    }
+
+
+async def shown(queue: TimedQueue) -> list[object]:
+    """Return all that its users can see."""
+    return [await queue.peek(state, 10**6) for state in STATES]
