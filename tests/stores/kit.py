@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, cast
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from queueactors.cores.timed import Message, TimedRecords
     from queueactors.stores._sqlite import _Actor
 
+# How many times as long as usual the tests torture, that could go on for ever.
+TORTURE = int(os.environ.get("QUEUEACTORS_TORTURE", "1"))
 LONG = 1e6  # seconds: longer than any test
 
 Facts = dict[int, tuple[object, ...]]
