@@ -10,6 +10,9 @@ import click
 
 from queueactors.config import TEMPLATE, ConfigError, load_config, render
 
+from ._store import store_
+from ._transfer import export, import_
+
 if TYPE_CHECKING:
     from queueactors.config import Config
 
@@ -91,6 +94,11 @@ def init(file: str) -> None:
     except OSError as error:
         _fail(f"{file}: {error.strerror or error}")
     click.echo(f"wrote {file}; try: queueactors check {file}")
+
+
+main.add_command(export)
+main.add_command(import_)
+main.add_command(store_)
 
 
 def _load(file: str) -> Config:

@@ -8,13 +8,13 @@ import attrs
 
 from ._options import TimedOptions
 from ._timed import TimedQueue
-from ._timed_kind import TimedKind
+from ._timed_kind import TABLE, TimedKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from queueactors._codecs import Values
-    from queueactors.stores import Kind
+    from queueactors.stores import Kind, Table
 
     from ._actor import QueueActor
 
@@ -31,13 +31,15 @@ class QueueKind:
       kind: Makes what a store needs: from the queue's name and options, and from how its values
         are encoded, if they are.
       handle: Makes the public handle.
+      table: How its messages stand in a store's file.
     """
 
     options: type[Options]
     kind: Callable[[str, Options, Values | None], Kind]
     handle: Callable[[QueueActor, Options, Values | None], Queue]
+    table: Table
 
 
 KINDS: Final[Mapping[str, QueueKind]] = {
-    "timed": QueueKind(TimedOptions, TimedKind, TimedQueue),
+    "timed": QueueKind(TimedOptions, TimedKind, TimedQueue, TABLE),
 }

@@ -29,6 +29,7 @@ TABLE: Final = Table(
     "timed",
     Message,
     fixed=["inserted_at"],
+    head=TimedRecords().head(),
     fresh={"attempt": 0, "key": 0, "deadline_at": 0, "error": None},
 )
 

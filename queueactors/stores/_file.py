@@ -261,8 +261,7 @@ class StoreFile:
 
     def queues(self) -> list[StoredQueue]:
         """Return the queues in the file, by number."""
-        rows = self._connection.execute(f"SELECT {_QUEUE} FROM queue ORDER BY number")
-        return [_stored(row) for row in rows]
+        return read_queues(self._connection)
 
     def queue(self, name: str) -> StoredQueue | None:
         """Return a queue in the file."""
@@ -284,9 +283,21 @@ class StoreFile:
         sql = f"SELECT count(*) FROM {queue.kind} WHERE id BETWEEN ? AND ?"
         return cast("int", next(iter(self._connection.execute(sql, _span(queue.base))))[0])
 
-    def messages(self, queue: StoredQueue, table: Table) -> Iterator[Row]:
-        """Yield the rows of a queue's messages, by id, as `Table.read` takes them."""
-        return iter(self._connection.execute(table.select, (MOST, *_span(queue.base))))
+    def messages(self, queue: StoredQueue, table: Table, after: int = 0) -> Iterator[Row]:
+        """Yield the rows of a queue's messages, by id, as `Table.read` takes them.
+
+        Args:
+          queue: Whose they are.
+          table: Where they stand.
+          after: An id: only those with a higher one.
+        """
+        first, last = _span(queue.base)
+        return iter(self._connection.execute(table.select, (MOST, first + after + 1, last)))
+
+    def noted(self, key: str) -> str | None:
+        """Return what `note` has written."""
+        rows = self._connection.execute("SELECT value FROM store WHERE key = ?", (key,))
+        return next((str(row[0]) for row in rows), None)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -331,6 +342,8 @@ class StoreFile:
             sql = f"DELETE FROM {queue.kind} WHERE id IN ({some})"
             yield from self._repeat(sql, (*_span(queue.base), SLICE))
             self._connection.execute("DELETE FROM queue WHERE number = ?", (queue.number,))
+            notes = f"import:{queue.number}:*"  # see `_transfer`: another queue may get the number
+            self._connection.execute("DELETE FROM store WHERE key GLOB ?", (notes,))
 
     def _repeat(self, sql: str, values: Row) -> Iterator[None]:
         """Run a statement as long as it changes something; yield whenever others may run."""
@@ -340,6 +353,11 @@ class StoreFile:
             rows = list(self._connection.execute("SELECT changes()"))
             changed = cast("int", rows[0][0])
             yield
+
+    def note(self, key: str, value: str) -> None:
+        """Keep a fact about the file itself."""
+        sql = "INSERT INTO store VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+        self._connection.execute(sql, (key, value))
 
     def touch(self) -> None:
         """Write something that says nothing: to see that, and how fast, it can be done."""
@@ -404,6 +422,17 @@ class StoreFile:
 
 
 _QUEUE: Final = "number, name, kind, head, at"
+
+
+def read_queues(connection: Connection) -> list[StoredQueue]:
+    """Return the queues in a file, by number.
+
+    Raises:
+      msgspec.DecodeError: If the head of one cannot be read.
+    """
+    return [
+        _stored(row) for row in connection.execute(f"SELECT {_QUEUE} FROM queue ORDER BY number")
+    ]
 
 
 def _stored(row: Row) -> StoredQueue:

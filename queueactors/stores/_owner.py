@@ -56,12 +56,9 @@ class Owner:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            facts = _read(descriptor)
+            owned = _owned(descriptor)
             os.close(descriptor)
-            raise OwnedError(
-                cast("int | None", facts.get("pid")),
-                cast("str | None", facts.get("started_at")),
-            ) from None
+            raise owned from None
         except BaseException:
             os.close(descriptor)
             raise
@@ -71,11 +68,36 @@ class Owner:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(facts).encode(), 0)
 
+    def check(self) -> None:
+        """See that nobody has it at this instant.
+
+        Raises:
+          OwnedError: If somebody has.
+          OSError: If the lock's file cannot be read.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _owned(descriptor) from None
+        finally:
+            os.close(descriptor)
+
     def release(self) -> None:
         """Give the lock back; the file stays: who removes it could remove somebody else's."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def _owned(descriptor: int) -> OwnedError:
+    facts = _read(descriptor)
+    return OwnedError(
+        cast("int | None", facts.get("pid")), cast("str | None", facts.get("started_at"))
+    )
 
 
 def _read(descriptor: int) -> dict[str, object]:

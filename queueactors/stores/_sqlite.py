@@ -131,9 +131,17 @@ class SqliteStore:
     def child(self, place: Place) -> ChildSpec:
         """Return the store's actor as a child."""
         self._name = place.name
-        path = Path(self.path) if self.path else place.directory / f"{place.name}.sqlite"
-        self._actor = _Actor(self, place, path)
+        self._actor = _Actor(self, place, self.file(place.name, place.directory))
         return ChildSpec(id=f"store.{place.name}", start=self._actor)
+
+    def file(self, name: str, directory: Path) -> Path:
+        """Return where its file is, in a runtime.
+
+        Args:
+          name: The store's.
+          directory: The runtime's ``data_dir``.
+        """
+        return Path(self.path) if self.path else directory / f"{name}.sqlite"
 
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
         """Return an engine for a new incarnation of a queue's actor.

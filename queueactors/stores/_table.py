@@ -36,6 +36,7 @@ class Table:
       name: The table's, and the kind's.
       message: The class of the messages: ``id``, ``value`` and a word, ``state``, first.
       fixed: The fields that never change, beside these two.
+      head: What a new queue is beside its messages.
       fresh: What the table says of a message that nothing has happened to yet. So that need not be
         written (-20 % of an insert).
     """
@@ -46,10 +47,12 @@ class Table:
         message: type[msgspec.Struct],
         *,
         fixed: Collection[str],
+        head: Mapping[str, int | None],
         fresh: Mapping[str, object],
     ) -> None:
         self.name = name
-        self._message = message
+        self.message = message
+        self.head = head
         facts = message.__struct_fields__[2:]
         early = [field for field in facts if field not in fresh]
         changing = [field for field in facts if field not in fixed]
@@ -95,7 +98,7 @@ class Table:
 
     def messages(self, rows: list[Row], codec: str) -> list[StoredMessage]:
         """Return the messages of rows of `select`, in a queue with this codec."""
-        make, intern = self._message, sys.intern
+        make, intern = self.message, sys.intern
         messages = []
         for number, value, state, *facts, name in rows:
             if name != codec:

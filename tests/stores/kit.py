@@ -108,8 +108,8 @@ def stored(path: Path, name: str = "q") -> Seen:
         queue = file.queue(name)
         if queue is None:
             return Seen({}, 1, 0, None)
-        rows = [TABLE.read(row, "bytes") for row in file.messages(queue, TABLE)]
-        return Seen(_facts(cast("list[Message]", rows)), **_numbers(queue.head))  # type: ignore[arg-type]
+        messages = TABLE.messages(list(file.messages(queue, TABLE)), "bytes")
+        return Seen(_facts(cast("list[Message]", messages)), **_numbers(queue.head))  # type: ignore[arg-type]
     finally:
         file.close()
 

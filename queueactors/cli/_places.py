@@ -1,0 +1,164 @@
+"""Where a command's store is, a file or a configuration's, and what may be wrong there."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import attrs
+import click
+
+from supervisors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from queueactors._codecs import Values
+    from queueactors.config import Config
+    from queueactors.stores import Table
+    from queueactors.stores._file import StoreFile
+
+FAILED, USAGE = 1, 2  # exit codes
+
+
+@attrs.frozen
+class Place:
+    """A store's file, as a command's arguments name it.
+
+    Args:
+      path: The file.
+      configured: Whether a configuration names it: then it may be made.
+      values: How the values of queues are encoded, where a configuration says it.
+    """
+
+    path: Path
+    configured: bool = False
+    values: Mapping[str, Values] = attrs.field(factory=dict)
+
+
+def find_place(source: str, store: str | None, queues: Sequence[str] = ()) -> Place:
+    """Return the store's file that a command is about, or end the program.
+
+    Args:
+      source: A store's file, or a configuration: its name ends in ``.toml``.
+      store: The name of the configuration's store. None: that of the queues, or the only one.
+      queues: What the command names.
+    """
+    if not source.lower().endswith(".toml"):
+        if store is not None:
+            fail("--store goes with a configuration, whose name ends in .toml", USAGE)
+        return Place(Path(source))
+    from queueactors.config import ConfigError, load_config
+
+    try:
+        config = load_config(source)
+    except ConfigError as error:
+        fail(str(error), USAGE)
+    return _configured(source, config, store, queues)
+
+
+def _configured(source: str, config: Config, store: str | None, queues: Sequence[str]) -> Place:
+    from queueactors._codecs import Values, make_codec
+    from queueactors.stores import SqliteStore
+
+    files = {}
+    for name, each in config.stores.items():
+        made = each.factory(**each.options)
+        if isinstance(made, SqliteStore):
+            files[name] = made.file(name, Path(config.runtime.data_dir))
+    if store is None:
+        named = {config.queues[queue].options.store for queue in queues if queue in config.queues}
+        found = [name for name in files if name in named] or list(files)
+        if len(found) != 1:
+            known = ", ".join(found) or "none"
+            fail(f"{source}: say --store NAME; its stores in files: {known}", USAGE)
+        store = found[0]
+    if store not in files:
+        hint = did_you_mean(store, files)
+        fail(f"{source}: there is no store {store!r} in a file{hint}", USAGE)
+    values = {
+        name: Values(make_codec(queue.options.codec, queue.options.type))
+        for name, queue in config.queues.items()
+        if queue.options.store == store
+    }
+    return Place(files[store], configured=True, values=values)
+
+
+def tables() -> dict[str, Table]:
+    """Return how the messages of each kind stand in a store's file."""
+    from queueactors.queues import KINDS
+
+    return {name: kind.table for name, kind in KINDS.items()}
+
+
+@contextmanager
+def owned(place: Place, *, create: bool = False) -> Iterator[StoreFile]:
+    """Open a store's file that nobody else uses meanwhile.
+
+    Args:
+      place: Where it is.
+      create: Whether it is made if it is not there.
+    """
+    from queueactors.stores._file import StandardDriver, StoreFile
+    from queueactors.stores._owner import Owner
+
+    path = place.path
+    if not create:
+        require(path)
+    owner = Owner(path)
+    with failures(path):
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        owner.take()
+        try:
+            file = StoreFile(path, "power", StandardDriver())
+            try:
+                yield file
+            finally:
+                file.close()
+        finally:
+            owner.release()
+
+
+def require(path: Path) -> None:
+    """See that a file is there, or end the program."""
+    if not path.is_file():
+        what = "it is no file" if path.exists() else "there is no such file"
+        fail(f"{path}: {what}", USAGE)
+
+
+@contextmanager
+def failures(path: Path) -> Iterator[None]:
+    """End the program with one line, if what is done with a store's file fails."""
+    import sqlite3
+
+    from queueactors.stores._file import NotAStoreError
+    from queueactors.stores._owner import OwnedError
+    from queueactors.stores._transfer import TransferError
+
+    try:
+        yield
+    except OwnedError as error:
+        owner = "another process" if error.pid is None else f"process {error.pid}"
+        since = error.started_at and f" since {error.started_at}"
+        fail(f"{path} belongs to {owner}{since or ''}; stop it first", FAILED)
+    except (NotAStoreError, TransferError) as error:
+        fail(str(error), FAILED)
+    except sqlite3.Error as error:
+        fail(f"{path}: {error}{_HELP.get(str(error), '')}", FAILED)
+    except OSError as error:
+        fail(f"{error.filename or path}: {error.strerror or error}", FAILED)
+
+
+_HELP = {
+    "database disk image is malformed": "; see: queueactors store check",
+    "database or disk is full": "; make room and run it again",
+}
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Tell what is wrong, and end the program."""
+    click.echo(message, err=True)
+    sys.exit(code)

@@ -1,0 +1,136 @@
+"""``queueactors export`` and ``import``: queues to JSON lines, and back."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import click
+
+from ._places import failures, find_place, owned, require, tables
+from ._progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_store = click.option("--store", metavar="NAME", help="Which store of a configuration.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@click.command("export")
+@click.argument("source")
+@click.argument("queues", metavar="[QUEUE]...", nargs=-1)
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to; - is the output.")
+@_store
+@_json
+def export(
+    source: str, queues: tuple[str, ...], output: str, store: str | None, *, as_json: bool
+) -> None:
+    """Write queues of SOURCE, all or those named, as JSON lines.
+
+    SOURCE is a store's file, or a configuration (.toml). No runtime may use the store meanwhile.
+    An export that was interrupted goes on when the same command is run again.
+
+    Example: queueactors export var/disk.sqlite emails -o emails.jsonl
+    """
+    from queueactors.stores._transfer import Export
+
+    begun = perf_counter()
+    with owned(find_place(source, store, queues)) as file:
+        made = Export(file, tables(), queues)
+        total = sum(made.messages.values())
+        with Progress("exporting", total) as progress, _interruptible():
+            if output == "-":
+                made.write(sys.stdout.buffer, progress)
+                sys.stdout.buffer.flush()
+            else:
+                made.write_file(Path(output), progress)
+    if output == "-":
+        return
+    result = {
+        "file": output,
+        "queues": made.messages,
+        "messages": total,
+        "resumed": made.resumed,
+        "seconds": round(perf_counter() - begun, 3),
+    }
+    before = f", {made.resumed:,} of them before" if made.resumed else ""
+    many = f"{len(made.messages):,} queue{'' if len(made.messages) == 1 else 's'}"
+    _tell(result, f"{output}: {_messages(total)} of {many}{before}", as_json=as_json)
+
+
+@click.command("import")
+@click.argument("source")
+@click.argument("queue")
+@click.argument("file")
+@click.option("--again", is_flag=True, help="Also if these lines have been imported before.")
+@_store
+@_json
+def import_(  # noqa: PLR0913 - as many as the command has
+    source: str, queue: str, file: str, store: str | None, *, again: bool, as_json: bool
+) -> None:
+    """Put the messages of FILE, JSON lines, into QUEUE of SOURCE.
+
+    SOURCE is a store's file, or a configuration (.toml). No runtime may use the store meanwhile.
+    An import that was interrupted goes on when it is run again; one that is complete does nothing
+    then. A line needs a value only: {"value": "ann@example.org"}.
+
+    Example: queueactors import queues.toml emails emails.jsonl
+    """
+    from queueactors.stores._transfer import Import
+
+    begun = perf_counter()
+    place, path = find_place(source, store, (queue,)), Path(file)
+    if not place.configured:
+        require(place.path)
+    require(path)
+    with failures(place.path):
+        now = (datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1) * 1000
+        lines = Import(path, queue, tables(), now)
+        with Progress("checking", lines.messages) as progress:
+            lines.check(progress)
+    with (
+        owned(place, create=place.configured) as stored,
+        Progress("importing", lines.messages) as progress,
+        _interruptible(),
+    ):
+        lines.run(stored, progress, again=again)
+    result = {
+        "file": file,
+        "queue": queue,
+        "messages": lines.messages,
+        "resumed": lines.resumed,
+        "seconds": round(perf_counter() - begun, 3),
+    }
+    if lines.finished_at is not None:
+        at = (_EPOCH + timedelta(microseconds=lines.finished_at // 1000)).isoformat(" ", "seconds")
+        told = f"{queue}: these {_messages(lines.messages)} were imported at {at}; see --again"
+    else:
+        before = f", {lines.resumed:,} of them before" if lines.resumed else ""
+        told = f"{queue}: {_messages(lines.messages)} from {file}{before}"
+    _tell(result, told, as_json=as_json)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say at Ctrl-C that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command goes on where it was", err=True)
+        raise
+
+
+def _messages(number: int) -> str:
+    return f"{number:,} message{'' if number == 1 else 's'}"
+
+
+def _tell(result: dict[str, object], text: str, *, as_json: bool) -> None:
+    click.echo(json.dumps(result) if as_json else text)

@@ -1,0 +1,408 @@
+"""Export and import of the queues in a store's file that no runtime owns. Synchronous.
+
+Both can be interrupted at any instant and run again. An export goes on after the last line that is
+whole, if nothing in the store has changed since; otherwise it begins anew. An import notes in the
+store itself, in the transaction that puts messages in, how far it is: run again with the same
+lines it goes on there, and does nothing once all of them are in.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from hashlib import sha256
+from typing import IO, TYPE_CHECKING, Final, cast
+
+import attrs
+import msgspec
+
+from supervisors import did_you_mean
+
+from ._file import Changes, NotAStoreError, StoredQueue, StoreFile
+from ._lines import FORMAT, HEADER, Header, LineError, Lines, header_line, read_header
+from ._table import BITS, MOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from ._table import StoredMessage, Table
+
+PART: Final = 10_000  # messages that go into one transaction
+TELL: Final = 1000  # messages between two reports of progress
+LOG: Final = 64 << 20  # bytes of write-ahead log, from which on it is moved into the database
+
+
+class TransferError(Exception):
+    """It cannot be exported or imported; the text says what to do."""
+
+
+# -- export ----------------------------------------------------------------------------------------
+
+
+class Export:
+    """Queues on their way out of a store's file.
+
+    Args:
+      file: The store's.
+      tables: By kind.
+      names: Those of the queues; none: all.
+
+    Raises:
+      NotAStoreError: If there is no such queue.
+    """
+
+    def __init__(self, file: StoreFile, tables: Mapping[str, Table], names: Sequence[str]) -> None:
+        self._file = file
+        self._tables = tables
+        self._queues = _chosen(file, names)
+        self._headers = [_header(file, queue, tables) for queue in self._queues]
+        self.messages = {header.queue: header.messages for header in self._headers}
+        self.resumed = 0  # messages that were written by an earlier run
+
+    def write_file(self, path: Path, progress: Callable[[int], None]) -> None:
+        """Write it to a file, under another name until it is complete.
+
+        Args:
+          path: Where to; must not exist.
+          progress: Is told how many messages are written.
+
+        Raises:
+          TransferError: If the file is there already.
+        """
+        if path.exists():
+            raise TransferError(f"{path} is there already; remove it, or choose another name")
+        part = path.with_name(path.name + ".part")
+        with part.open("r+b" if part.exists() else "w+b", buffering=1 << 20) as stream:
+            section, after = self._resume(stream)
+            stream.truncate()
+            self._write(stream, section, after, progress)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.rename(path)
+
+    def write(self, stream: IO[bytes], progress: Callable[[int], None]) -> None:
+        """Write it to a stream."""
+        self._write(stream, 0, None, progress)
+
+    def _write(
+        self,
+        stream: IO[bytes],
+        section: int,
+        after: int | None,
+        progress: Callable[[int], None],
+    ) -> None:
+        """Write what comes after a message; None: the header has not been written either."""
+        done = self.resumed
+        for queue, header in list(zip(self._queues, self._headers, strict=True))[section:]:
+            if after is None:
+                stream.write(header_line(header))
+            table = self._tables[queue.kind]
+            write = Lines(table, header.codec).write
+            for row in self._file.messages(queue, table, after=after or 0):
+                stream.write(write(row))
+                done += 1
+                if done % TELL == 0:
+                    progress(done)
+            after = None
+        progress(done)
+
+    def _resume(self, stream: IO[bytes]) -> tuple[int, int | None]:
+        """Go to the end of what is whole there; return its section, and its last message's id."""
+        headers = [header_line(header) for header in self._headers]
+        section, last, done, end = -1, 0, 0, 0
+        for line in stream:
+            if line.startswith(HEADER):
+                section, last = section + 1, 0
+                if line not in headers[section : section + 1]:
+                    break  # another export, or something has changed since
+            else:
+                match = _WHOLE.match(line)
+                if match is None or section < 0:
+                    break
+                last, done = int(match[1]), done + 1
+            end += len(line)
+        else:
+            line = b""
+        if section < 0 or line.startswith(HEADER):
+            end, section, last, done = 0, 0, 0, 0
+        self.resumed = done
+        stream.seek(end)
+        return section, last if end else None
+
+
+_WHOLE: Final = re.compile(rb'\{"id":(\d+),.*\}\n\Z', re.DOTALL)
+
+
+def _chosen(file: StoreFile, names: Sequence[str]) -> list[StoredQueue]:
+    """Return the queues of these names, in the order of the file; all, if there is no name."""
+    queues = file.queues()
+    known = [queue.name for queue in queues]
+    for name in names:
+        if name not in known:
+            raise NotAStoreError(
+                f"there is no queue {name!r} in {file.path}{did_you_mean(name, known)}"
+            )
+    return [queue for queue in queues if not names or queue.name in names]
+
+
+def _header(file: StoreFile, queue: StoredQueue, tables: Mapping[str, Table]) -> Header:
+    row = next(file.messages(queue, tables[queue.kind]), None)
+    return Header(
+        queueactors=FORMAT,
+        store=file.identity,
+        queue=queue.name,
+        kind=queue.kind,
+        codec="msgpack" if row is None else str(row[-1]),
+        messages=file.count(queue),
+        at=queue.at,
+        head=dict(queue.head),
+    )
+
+
+# -- import ----------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Section:
+    """The lines of one queue in a file.
+
+    Args:
+      header: Its header; None: the file has none, somebody else has written it.
+      first: The number of its first line in the file, from 1.
+      start: Where that begins, in bytes.
+      lines: How many lines it has, empty ones too.
+      messages: How many messages.
+      digest: Identifies its content.
+    """
+
+    header: Header | None
+    first: int
+    start: int
+    lines: int = 0
+    messages: int = 0
+    digest: str = ""
+
+
+class _Noted(msgspec.Struct):
+    """How far an import is: in the store's file, under `_key`."""
+
+    messages: int  # that are in
+    as_it_was: bool  # they kept their ids, keys and the queue's head
+    at: int  # epoch nanoseconds
+
+
+class Import:
+    """The lines of one queue on their way into a store's file.
+
+    Args:
+      path: The file with the lines.
+      queue: The name of the queue that they go to. Of a file with several queues: that one.
+      tables: By kind.
+      now: Epoch nanoseconds.
+
+    Raises:
+      TransferError: If it is not complete; or if there is no such queue in it, or no kind.
+    """
+
+    def __init__(self, path: Path, queue: str, tables: Mapping[str, Table], now: int) -> None:
+        self._path = path
+        self._queue = queue
+        self._now = now
+        with path.open("rb") as stream:
+            self._section = _find(path, queue, list(_sections(path, stream)))
+        header = self._section.header
+        self._kind = "timed" if header is None else header.kind
+        if self._kind not in tables:
+            raise TransferError(f"{path}: there is no kind of queue {self._kind!r}")
+        self._table = tables[self._kind]
+        self._codec = "msgpack" if header is None else header.codec
+        self.messages = self._section.messages
+        self.resumed = 0  # messages that an earlier run has put in
+        self.finished_at: int | None = None  # when an earlier run had put all of them in
+
+    def check(self, progress: Callable[[int], None]) -> None:
+        """Read every line: so that nothing goes in if one of them is wrong.
+
+        Raises:
+          TransferError: If one is.
+        """
+        header, last = self._section.header, 0
+        for done, (number, fields) in enumerate(self._read(), 1):
+            if header is not None:
+                last = self._check_numbers(number, fields, header, last)
+            if done % TELL == 0:
+                progress(done)
+
+    def _check_numbers(
+        self, number: int, fields: dict[str, object], header: Header, last: int
+    ) -> int:
+        """Refuse ids and keys that cannot be; return the id."""
+        own, key = cast("int", fields["id"] or 0), cast("int", fields.get("key", 0))
+        next_id, last_key = header.head.get("next_id") or 0, header.head.get("last_key") or 0
+        if not last < own < next_id:
+            told = f"expected id to be more than {last} and below next_id, {next_id}, got {own}"
+            self._refuse(number, told)
+        least = int(fields.get("state") == "reserved")
+        if not least <= key <= last_key:
+            self._refuse(number, f"expected key from {least} to last_key, {last_key}, got {key}")
+        return own
+
+    def run(self, file: StoreFile, progress: Callable[[int], None], *, again: bool) -> None:
+        """Put the messages in, some in each transaction.
+
+        Args:
+          file: The store's.
+          progress: Is told how many are in.
+          again: Also if they are in already.
+
+        Raises:
+          NotAStoreError: If the queue there is of another kind.
+        """
+        stored = file.queue(self._queue)
+        if stored is not None and stored.kind != self._kind:
+            raise NotAStoreError(
+                f"queue {self._queue!r} in {file.path} is of kind {stored.kind!r}, "
+                f"not {self._kind!r}"
+            )
+        noted = self._noted(file, stored)
+        if noted is not None and noted.messages == self.messages and not again:
+            self.resumed, self.finished_at = noted.messages, noted.at
+            return
+        if noted is None or noted.messages == self.messages:
+            as_it_was = stored is None and self._section.header is not None
+            noted = _Noted(messages=0, as_it_was=as_it_was, at=self._now)
+        self.resumed = noted.messages
+        lines = self._read()
+        for _ in range(noted.messages):
+            next(lines)
+        progress(noted.messages)
+        while some := [fields for _, (_, fields) in zip(range(PART), lines)]:  # noqa: B905 - as many as there are
+            noted.messages += len(some)
+            self._put(file, some, noted)
+            progress(noted.messages)
+            if file.log_size() > LOG:
+                file.checkpoint()
+
+    def _put(self, file: StoreFile, some: list[dict[str, object]], noted: _Noted) -> None:
+        """Put some messages in, and note it."""
+        stored, header = file.queue(self._queue), self._section.header
+        head = dict(self._table.head)
+        if stored is not None:
+            head |= stored.head
+        elif header is not None:
+            head |= {key: value for key, value in header.head.items() if key in head}
+        if not noted.as_it_was:
+            _renumber(some, head)
+        at = max(self._now if header is None else header.at, 0 if stored is None else stored.at)
+        number = file.last_number() + 1 if stored is None else stored.number
+        base, table = number << BITS, self._table
+        messages = [cast("StoredMessage", table.message(**fields)) for fields in some]
+        changes = Changes(
+            queue=self._queue,
+            table=table,
+            number=number,
+            is_new=stored is None,
+            head=msgspec.json.encode(head),
+            at=at,
+            cleared=False,
+            kept=(),
+            fresh=(),
+            new=[table.new_row(base, self._codec, message) for message in messages],
+            updated=(),
+            gone=(),
+            handed_over=(),
+        )
+        file.begin()
+        try:
+            for _ in file.apply(changes):
+                pass
+            file.note(self._key(number), msgspec.json.encode(noted).decode())
+            file.commit()
+        except BaseException:
+            file.rollback()
+            raise
+
+    def _noted(self, file: StoreFile, stored: StoredQueue | None) -> _Noted | None:
+        text = None if stored is None else file.noted(self._key(stored.number))
+        return None if text is None else msgspec.json.decode(text, type=_Noted)
+
+    def _key(self, number: int) -> str:
+        return f"import:{number}:{self._section.digest}"
+
+    def _read(self) -> Iterator[tuple[int, dict[str, object]]]:
+        """Yield the messages, each with the number of its line."""
+        section = self._section
+        read = Lines(self._table, self._codec, self._now).read
+        with self._path.open("rb") as stream:
+            stream.seek(section.start)
+            for number, line in zip(  # noqa: B905 - the section's lines
+                range(section.first, section.first + section.lines), stream
+            ):
+                if not line.isspace():
+                    try:
+                        yield number, read(line)
+                    except LineError as error:
+                        self._refuse(number, str(error))
+
+    def _refuse(self, line: int, what: str) -> None:
+        raise TransferError(f"{self._path}:{line}: {what}; nothing of it was imported")
+
+
+def _sections(path: Path, stream: IO[bytes]) -> Iterator[Section]:
+    """Yield the sections of a file."""
+    section: Section | None = None
+    digest, start = sha256(), 0
+    for number, line in enumerate(stream, 1):
+        end = start + len(line)
+        if line.startswith(HEADER):
+            if section is not None:
+                yield attrs.evolve(section, digest=digest.hexdigest())
+            try:
+                header = read_header(line)
+            except LineError as error:
+                raise TransferError(f"{path}:{number}: {error}") from None
+            section, digest = Section(header, number + 1, end), sha256()
+        else:
+            section = section or Section(None, 1, 0)
+            section.lines += 1
+            section.messages += not line.isspace()
+        digest.update(line)
+        start = end
+    if section is not None:
+        yield attrs.evolve(section, digest=digest.hexdigest())
+
+
+def _find(path: Path, queue: str, sections: list[Section]) -> Section:
+    """Return the section that is meant."""
+    names = [section.header.queue for section in sections if section.header is not None]
+    named = [each for each in sections if each.header is not None and each.header.queue == queue]
+    if not sections:
+        raise TransferError(f"{path} is empty")
+    if len(sections) > 1 and not named:
+        known = ", ".join(names)
+        raise TransferError(f"{path} has no queue {queue!r}; it has {known}")
+    section = sections[0] if len(sections) == 1 else named[0]
+    header = section.header
+    if header is not None and header.messages != section.messages:
+        raise TransferError(
+            f"{path} is not complete: {header.messages} messages of queue {header.queue!r} were "
+            f"exported, it has {section.messages}; nothing of it was imported"
+        )
+    return section
+
+
+def _renumber(some: list[dict[str, object]], head: dict[str, int | None]) -> None:
+    """Give messages the next ids, and keys that nobody has."""
+    next_id, last_key = head["next_id"] or 1, head.get("last_key") or 0
+    if next_id + len(some) > MOST:
+        raise TransferError("there are no more ids in that queue; import into a new one")
+    for fields in some:
+        fields["id"] = next_id
+        next_id += 1
+        if fields.get("key") or fields.get("state") == "reserved":
+            last_key += 1
+            fields["key"] = last_key
+    head["next_id"] = next_id
+    if "last_key" in head:
+        head["last_key"] = last_key
