@@ -59,6 +59,7 @@ TRAPS: dict[str, tuple[str, ...]] = {
         "queues/test_loop.py::test_a_stop_answers_everybody",
         "queues/test_ends.py::test_whoever_waits_is_answered_or_waits_on",
         f"{RULES}::a_queue_that_stops_tells_all_who_wait_and_goes_on_after",
+        "stores/test_commit.py::test_a_queue_is_stopped_only_after_its_commit",
     ),
     "12 a timer fires in the wrong await, and dead heap entries pile up": (
         "queues/test_loop.py::test_a_timer_does_not_fire_in_a_turn",

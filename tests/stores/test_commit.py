@@ -1,0 +1,291 @@
+"""Nothing is answered before its commit, and nobody who waits for one can be harmed."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+import pytest
+import trio
+import trio.lowlevel
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from queueactors import SqliteStore, StoreError
+from queueactors.stores._file import Connection, StandardDriver
+from supervisors import ActorDownError
+
+from .kit import define, running
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from queueactors import Runtime, TimedQueue
+    from queueactors.stores._file import Driver
+    from queueactors.stores._table import Row
+
+SOON = 5.0  # real seconds: a test that waits longer has failed
+
+
+@attrs.define(eq=False)
+class Gate:
+    """Keeps each commit waiting, once it is closed."""
+
+    open: threading.Event = attrs.field(factory=threading.Event)
+    reached: threading.Event = attrs.field(factory=threading.Event)
+    commits: int = 0
+
+    def pass_(self) -> None:
+        self.commits += 1
+        if not self.open.is_set():
+            self.reached.set()
+            assert self.open.wait(SOON)
+
+
+class _Gated:
+    def __init__(self, connection: Connection, gate: Gate) -> None:
+        self._connection = connection
+        self._gate = gate
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def execute(self, sql: str, values: Sequence[object] = (), /) -> Iterable[Row]:
+        if sql == "COMMIT":
+            self._gate.pass_()
+        return self._connection.execute(sql, values)
+
+    def executemany(self, sql: str, rows: Iterable[Row], /) -> object:
+        return self._connection.executemany(sql, rows)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _GatedDriver(StandardDriver):
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def connect(self, path: str) -> Connection:  # type: ignore[override] # it is one of an object
+        return _Gated(StandardDriver.connect(path), self._gate)
+
+
+def gated(gate: Gate) -> type[SqliteStore]:
+    """Return a store whose commits wait at the gate."""
+
+    @attrs.define(eq=False)
+    class GatedStore(SqliteStore):
+        driver: ClassVar[Driver] = _GatedDriver(gate)
+
+    return GatedStore
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """Return a gate that is open, and will be at the end."""
+    gate = Gate()
+    gate.open.set()
+    yield gate
+    gate.open.set()
+
+
+async def begun(runtime: Runtime) -> TimedQueue:
+    """Return a queue that is in the file already."""
+    queue = await define(runtime)
+    await queue.len()
+    return queue
+
+
+async def reached(gate: Gate) -> None:
+    """Wait until a thread is about to commit."""
+    assert await trio.to_thread.run_sync(gate.reached.wait, SOON)
+
+
+async def test_nobody_is_answered_before_the_commit(gate: Gate, tmp_path: Path) -> None:
+    async with running(tmp_path / "f", gated(gate), commit="thread") as runtime:
+        queue = await begun(runtime)
+        gate.open.clear()
+        async with trio.open_nursery() as nursery:
+            reply = queue.submit.insert(b"a")
+            nursery.start_soon(queue.insert, b"b")
+            await reached(gate)
+            await wait_all_tasks_blocked(0.01)
+
+            assert not reply.is_ready
+            gate.open.set()
+
+        assert reply.get_nowait() == 1
+        assert await queue.len() == 2
+
+
+async def test_a_caller_cannot_leave_during_the_commit(gate: Gate, tmp_path: Path) -> None:
+    async with running(tmp_path / "f", gated(gate), commit="thread") as runtime:
+        queue = await begun(runtime)
+        gate.open.clear()
+        answers: list[int] = []
+        async with trio.open_nursery() as nursery:
+
+            async def insert() -> None:
+                answers.append(await queue.insert(b"a"))
+
+            nursery.start_soon(insert)
+            await reached(gate)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+            gate.open.set()
+
+        assert answers == [1]
+        assert await queue.len() == 1
+
+
+async def test_a_waiting_taker_cannot_leave_during_the_commit_that_serves_it(
+    gate: Gate, tmp_path: Path
+) -> None:
+    """Or it would have a message and not know it."""
+    async with running(tmp_path / "f", gated(gate), commit="thread") as runtime:
+        queue = await begun(runtime)
+        values: list[object] = []
+        async with trio.open_nursery() as nursery:
+
+            async def take() -> None:
+                values.append((await queue.reserve()).value)
+
+            nursery.start_soon(take)
+            await wait_all_tasks_blocked(0.01)
+            gate.open.clear()
+            reply = queue.submit.insert(b"a")
+            await reached(gate)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.lowlevel.checkpoint()
+            gate.open.set()
+
+        assert values == [b"a"]
+        assert reply.get_nowait() == 1
+
+
+@pytest.mark.parametrize("stop", ["stop", "restart", "drop"])
+async def test_a_queue_is_stopped_only_after_its_commit(
+    stop: str, gate: Gate, tmp_path: Path
+) -> None:
+    """Trap 11: a commit that awaits is shielded."""
+    async with running(tmp_path / "f", gated(gate), commit="thread") as runtime:
+        queue = await begun(runtime)
+        gate.open.clear()
+        reply = queue.submit.insert(b"a")
+        await reached(gate)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(getattr(runtime, stop), "q")
+            await trio.lowlevel.checkpoint()
+            gate.open.set()
+
+        assert reply.get_nowait() == 1
+        if stop != "drop":
+            await runtime.start("q")
+            assert await queue.len() == 1
+
+
+async def test_the_store_is_stopped_only_after_its_commit(gate: Gate, tmp_path: Path) -> None:
+    async with running(tmp_path / "f", gated(gate), commit="thread") as runtime:
+        queue = await begun(runtime)
+        gate.open.clear()
+        reply = queue.submit.insert(b"a")
+        await reached(gate)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runtime.stop, "store.disk")
+            await trio.lowlevel.checkpoint()
+            gate.open.set()
+
+        assert reply.get_nowait() == 1
+        with pytest.raises(StoreError, match=r"store 'disk' failed: .*not applied$") as caught:
+            await queue.insert(b"b")
+        assert isinstance(caught.value.__cause__, ActorDownError)
+        await runtime.start("store.disk")
+        assert await queue.insert(b"b") == 1
+        assert await queue.len() == 2
+
+
+async def test_many_queues_share_a_commit(
+    gate: Gate, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(tmp_path / "f", gated(gate)) as runtime:
+        queues = [await define(runtime, f"q{number}") for number in range(20)]
+        await wait_all_tasks_blocked()
+        before = gate.commits
+        async with trio.open_nursery() as nursery:
+            for queue in queues:
+                for _ in range(10):
+                    nursery.start_soon(queue.insert, b"a")
+
+        assert gate.commits - before <= 2
+        assert [await queue.len() for queue in queues] == [10] * 20
+
+
+async def test_a_batch_that_changes_nothing_is_not_committed(
+    gate: Gate, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(tmp_path / "f", gated(gate)) as runtime:
+        queue = await define(runtime, unique=True)
+        await queue.insert(b"a")
+        await wait_all_tasks_blocked()
+        before = gate.commits
+
+        await queue.len()
+        await queue.peek()
+        await queue.statistics()
+        assert await queue.insert(b"a") == 0
+
+        assert gate.commits == before
+
+
+async def test_a_commit_in_a_thread_that_takes_too_long_is_given_up(
+    gate: Gate, tmp_path: Path
+) -> None:
+    async with running(tmp_path / "f", gated(gate), commit="thread", timeout=0.1) as runtime:
+        queue = await define(runtime)
+        await queue.insert(b"a")
+        gate.open.clear()
+
+        with pytest.raises(StoreError, match=r"not committed within 0\.1 s; .*: unknown$"):
+            await queue.insert(b"b")
+
+        with pytest.raises(StoreError, match="not applied"):
+            await queue.insert(b"c")
+        gate.open.set()
+        with trio.fail_after(SOON):
+            while True:
+                try:
+                    await queue.insert(b"d")
+                except StoreError:
+                    await trio.sleep(0.01)
+                else:
+                    break
+        values = [message.value for message in await queue.peek("ready", 9)]
+        assert values in ([b"a", b"b", b"d"], [b"a", b"d"])
+
+
+async def test_a_large_transaction_lets_others_run(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(tmp_path / "f") as runtime:
+        queue = await define(runtime)
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            await queue.insert(*[b"a"] * 5_000)
+            inserted = turns
+            await queue.clear()
+            nursery.cancel_scope.cancel()
+
+        assert inserted >= 8
+        assert turns - inserted >= 8
