@@ -91,9 +91,9 @@ def gate() -> Iterator[Gate]:
     gate.open.set()
 
 
-async def begun(runtime: Runtime) -> TimedQueue:
+async def begun(runtime: Runtime, name: str = "q") -> TimedQueue:
     """Return a queue that is in the file already."""
-    queue = await define(runtime)
+    queue = await define(runtime, name)
     await queue.len()
     return queue
 
@@ -186,6 +186,26 @@ async def test_a_queue_is_stopped_only_after_its_commit(
         if stop != "drop":
             await runtime.start("q")
             assert await queue.len() == 1
+
+
+async def test_a_queue_is_stopped_only_after_its_commit_has_had_its_turn(
+    gate: Gate, tmp_path: Path
+) -> None:
+    async with running(tmp_path / "f", gated(gate), commit="thread") as runtime:
+        first, second = await begun(runtime), await begun(runtime, "other")
+        gate.open.clear()
+        replies = [first.submit.insert(b"a")]
+        await reached(gate)
+        replies.append(second.submit.insert(b"b"))  # waits for the commit of the first
+        await wait_all_tasks_blocked(0.01)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runtime.stop, "other")
+            await wait_all_tasks_blocked(0.01)
+            gate.open.set()
+
+        assert [reply.get_nowait() for reply in replies] == [1, 1]
+        await runtime.start("other")
+        assert await second.len() == 1
 
 
 async def test_the_store_is_stopped_only_after_its_commit(gate: Gate, tmp_path: Path) -> None:
