@@ -399,7 +399,8 @@ class _Actor:
                     await self._recover()
         finally:
             sys.setswitchinterval(switch)
-            self.works = trio.Event()
+            if self.works.is_set():  # otherwise somebody waits for it: the next incarnation sets it
+                self.works = trio.Event()
             self._close()
             self._owner.release()
 

@@ -108,8 +108,8 @@ def stored(path: Path, name: str = "q") -> Seen:
         queue = file.queue(name)
         if queue is None:
             return Seen({}, 1, 0, None)
-        messages = TABLE.messages(list(file.messages(queue, TABLE)), "bytes")
-        return Seen(_facts(cast("list[Message]", messages)), **_numbers(queue.head))  # type: ignore[arg-type]
+        rows = list(TABLE.messages(list(file.messages(queue, TABLE)), "bytes"))
+        return Seen(_facts(cast("list[Message]", rows)), **_numbers(queue.head))  # type: ignore[arg-type]
     finally:
         file.close()
 

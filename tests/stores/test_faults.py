@@ -17,7 +17,7 @@ from trio.testing import MockClock
 
 from queueactors import StoreError
 from tests.stores.kit import LONG, a_model, define, expected, in_memory, on_disk, running, shown
-from tests.stores.vfs import FAULTS, Disk, Fault, store_on
+from tests.stores.vfs import Disk, Fault, store_on
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -284,7 +284,7 @@ def _run(path: Path, name: str, fault: Fault, threshold: float = 0.0, **options:
 
 
 MODES: Final = [
-    *product(FAULTS, ["error", "wait"], ["power"]),
+    *product(["full", "short", "readonly", "io", "fsync", "read"], ["error", "wait"], ["power"]),
     ("io", "error", "process"),
     ("io", "wait", "process"),
 ]

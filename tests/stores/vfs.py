@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from queueactors.stores._file import Connection, Driver
 
 Kind = Literal["read", "write", "truncate", "sync", "open", "delete"]
-Fault = Literal["full", "short", "readonly", "io", "fsync", "read"]
+Fault = Literal["full", "short", "readonly", "io", "fsync", "read", "corrupt", "defect"]
 
 FAULTS: Final[dict[Fault, frozenset[Kind]]] = {
     "full": frozenset({"write"}),
@@ -34,6 +34,8 @@ FAULTS: Final[dict[Fault, frozenset[Kind]]] = {
     "io": frozenset({"write", "truncate", "sync", "open", "delete"}),
     "fsync": frozenset({"sync"}),
     "read": frozenset({"read"}),
+    "corrupt": frozenset({"read"}),  # it succeeds, with other bytes
+    "defect": frozenset({"write"}),  # nothing that SQLite would say
 }
 SECTOR: Final = 512  # bytes that are written whole or not at all
 
@@ -121,7 +123,10 @@ class _File(apsw.VFSFile):
         self._base = base
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
-        _check(self._disk.begin(Step(self._base, "read")))
+        fault = self._disk.begin(Step(self._base, "read"))
+        if fault == "corrupt":
+            return bytes(each ^ 0x55 for each in super().xRead(amount, offset))
+        _check(fault)
         return super().xRead(amount, offset)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802
@@ -153,6 +158,8 @@ def _check(fault: Fault | None) -> None:
             raise apsw.FullError("database or disk is full")
         case "readonly":
             raise apsw.ReadOnlyError("attempt to write a readonly database")
+        case "defect":
+            raise ZeroDivisionError("a defect")
         case _:
             raise apsw.IOError("disk I/O error")
 
