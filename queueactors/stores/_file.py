@@ -388,6 +388,7 @@ class StoreFile:
         for leftover in ("-wal", "-shm"):  # of the deleted one: not this copy's
             self.path.with_name(self.path.name + leftover).unlink(missing_ok=True)
         os.link(copy, self.path)  # unlike a rename, it does not replace what has come meanwhile
+        self._inode = _inode(copy)
         copy.unlink()
 
     def log_size(self) -> int:

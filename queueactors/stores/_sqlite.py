@@ -535,14 +535,28 @@ class _Actor:
                         operation.fail(self._refusal(self._failure))
                     await self._mailbox.wait()
             try:
-                if not self._path.exists() and self._file is not None:
-                    self._file.put_back()
+                self._put_in_place()
                 self._connect()
             except (self._driver.Error, NotAStoreError, OSError) as error:
                 if describe(error) != self._failure.reason:
                     self._log.error("store_failed", error=describe(error), outcome="not applied")
                 self._failure = StoreError(self._place.name, "not applied", describe(error))
                 self._failure.__cause__ = error
+
+    def _put_in_place(self) -> None:
+        """See that the path leads to the file that was open.
+
+        Nothing else is opened there, not even to look what it is: SQLite would take the log that
+        lies beside it for its own, and mix the two.
+        """
+        file = self._file
+        if file is None or file.is_in_place():
+            return
+        if self._path.exists():
+            raise NotAStoreError(f"{self._path} was replaced by another file")
+        if file.busy:
+            raise NotAStoreError(f"{self._path} was deleted, and a thread still writes it")
+        file.put_back()
 
     def _refusal(self, failure: StoreError) -> StoreError:
         """Return a failure as an error of its own: each has a traceback."""

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import attrs
 import pytest
 import trio
-from trio.testing import MockClock
 
 from queueactors import SqliteStore, StoreError
 from queueactors.stores._file import Driver, StandardDriver, StoreFile
 from supervisors import ChildStartError, Supervisor
-from tests.stores.kit import actor_of, define, in_memory, on_disk, running
+from tests.stores.kit import define, in_memory, on_disk, running
 from tests.stores.vfs import Disk, store_on
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
     from pathlib import Path
+
+    from trio.testing import MockClock
 
     from queueactors import Runtime, TimedQueue
     from queueactors.stores._file import Connection
@@ -62,6 +63,12 @@ async def outcome_of(call: Awaitable[object]) -> str | None:
     return None
 
 
+async def insist_on(queue: TimedQueue, value: bytes) -> None:
+    """Insert a value as soon as that can be done."""
+    while await outcome_of(queue.insert(value)) is not None:  # noqa: ASYNC110 - in real time
+        await trio.sleep(0.05)
+
+
 def stores_of(runtime: Runtime) -> Supervisor:
     group = runtime.supervisor.value_of("stores")
     assert isinstance(group, Supervisor)
@@ -83,6 +90,19 @@ async def meanwhile(call: Callable[[], Awaitable[object]]) -> AsyncIterator[None
 def _delete(path: Path, *suffixes: str) -> None:
     for suffix in suffixes or ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _move(path: Path, target: Path, *suffixes: str) -> None:
+    for suffix in suffixes:
+        path.with_name(path.name + suffix).rename(target.with_name(target.name + suffix))
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("suffixes", [(), ("",)], ids=["with its log", "alone"])
@@ -116,6 +136,35 @@ async def test_who_waits_does_not_notice_that_the_file_was_deleted(
     assert await reopened(path) == [b"1", b"2"]
 
 
+@pytest.mark.parametrize("kept", [("",), ("", "-wal", "-shm")], ids=["alone", "with its log"])
+async def test_a_file_that_another_store_replaced_is_not_touched(
+    kept: tuple[str, ...], path: Path, autojump_clock: MockClock
+) -> None:
+    """Whose log stays behind must not find its way into the other."""
+    other = path.with_name("other.sqlite")
+    async with running(other) as runtime:
+        await (await define(runtime)).insert(b"other")
+    before = _read(other)
+    async with running(path) as runtime:
+        queue = await define(runtime)
+        await queue.insert(b"1")
+        _move(path, path.with_name("kept"), *kept)
+        _move(other, path, "")
+
+        assert await outcome_of(queue.insert(b"2")) == "not applied"
+        await trio.sleep(A_WHILE)
+        with pytest.raises(StoreError, match="replaced") as caught:
+            await queue.insert(b"2")
+        assert caught.value.outcome == "not applied"
+        assert _read(path) == before
+        _move(path.with_name("kept"), path, *kept)
+        await trio.sleep(A_WHILE)
+
+        await queue.insert(b"3")
+        assert await values_of(queue) == [b"1", b"3"]
+    assert await reopened(path) == [b"1", b"3"]
+
+
 async def test_a_file_that_is_no_database_any_more_is_not_touched(
     path: Path, autojump_clock: MockClock
 ) -> None:
@@ -123,17 +172,52 @@ async def test_a_file_that_is_no_database_any_more_is_not_touched(
         queue = await define(runtime)
         await queue.insert(b"1")
         _delete(path)
-        path.write_text("a text, and not even a short one" * 100)
+        _write(path, b"a text, and not even a short one" * 100)
 
         assert await outcome_of(queue.insert(b"2")) == "not applied"
         await trio.sleep(A_WHILE)
         assert await outcome_of(queue.insert(b"2")) == "not applied"
-        assert path.read_text().startswith("a text")
-        path.unlink()
+        assert _read(path).startswith(b"a text")
+        _delete(path)
         await trio.sleep(A_WHILE)
 
         assert await outcome_of(queue.insert(b"3")) is None
     assert await reopened(path) == [b"1", b"3"]
+
+
+async def test_a_backup_that_replaces_the_file_is_mixed_with_nothing(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    backup = path.with_name("backup")
+    async with running(path) as runtime:
+        queue, other = await define(runtime), await define(runtime, "other")
+        await queue.insert(b"1")
+        await other.insert(b"1")
+        _back_up(path, backup)
+        await queue.insert(b"2")
+        await other.insert(b"2")
+        _delete(path, "-wal", "-shm")
+        _move(backup, path, "")
+
+        assert await outcome_of(queue.insert(b"3")) == "not applied"
+        await trio.sleep(A_WHILE)
+        with pytest.raises(StoreError, match="replaced") as caught:
+            await queue.insert(b"3")
+        assert caught.value.outcome == "not applied"
+        _delete(path)
+        await trio.sleep(A_WHILE)
+
+        await queue.insert(b"4")
+        await other.insert(b"4")
+        for name in ("q", "other"):
+            assert on_disk(path, path.with_name("copy"), name) == in_memory(runtime, name)
+    assert await reopened(path) == [b"1", b"2", b"4"]
+
+
+def _back_up(path: Path, target: Path) -> None:
+    file = StoreFile(path, "process", StandardDriver())
+    file._connection.execute("VACUUM INTO ?", (str(target),))  # noqa: SLF001
+    file.close()
 
 
 async def test_a_page_that_is_corrupt_stops_its_own_queue_only(
@@ -142,10 +226,10 @@ async def test_a_page_that_is_corrupt_stops_its_own_queue_only(
     async with running(path) as runtime:
         await (await define(runtime)).insert(b"1")
         await (await define(runtime, "other")).insert(b"x" * 20_000)
-    content = bytearray(path.read_bytes())
+    content = bytearray(_read(path))
     page = content.index(b"x" * 4092) // 4096 * 4096
     content[page : page + 4096] = b"\x55" * 4096
-    path.write_bytes(content)
+    _write(path, bytes(content))
 
     async with running(path) as runtime:
         with pytest.raises(ChildStartError, match="malformed"):
@@ -348,8 +432,7 @@ def test_a_commit_that_hangs_is_given_up_and_never_undoes_what_came_later(
             assert await outcome_of(queue.insert(b"2")) == "unknown"
             await trio.sleep(0.5)  # real time: it is a real thread
             hanging.go_on.set()
-            while await outcome_of(queue.insert(b"3")) is not None:
-                await trio.sleep(0.05)
+            await insist_on(queue, b"3")
             await queue.insert(b"4")
 
             there = await values_of(queue)
