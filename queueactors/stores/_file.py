@@ -192,6 +192,7 @@ class StoreFile:
         self.path = path
         self.driver = driver
         self.busy = False  # a thread uses it
+        self.abandoned = False  # nobody else does any more: that thread closes it
         self._durability = durability
         self._wal = path.with_name(path.name + "-wal")
         if identity is not None and not path.exists():

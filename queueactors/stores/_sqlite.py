@@ -458,8 +458,10 @@ class _Actor:
 
     def _close(self) -> None:
         for file in (self._reader, self._file):
-            if file is not None and not file.busy:
-                file.close()
+            if file is not None:
+                file.abandoned = True
+                if not file.busy:
+                    file.close()
         self._file = self._reader = None
 
     async def _serve(self, nursery: trio.Nursery) -> None:
@@ -509,6 +511,7 @@ class _Actor:
         with trio.move_on_after(timeout):
             await trio.to_thread.run_sync(transaction.run, abandon_on_cancel=True)
             return
+        transaction.given_up = True
         raise TimeoutError(f"it was not committed within {timeout} s")
 
     def _fail(self, batch: list[Operation], cause: BaseException, outcome: Outcome) -> None:
@@ -612,11 +615,14 @@ class _Transaction:
         self._file = file
         self._parts = parts
         self._committing = False
+        self.given_up = False  # it must not begin any more
 
     def steps(self) -> Iterator[None]:
         """Carry it out; yield whenever others may run."""
         file = self._file
         file.begin()
+        if self.given_up:  # others may have written since; from here on they cannot
+            raise TimeoutError("it was given up")
         for part in self._parts:
             steps = file.forget(part) if isinstance(part, str) else file.apply(part)
             next(steps, None)  # a small part is no reason to let others run
@@ -627,12 +633,18 @@ class _Transaction:
 
     def run(self) -> None:
         """Carry it out at once, in a thread."""
-        self._file.busy = True
+        file = self._file
+        file.busy = True
         try:
             for _ in self.steps():
                 pass
+        except BaseException:
+            file.rollback()  # if it was given up, nobody else does it
+            raise
         finally:
-            self._file.busy = False
+            file.busy = False
+            if file.abandoned:
+                file.close()
 
     def outcome(self, error: BaseException) -> Outcome:
         """Return what has become of it, now that it failed with ``error``."""

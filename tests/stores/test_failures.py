@@ -442,3 +442,29 @@ def test_a_commit_that_hangs_is_given_up_and_never_undoes_what_came_later(
         assert await reopened(path) == there
 
     trio.run(main)
+
+
+@pytest.mark.slow
+def test_a_commit_that_hangs_before_it_begins_does_not_happen_any_more(path: Path) -> None:
+    hanging = Hanging()
+
+    class Store(SqliteStore):
+        driver: ClassVar[Driver] = hanging
+
+    async def main() -> None:
+        async with running(path, Store, commit="thread", timeout=0.1) as runtime:
+            queue = await define(runtime)
+            await queue.insert(b"1")
+            hanging.word = "BEGIN"
+
+            assert await outcome_of(queue.insert(b"2")) == "unknown"
+            await insist_on(queue, b"3")
+            hanging.go_on.set()
+            await trio.sleep(0.3)
+            await queue.insert(b"4")
+
+            assert await values_of(queue) == [b"1", b"3", b"4"]
+            assert in_memory(runtime) == on_disk(path, path.with_name("copy"))
+        assert await reopened(path) == [b"1", b"3", b"4"]
+
+    trio.run(main)
