@@ -112,20 +112,20 @@ class Export:
         headers = [header_line(header) for header in self._headers]
         section, last, done, end = -1, 0, 0, 0
         for line in stream:
-            if line.startswith(HEADER):
+            if line.startswith(HEADER) and line.endswith(b"\n"):
                 section, last = section + 1, 0
                 if line not in headers[section : section + 1]:
-                    break  # another export, or something has changed since
+                    section = -1  # another export, or something has changed since
             else:
                 match = _WHOLE.match(line)
-                if match is None or section < 0:
+                if match is None:
                     break
                 last, done = int(match[1]), done + 1
+            if section < 0:
+                break
             end += len(line)
-        else:
-            line = b""
-        if section < 0 or line.startswith(HEADER):
-            end, section, last, done = 0, 0, 0, 0
+        if section < 0:
+            section, last, done, end = 0, 0, 0, 0
         self.resumed = done
         stream.seek(end)
         return section, last if end else None
@@ -153,7 +153,9 @@ def _header(file: StoreFile, queue: StoredQueue, tables: Mapping[str, Table]) ->
         store=file.identity,
         queue=queue.name,
         kind=queue.kind,
-        codec="msgpack" if row is None else str(row[-1]),
+        codec="msgpack"
+        if row is None
+        else str(row[-1]).rpartition(":")[2],  # of a dead letter, too
         messages=file.count(queue),
         at=queue.at,
         head=dict(queue.head),

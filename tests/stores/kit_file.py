@@ -1,0 +1,87 @@
+"""Stores' files for tests: opened, filled, read back."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from queueactors.cores.timed import Message
+from queueactors.queues import KINDS
+from queueactors.stores._file import Changes, StandardDriver, StoreFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from queueactors.stores import StoredMessage
+
+TABLES = {name: kind.table for name, kind in KINDS.items()}
+TABLE = TABLES["timed"]
+AT = 1_700_000_000 * 10**9  # epoch nanoseconds
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[StoreFile]:
+    """Open a store's file."""
+    file = StoreFile(path, "process", StandardDriver())
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+def message(id: int, value: object, **facts: object) -> Message:
+    """Return a message; its value is bytes or an `Encoded`, or what msgpack encodes."""
+    data = value if isinstance(value, bytes | msgspec.Struct) else msgspec.msgpack.encode(value)
+    given = {"state": "ready", "priority": 0, "inserted_at": AT, "ready_at": AT} | facts
+    return Message(id, data, **given)  # type: ignore[arg-type] # by name
+
+
+def put(
+    file: StoreFile,
+    queue: str,
+    messages: Sequence[Message],
+    *,
+    codec: str = "msgpack",
+    at: int = AT,
+    **head: int | None,
+) -> None:
+    """Put messages into a queue of a file."""
+    stored = file.queue(queue)
+    next_id = max((each.id for each in messages), default=0) + 1
+    last_key = max((each.key for each in messages), default=0)
+    changes = Changes(
+        queue=queue,
+        table=TABLE,
+        number=None if stored is None else stored.number,
+        codec=codec,
+        head=msgspec.json.encode(
+            {**TABLE.head, "next_id": next_id, "last_key": last_key, **head},
+        ),
+        at=at,
+        cleared=False,
+        kept=(),
+        new=cast("Sequence[StoredMessage]", messages),
+        updated=(),
+        gone=(),
+        handed_over=(),
+    )
+    file.begin()
+    for _ in file.apply(changes):
+        pass
+    file.commit()
+
+
+def rows(file: StoreFile, queue: str) -> list[tuple[object, ...]]:
+    """Return the rows of a queue, codec last."""
+    stored = file.queue(queue)
+    return [] if stored is None else list(file.messages(stored, TABLE))
+
+
+def head(file: StoreFile, queue: str) -> dict[str, int | None]:
+    """Return what a queue is beside its messages."""
+    stored = file.queue(queue)
+    assert stored is not None
+    return dict(stored.head)
