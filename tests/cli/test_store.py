@@ -213,8 +213,8 @@ def test_an_export_that_is_killed_goes_on(folder: Path, start: Start) -> None:
         while not part.exists() or part.stat().st_size <= written:
             assert program.process.poll() is None
         program.signal(number)
-        written = part.stat().st_size
         code, _, err = program.end()
+        written = part.stat().st_size
         if number == signal.SIGINT:
             assert (code, err) == (130, "interrupted; the same command goes on where it was\n")
 
