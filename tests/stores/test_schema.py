@@ -1,0 +1,231 @@
+"""The schema of a store's file: every version is opened, a newer one and other files are not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from queueactors import DeadLetter, StoreError, open_runtime
+from queueactors.stores import _file
+from queueactors.stores._file import APPLICATION, MIGRATIONS, NotAStoreError
+from queueactors.stores._transfer import Export
+from supervisors import ChildStartError
+
+from .kit_file import TABLES, message, opened, put, rows
+from .make_file import AT, FILES, Email, clock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from trio.testing import MockClock
+
+VERSIONS = range(1, len(MIGRATIONS) + 1)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    with capture_logs():
+        yield
+
+
+def pragma(path: Path, name: str) -> object:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def change(path: Path, *statements: str) -> None:
+    """Run statements behind everybody's back."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def disk(path: Path) -> dict[str, object]:
+    return {"store": {"disk": {"type": "sqlite", "path": str(path), "commit": "loop"}}}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_there_is_a_file_of_each_version(version: int) -> None:
+    # it is there: python -m tests.stores.make_file
+    assert pragma(FILES / f"v{version}.sqlite", "user_version") == version
+    assert pragma(FILES / f"v{version}.sqlite", "application_id") == APPLICATION
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_file_of_an_older_version_has_the_same_messages(version: int, tmp_path: Path) -> None:
+    shutil.copy(FILES / f"v{version}.sqlite", tmp_path / "a")
+
+    with opened(tmp_path / "a") as file:
+        Export(file, TABLES, ()).write_file(tmp_path / "x", lambda _done: None)
+
+    assert pragma(tmp_path / "a", "user_version") == len(MIGRATIONS)
+    then = (FILES / f"v{version}.jsonl").read_text("utf-8").splitlines()
+    now = (tmp_path / "x").read_text("utf-8").splitlines()
+    for before, after in zip(map(json.loads, then), map(json.loads, now), strict=True):
+        if "head" in before:  # a later version may say more
+            after["head"] = {key: after["head"].get(key) for key in before["head"]}
+        assert {key: after.get(key) for key in before} == before
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_runtime_goes_on_with_an_older_file(
+    version: int, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    shutil.copy(FILES / f"v{version}.sqlite", tmp_path / "a")
+
+    async with open_runtime(disk(tmp_path / "a"), clock=clock()) as runtime:
+        jobs = await runtime.define("jobs", reservation_time=9, store="disk", unique=True)
+        assert await jobs.insert("hers", "bad", "again", "late", b"\x00bytes", "new") == 1
+        (hers,) = await jobs.peek("reserved")
+        assert (hers.id, hers.value, hers.attempts, hers.priority) == (1, "hers", 1, 3)
+        (bad,) = await jobs.peek("buried")
+        assert (bad.value, bad.error) == ("bad", "no such host: é")
+        ready = await jobs.reserve_many(10)
+        assert [each.value for each in ready] == [{"a": [1, 2.5, None]}, b"\x00bytes", "new"]
+        assert [each.id for each in ready] == [6, 7, 8]
+        await jobs.delete(*ready)
+        taken = [await jobs.reserve(10**6) for _ in range(3)]
+        assert [each.value for each in taken] == ["again", "hers", "late"]
+        assert [(each.deadline_at - AT) // 10**9 - 10**6 for each in taken] == [1800, 3600, 7200]
+        assert [each.attempt for each in taken] == [2, 2, 1]
+        letters = await runtime.define("letters", reservation_time=9, store="disk", codec="json")
+        assert (await letters.statistics()).paused
+        await letters.resume()
+        letter = DeadLetter({"x": 1}, "jobs", 77, 5, "gone", AT - 10**12)
+        assert [each.value for each in await letters.reserve_many(9)] == [letter, "plain"]
+        typed = await runtime.define("typed", reservation_time=9, store="disk", type=Email)
+        assert (await typed.reserve()).value == Email("ann@example.org", 5)
+        pickled = await runtime.define("pickled", reservation_time=9, store="disk", codec="pickle")
+        assert (await pickled.reserve()).value == {"a set"}
+
+
+@pytest.fixture
+def next_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is one version ahead."""
+    step = (
+        "ALTER TABLE queue ADD COLUMN note TEXT NOT NULL DEFAULT 'none'",
+        "UPDATE queue SET note = upper(name)",
+    )
+    monkeypatch.setattr(_file, "MIGRATIONS", (*MIGRATIONS, step))
+
+
+def test_a_file_is_migrated_when_it_is_opened(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with opened(tmp_path / "a") as file:
+        put(file, "q", [message(1, "x")])
+        before, identity = rows(file, "q"), file.identity
+    request.getfixturevalue("next_version")
+
+    with opened(tmp_path / "a") as file:
+        assert rows(file, "q") == before
+        assert file.identity == identity
+    with opened(tmp_path / "a"):  # a second time there is nothing to do
+        pass
+
+    assert pragma(tmp_path / "a", "user_version") == len(MIGRATIONS) + 1
+    with closing(sqlite3.connect(tmp_path / "a")) as connection:
+        assert connection.execute("SELECT note FROM queue").fetchall() == [("Q",)]
+
+
+def test_a_new_file_gets_every_step(tmp_path: Path, next_version: None) -> None:
+    with opened(tmp_path / "a") as file:
+        put(file, "q", [message(1, "x")])
+
+    assert pragma(tmp_path / "a", "user_version") == len(MIGRATIONS) + 1
+
+
+def test_a_migration_that_fails_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path / "a") as file:
+        put(file, "q", [message(1, "x")])
+    step = ("ALTER TABLE queue ADD COLUMN note TEXT", "UPDATE absent SET x = 1")
+    with monkeypatch.context() as patch:
+        patch.setattr(_file, "MIGRATIONS", (*MIGRATIONS, step))
+
+        with pytest.raises(sqlite3.OperationalError, match="no such table: absent"):
+            opened(tmp_path / "a").__enter__()
+
+    assert pragma(tmp_path / "a", "user_version") == len(MIGRATIONS)
+    with closing(sqlite3.connect(tmp_path / "a")) as connection:
+        columns = {row[1] for row in connection.execute("PRAGMA table_info(queue)")}
+    assert "note" not in columns
+    with opened(tmp_path / "a") as file:
+        assert len(rows(file, "q")) == 1
+
+
+def test_a_newer_file_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    with opened(tmp_path / "a"):
+        pass
+    newer = len(MIGRATIONS) + 1
+    change(tmp_path / "a", f"PRAGMA user_version = {newer}", "DROP TABLE timed")
+    before = (tmp_path / "a").read_bytes()
+
+    with pytest.raises(
+        NotAStoreError,
+        match=rf"a has schema version {newer}, and this program knows {newer - 1} at most: it was",
+    ):
+        opened(tmp_path / "a").__enter__()
+
+    assert (tmp_path / "a").read_bytes() == before
+
+
+def test_a_database_that_is_no_store_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    change(tmp_path / "a", "CREATE TABLE mine (x)")
+    before = (tmp_path / "a").read_bytes()
+
+    with pytest.raises(NotAStoreError, match=r"a is a database, but no store of queueactors$"):
+        opened(tmp_path / "a").__enter__()
+
+    assert (tmp_path / "a").read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a text that is long enough to be something else\n" * 99)
+    before = (tmp_path / "a").read_bytes()
+
+    with pytest.raises(sqlite3.DatabaseError, match="file is not a database"):
+        opened(tmp_path / "a").__enter__()
+
+    assert (tmp_path / "a").read_bytes() == before
+
+
+@pytest.mark.parametrize("what", ["newer", "database", "text", "folder"])
+async def test_a_runtime_does_not_start_over_such_a_file(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    match what:
+        case "newer":
+            with opened(path):
+                pass
+            change(path, "PRAGMA user_version = 99")
+        case "database":
+            change(path, "CREATE TABLE mine (x)")
+        case "text":
+            path.write_text("no database\n" * 999)
+        case _:
+            path.mkdir()
+
+    with pytest.raises(ChildStartError) as caught:
+        async with open_runtime(disk(path)):
+            raise AssertionError("it has started")
+
+    cause: BaseException | None = caught.value
+    while isinstance(cause, ChildStartError):
+        cause = cause.__cause__
+    assert isinstance(cause, StoreError)
+    assert cause.store == "disk"
+
+
+def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+
+    with opened(tmp_path / "a") as file:
+        assert file.queues() == []
