@@ -183,8 +183,10 @@ class Values:
         """
         if isinstance(value, DeadLetter):
             facts = value.queue, value.id, value.attempts, value.error, value.inserted_at
-            data = msgspec.msgpack.encode((*facts, self.encode(value.value)))
-            return Encoded(LETTER + self.codec.name, data)
+            codec, data = self.codec.name, self.encode(value.value)
+            if isinstance(data, Encoded):  # it is a dead letter, too
+                codec, data = data.codec, data.data
+            return Encoded(LETTER + codec, msgspec.msgpack.encode((*facts, data)))
         try:
             data = self._encode(value)
         except Exception as error:

@@ -10,6 +10,7 @@ import msgspec
 from queueactors.cores.timed import Message
 from queueactors.queues import KINDS
 from queueactors.stores._file import Changes, StandardDriver, StoreFile
+from queueactors.stores._table import BITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,18 +53,20 @@ def put(
     stored = file.queue(queue)
     next_id = max((each.id for each in messages), default=0) + 1
     last_key = max((each.key for each in messages), default=0)
+    number = file.last_number() + 1 if stored is None else stored.number
     changes = Changes(
         queue=queue,
         table=TABLE,
-        number=None if stored is None else stored.number,
-        codec=codec,
+        number=number,
+        is_new=stored is None,
         head=msgspec.json.encode(
             {**TABLE.head, "next_id": next_id, "last_key": last_key, **head},
         ),
         at=at,
         cleared=False,
         kept=(),
-        new=cast("Sequence[StoredMessage]", messages),
+        fresh=(),
+        new=[TABLE.new_row(number << BITS, codec, cast("StoredMessage", m)) for m in messages],
         updated=(),
         gone=(),
         handed_over=(),
