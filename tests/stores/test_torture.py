@@ -1,0 +1,289 @@
+"""Killed with SIGKILL at any moment, again and again: nothing lost, nothing invented.
+
+`tests.stores.victim` is the program that is killed. Its log, which does not go through the store,
+says what was begun and what was acknowledged; after each start it says what is there.
+
+An operation that was begun and not acknowledged may have happened or not. Everything else must be
+as the last acknowledgement about a message says: its state, its reservation with key and deadline,
+and how often it was reserved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import attrs
+import pytest
+
+from tests.stores.kit import TORTURE
+from tests.stores.victim import OWN, UNIQUE
+
+ROUNDS: Final = 200 * TORTURE
+AT_ONCE: Final = 2
+UP_TO: Final = 0.3  # seconds from the fork to the kill: some 30 ms go by until it works
+
+Facts = dict[str, object]
+
+
+ABSENT: Final = ("absent",)
+
+
+@attrs.define
+class Audit:
+    """Reads the log, and compares what is there with what was acknowledged."""
+
+    certain: dict[tuple[str, str], list[tuple[object, ...]]] = attrs.field(factory=dict)
+    open: dict[int, tuple[str, str, Facts]] = attrs.field(factory=dict)
+    own: dict[str, list[list[str]]] = attrs.field(factory=lambda: {each: [[]] for each in OWN})
+    unique: dict[str, set[bool]] = attrs.field(factory=dict)
+    last_keys: Counter[str] = attrs.field(factory=Counter)
+    seen: Counter[str] = attrs.field(factory=Counter)
+    versions: dict[tuple[str, str], int] = attrs.field(factory=dict)
+
+    def read(self, line: str) -> None:
+        kind, *facts = json.loads(line)
+        match kind:
+            case "begin":
+                number, queue, what, about = facts
+                self.open[number] = queue, what, about or {}
+            case "done":
+                number, answer = facts
+                queue, what, about = self.open.pop(number)
+                self.seen[what] += 1
+                self.acknowledge(queue, what, about, answer)
+            case "there":
+                name, there, last_key = facts
+                self.compare(name, there, last_key)
+
+    # -- what was acknowledged -----------------------------------------------------------------
+
+    def acknowledge(self, queue: str, what: str, about: Facts, answer: object) -> None:
+        if queue in OWN:
+            self.own[queue] = [after(self.own[queue][0], what, about)]
+        elif queue == UNIQUE:
+            value = str(about["value"])
+            assert answer == 1 or (what == "insert" and answer == 0), (what, about, answer)
+            if what == "insert":
+                was = self.unique.get(value, {False})
+                assert (answer == 0) in was, f"unique value {value}: insert answered {answer}"
+            self.unique[value] = {what == "insert"}
+        else:
+            self.acknowledge_shared(queue, what, about, answer)
+
+    def acknowledge_shared(self, queue: str, what: str, about: Facts, answer: object) -> None:
+        if what == "insert":
+            state = "delayed" if about.get("delayed") else "ready"
+            values = about["values"]
+            assert isinstance(values, list)
+            assert answer == len(values)
+            for value in values:
+                self.put(queue, value, 0, state, 0, None)
+        elif what == "reserve":
+            if isinstance(answer, dict):
+                self.reserved(queue, answer)
+        elif what == "remove":
+            assert isinstance(about["values"], list)
+            assert answer == len(about["values"])
+            for value in about["values"]:
+                self.put(queue, value, self.last_keys[queue], *ABSENT)
+        elif what == "prolongate":
+            assert isinstance(answer, dict)
+            assert answer["deadline_at"] == about["deadline_at"] + 10**9  # type: ignore[operator]
+            assert answer["attempt"] == about["attempt"]
+            self.reserved(queue, answer)
+        else:
+            self.put(queue, about["value"], about["key"], *outcome(what, about))
+
+    def reserved(self, queue: str, answer: Facts) -> None:
+        key = answer["key"]
+        assert isinstance(key, int)
+        assert key > self.last_keys[queue], "a key was used again"
+        reservation = [key, answer["deadline_at"]]
+        self.put(queue, answer["value"], key, "reserved", answer["attempt"], reservation)
+
+    def put(self, queue: str, value: object, key: object, *state: object) -> None:
+        """Note a message's state, unless something newer is known: answers overtake each other."""
+        message = queue, str(value)
+        assert isinstance(key, int)
+        version = 2 * key + (state[0] != "reserved")
+        if version >= self.versions.get(message, -1):
+            self.versions[message] = version
+            self.certain[message] = [state]
+
+    # -- what is there -------------------------------------------------------------------------
+
+    def compare(self, name: str, there: list[Facts], last_key: int) -> None:
+        """Compare a queue after a restart; from then on what is there is certain."""
+        assert last_key >= self.last_keys[name]
+        self.last_keys[name] = last_key
+        begun = {number: each for number, each in self.open.items() if each[0] == name}
+        values = [str(each["value"]) for each in there]
+        assert len(set(values)) == len(values), "a message is there twice"
+        if name in OWN:
+            allowed = [self.own[name][0]]
+            allowed += [after(allowed[0], what, about) for _, what, about in begun.values()]
+            assert values in allowed
+            self.own[name] = [values]
+        elif name == UNIQUE:
+            for _, _what, about in begun.values():
+                self.unique[str(about["value"])] = {True, False}
+            for value, was in self.unique.items():
+                assert (value in values) in was, f"unique value {value}"
+                self.unique[value] = {value in values}
+            for each in there:  # they are removed then
+                if each["state"] == "reserved":
+                    self.unique[str(each["value"])] = {True, False}
+        else:
+            self.compare_shared(name, there, list(begun.values()))
+        for number in begun:
+            del self.open[number]
+
+    def compare_shared(
+        self, name: str, there: list[Facts], begun: list[tuple[str, str, Facts]]
+    ) -> None:
+        found = {str(each["value"]): each for each in there}
+        allowed = {
+            value: list(states) for (queue, value), states in self.certain.items() if queue == name
+        }
+        reserves = 0
+        for _, what, about in begun:
+            if what == "reserve":
+                reserves += 1
+            elif what == "remove":
+                assert isinstance(about["values"], list)
+                for value in about["values"]:
+                    allowed[value].append(ABSENT)
+            elif what == "insert":
+                state = "delayed" if about.get("delayed") else "ready"
+                values = about["values"]
+                assert isinstance(values, list)
+                for value in values:
+                    # Others may have seen it before its own caller did.
+                    allowed.setdefault(value, [ABSENT, (state, 0, None)])
+                seen = self.seen_of(name)
+                inside = {value in found or value in seen for value in values}
+                assert len(inside) == 1, "half of an insert"
+            else:
+                states = allowed.get(str(about["value"]), [])
+                if self.versions.get((name, str(about["value"])), -1) <= 2 * _int(about["key"]):
+                    states.append(outcome(what, about))
+        for value, states in allowed.items():
+            reserves -= self.check(name, value, found.pop(value, None), states)
+        assert not found, f"invented: {found}"
+        assert reserves >= 0, "more was reserved than was asked for"
+
+    def seen_of(self, name: str) -> set[str]:
+        return {value for queue, value in self.certain if queue == name}
+
+    def check(
+        self, name: str, value: str, it: Facts | None, states: list[tuple[object, ...]]
+    ) -> int:
+        """Check one message; return how many unacknowledged reservations it takes."""
+        message = name, value
+        if it is None:
+            assert ABSENT in states, f"lost: {value}, which was {states}"
+            self.certain.pop(message, None)
+            return 0
+        reserved = it["reserved"]
+        found = it["state"], it["attempt"], reserved
+        key, deadline_at = reserved if isinstance(reserved, list) else (None, None)
+        self.certain[message] = [found]
+        self.versions[message] = 2 * self.last_keys[name] + 1 if key is None else 2 * key
+        if found in states:
+            return 0
+        assert it["state"] == "reserved", f"{value} is {found}, and was {states}"
+        for state in states:
+            if state[0] == "prolongated" and it["attempt"] == state[1]:
+                assert deadline_at == _int(state[2]) + 10**9
+                return 0
+        assert any(each[0] == "ready" and it["attempt"] == _int(each[1]) + 1 for each in states), (
+            f"{value} is {found}, and was {states}"
+        )
+        return 1
+
+
+def after(values: list[str], what: str, about: Facts) -> list[str]:
+    """Return what a queue of one task holds after an operation."""
+    if what == "clear":
+        return []
+    assert isinstance(about["values"], list)
+    return [*values, *about["values"]]
+
+
+def outcome(what: str, about: Facts) -> tuple[object, ...]:
+    """Return what a message is after an operation on its reservation."""
+    match what:
+        case "delete":
+            return ABSENT
+        case "release":
+            return ("delayed" if about.get("delayed") else "ready"), about["attempt"], None
+        case "bury":
+            return "buried", about["attempt"], None
+        case _:
+            return "prolongated", about["attempt"], about["deadline_at"]
+
+
+def _int(value: object) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def torture(directory: Path, rounds: int, seed: int) -> Audit:
+    """Kill it again and again."""
+    directory.mkdir()
+    random, audit = Random(seed), Audit()
+    file, log = directory / "store.sqlite", directory / "log"
+    with _victims() as victims:
+        assert victims.stdin is not None
+        assert victims.stdout is not None
+        read = 0
+        for number in range(rounds):
+            victims.stdin.write(f"{file} {log} {seed * 1_000_000 + number}\n")
+            victims.stdin.flush()
+            child = int(victims.stdout.readline())
+            time.sleep(random.uniform(0, UP_TO))
+            os.kill(child, signal.SIGKILL)
+            assert victims.stdout.readline() == f"over {signal.SIGKILL.value}\n"
+            if log.exists():
+                with log.open() as lines:
+                    lines.seek(read)
+                    for line in lines.read().splitlines():
+                        audit.read(line)
+                    read = lines.tell()
+    return audit
+
+
+def _victims() -> subprocess.Popen[str]:
+    here = Path(__file__).parents[2]
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.stores.victim"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=here,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_killed_at_any_moment_it_loses_and_invents_nothing(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        runs = [
+            threads.submit(torture, tmp_path / str(seed), ROUNDS // AT_ONCE, seed)
+            for seed in range(AT_ONCE)
+        ]
+
+    acknowledged = sum((run.result().seen for run in runs), Counter[str]())
+
+    assert acknowledged["delete"] > 100
+    assert min(acknowledged[each] for each in ("release", "bury", "prolongate", "clear")) > 20

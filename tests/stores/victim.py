@@ -1,0 +1,222 @@
+"""A program that is killed again and again: queues in a store under load, and a log of what came.
+
+Run as a program it reads lines from its standard input, ``FILE LOG SEED``. For each it forks a
+child that opens the store and works until it is killed, answers with the child's process id, and,
+when the child is dead, with ``over`` and its exit status. (A new interpreter takes 300 ms each
+time; a fork takes 5.)
+
+The log has one line a fact, written before an operation begins and after it was acknowledged, by a
+single write to a file that is only appended to: so a line is there, whole, if it was written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import structlog
+import trio
+
+from tests.stores.kit import LONG, define, in_memory, running
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from queueactors import Reservation, TimedQueue
+    from tests.stores.kit import Seen
+
+SHARED = ("one", "two")  # several tasks work on each of them
+OWN = ("own-1", "own-2")  # a single task works on each of them, so all is in order
+UNIQUE = "unique"
+TASKS = 6
+
+
+@attrs.define
+class Log:
+    """Appends lines to a file."""
+
+    descriptor: int
+    operations: int = 0
+
+    def write(self, *facts: object) -> None:
+        os.write(self.descriptor, json.dumps(facts).encode() + b"\n")
+
+    async def call(self, queue: str, what: str, about: object, call: Awaitable[object]) -> object:
+        """Write down that an operation begins, and what it answered."""
+        self.operations += 1
+        number = self.operations
+        self.write("begin", number, queue, what, about)
+        answer = await call
+        self.write("done", number, _plain(answer))
+        return answer
+
+
+def _plain(answer: object) -> object:
+    if isinstance(answer, tuple) and hasattr(answer, "_asdict"):
+        facts: dict[str, object] = answer._asdict()
+        return facts | {"value": _text(facts["value"])}
+    return answer
+
+
+def _text(value: object) -> str:
+    assert isinstance(value, bytes)
+    return value.decode()
+
+
+@attrs.define
+class Victim:
+    """Works on all queues until it is killed."""
+
+    log: Log
+    random: Random
+    prefix: str
+    values: int = 0
+
+    def new_value(self) -> bytes:
+        self.values += 1
+        return f"{self.prefix}.{self.values}".encode() + b"." * self.random.choice([0, 0, 3000])
+
+    async def share(self, queue: TimedQueue) -> None:
+        """Insert, reserve, and do something with what was reserved."""
+        random, name, log = self.random, queue.name, self.log
+        held: list[Reservation] = []
+        taken: object = None
+        while True:
+            if taken is None or random.random() < 0.2:
+                values = [self.new_value() for _ in range(random.choice([1, 1, 3]))]
+                about = {"values": [each.decode() for each in values]}
+                if random.random() < 0.2:
+                    call = queue.insert(*values, delay=LONG)
+                    await log.call(name, "insert", about | {"delayed": True}, call)
+                else:
+                    call = queue.insert(*values, priority=random.randrange(3))
+                    await log.call(name, "insert", about, call)
+            taken = await log.call(name, "reserve", None, queue.try_reserve())
+            if taken is not None:
+                held.append(cast("Reservation", taken))
+            while len(held) > random.randrange(4):
+                one = held.pop(random.randrange(len(held)))
+                if (after := await self.use(queue, one)) is not None:
+                    held.append(after)
+
+    async def use(self, queue: TimedQueue, one: Reservation) -> Reservation | None:
+        """Do something with a reservation; return what has taken its place."""
+        name, log = queue.name, self.log
+        about = {"key": one.key, "value": _text(one.value), "attempt": one.attempt}
+        match self.random.randrange(8):
+            case 0:
+                await log.call(name, "release", about, queue.release(one, error="no"))
+            case 1:
+                call = queue.release(one, LONG)
+                await log.call(name, "release", about | {"delayed": True}, call)
+            case 2:
+                await log.call(name, "bury", about, queue.bury(one))
+            case 3:
+                about |= {"deadline_at": one.deadline_at}
+                longer = queue.prolongate(one, 1)
+                return cast("Reservation", await log.call(name, "prolongate", about, longer))
+            case _:
+                await log.call(name, "delete", about, queue.delete(one))
+        return None
+
+    async def tidy(self, queue: TimedQueue, seen: Seen) -> None:
+        """Finish what the dead had reserved, and what would only get more."""
+        away = []
+        for number, facts in seen.messages.items():
+            value, attempt, reserved = _text(facts[0]), facts[5], facts[6]
+            if reserved is not None and self.random.random() < 0.7:
+                key = reserved[0]  # type: ignore[index] # a pair
+                about = {"key": key, "value": value, "attempt": attempt}
+                await self.log.call(queue.name, "delete", about, queue.delete(key))
+            elif facts[1] in {"delayed", "buried"} and self.random.random() < 0.3:
+                away.append((number, value))
+        if away:
+            about = {"values": [value for _, value in away]}
+            call = queue.remove(*(number for number, _ in away))
+            await self.log.call(queue.name, "remove", about, call)
+
+    async def own(self, queue: TimedQueue) -> None:
+        """Fill a queue and clear it."""
+        while True:
+            for _ in range(self.random.randrange(8)):
+                value = self.new_value()
+                about = {"values": [value.decode()]}
+                await self.log.call(queue.name, "insert", about, queue.insert(value))
+            await self.log.call(queue.name, "clear", None, queue.clear())
+
+    async def repeat(self, queue: TimedQueue) -> None:
+        """Insert the same few values again and again, and take them out."""
+        while True:
+            value = f"u{self.random.randrange(6)}"
+            about = {"value": value}
+            await self.log.call(queue.name, "insert", about, queue.insert(value.encode()))
+            if self.random.random() < 0.5:
+                taken = await queue.try_reserve()
+                if taken is not None:
+                    about = {"value": _text(taken.value)}
+                    await self.log.call(queue.name, "delete", about, queue.delete(taken))
+
+
+async def live(path: Path, log: Log, seed: int) -> None:
+    """Say what is there, and then work."""
+    random = Random(seed)
+    modes = {
+        "commit": random.choice(["loop", "thread"]),
+        "durability": random.choice(["process", "power"]),
+    }
+    async with running(path, **modes) as runtime, trio.open_nursery() as nursery:  # type: ignore[arg-type] # the store's
+        victim = Victim(log, random, str(seed))
+        queues = [await define(runtime, name) for name in (*SHARED, *OWN)]
+        unique = await define(runtime, UNIQUE, unique=True)
+        for name in (*SHARED, *OWN, UNIQUE):
+            seen = in_memory(runtime, name)
+            there = [
+                {
+                    "value": _text(facts[0]),
+                    "state": facts[1],
+                    "attempt": facts[5],
+                    "reserved": facts[6],
+                    "error": facts[7],
+                }
+                for facts in seen.messages.values()
+            ]
+            log.write("there", name, there, seen.last_key)
+        for queue in queues:
+            if queue.name in SHARED:
+                await victim.tidy(queue, in_memory(runtime, queue.name))
+        for message in await unique.peek("reserved", 100):  # of those who were killed over it
+            await unique.remove(message.id)
+        for queue in queues:
+            if queue.name in OWN:
+                nursery.start_soon(victim.own, queue)
+            else:
+                for _ in range(TASKS):
+                    nursery.start_soon(victim.share, queue)
+        nursery.start_soon(victim.repeat, unique)
+
+
+def main() -> None:
+    """Fork a child for each line, and say how it ends."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    for line in sys.stdin:
+        file, log, seed = line.split()
+        child = os.fork()
+        if child == 0:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+            trio.run(live, Path(file), Log(os.open(log, flags)), int(seed))
+            os._exit(1)  # nobody killed it
+        sys.stdout.write(f"{child}\n")
+        sys.stdout.flush()
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"over {status}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
