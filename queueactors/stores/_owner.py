@@ -40,6 +40,7 @@ class Owner:
     """
 
     def __init__(self, path: Path) -> None:
+        path = path.resolve()  # one file has one lock, whatever leads to it
         self.path = path.with_name(path.name + ".lock")
         self._descriptor: int | None = None
 

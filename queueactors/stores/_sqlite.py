@@ -333,7 +333,7 @@ class _Actor:
         self.on_recovery: list[Callable[[], None]] = []
         self._options = store
         self._place = place
-        self._path = path
+        self._path = path.resolve()  # the program may change its directory
         self._driver = store.driver
         self._owner = Owner(path)
         self._mailbox = Mailbox(f"store.{place.name}")
