@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import subprocess
@@ -93,6 +94,38 @@ def test_the_first_command_of_the_readme_runs_the_main_job_from_a_fresh_clone(
 
     assert done.returncode == 0, done.stderr
     assert re.search(r"[\d,]+ files, [\d,]+ identifiers", done.stdout)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_stores_run_on_the_file_of_its_first_program(
+    tmp_path: Path,
+) -> None:
+    text = (ROOT / "docs/stores.md").read_text(encoding="utf-8")
+    first = {"toml": "queues.toml", "python": "program.py"}
+    shell = "set -e\n"
+    for language, code in BLOCK.findall(text):
+        if language in first:
+            (tmp_path / first.pop(language)).write_text(code, encoding="utf-8")
+        elif language == "sh":
+            shell += code
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run([sys.executable, "program.py"], cwd=tmp_path, check=True, capture_output=True)
+
+    done = subprocess.run(
+        ["bash", "-c", shell],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "emails.jsonl: 2 messages of 1 queue" in done.stdout
+    assert done.stdout.count("emails-again: 2 messages from emails.jsonl") == 1
+    assert "emails-again: these 2 messages were imported at " in done.stdout
+    assert "backup.sqlite: schema version" in done.stdout
 
 
 def logged() -> set[str]:

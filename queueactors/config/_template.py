@@ -17,6 +17,11 @@ name = "queueactors"            # name in logs and in the tree; default "queueac
 data_dir = "var"                # directory for the runtime's own files; default "var"
 log_level = "info"              # debug, info, warning, error or critical; default "info"
 
+# [store.disk]                  # a file: its queues outlast the process
+# type = "sqlite"               # what it is; or "memory", or "module:Class"; required
+# path = "var/disk.sqlite"      # the file; default <data_dir>/<name>.sqlite
+# durability = "process"        # what it outlasts: "process", or "power" cuts; default "process"
+
 # What every queue, worker or supervisor has that does not say otherwise.
 [defaults.queue]
 mailbox = 1024                  # operations that may wait for a queue; default 1024
@@ -30,6 +35,8 @@ max_reservations = 5            # reservations of one message; default no limit
 on_exhausted = "bury"           # after the last one: drop, bury or a queue; default "drop"
 values = ["hello", "world"]     # go in once, into a new queue; default none
 store = "memory"                # name of the store that keeps it; default "memory"
+# codec = "msgpack"             # or json, bytes, pickle, "module:Class"; default "msgpack"
+# type = "myapp.mail:Email"     # class that msgpack and json decode into; default none
 # sync_fn = "myapp.mail:pending" # "module:function" that refills it; default none
 # sync_args = []                # arguments of sync_fn; default none
 # sync_interval = "10s"         # duration between two refills; required with sync_fn
