@@ -255,12 +255,22 @@ def torture(directory: Path, rounds: int, seed: int) -> Audit:
             os.kill(child, signal.SIGKILL)
             assert victims.stdout.readline() == f"over {signal.SIGKILL.value}\n"
             if log.exists():
-                with log.open() as lines:
-                    lines.seek(read)
-                    for line in lines.read().splitlines():
-                        audit.read(line)
-                    read = lines.tell()
+                read += _read(log, read, audit)
     return audit
+
+
+def _read(log: Path, start: int, audit: Audit) -> int:
+    """Read what was written since; return how much. A line that the kill cut short is dropped."""
+    with log.open("r+b") as file:
+        file.seek(start)
+        lines = file.read().splitlines(keepends=True)
+        if lines and not lines[-1].endswith(b"\n"):
+            del lines[-1]
+        length = sum(map(len, lines))
+        file.truncate(start + length)
+    for line in lines:
+        audit.read(line.decode())
+    return length
 
 
 def _victims() -> subprocess.Popen[str]:

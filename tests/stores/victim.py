@@ -6,7 +6,8 @@ when the child is dead, with ``over`` and its exit status. (A new interpreter ta
 time; a fork takes 5.)
 
 The log has one line a fact, written before an operation begins and after it was acknowledged, by a
-single write to a file that is only appended to: so a line is there, whole, if it was written.
+single write to a file that is only appended to. A kill may cut a long one short: then it counts as
+not written, and its operation as not begun, or not acknowledged.
 """
 
 from __future__ import annotations
