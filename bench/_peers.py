@@ -47,12 +47,14 @@ class Environment:
       script: The file in ``bench/peers`` that measures it.
       requires: What to install, pinned.
       least: The oldest Python that it supports.
+      below: The first one that it does not support any more. None: it supports all newer ones.
     """
 
     name: str
     script: str
     requires: tuple[str, ...]
     least: Version
+    below: Version | None = None
 
     def measure(self, measure: str, count: int) -> float:
         """Run one measure in a new process; return its value.
@@ -140,9 +142,11 @@ class Reference:
 @functools.cache  # a failure too: it is not tried again for each row
 def _make(environment: Environment) -> tuple[Version, Path] | str:
     """Return the version and the path of its interpreter, or why there is none."""
-    found = [each for each in interpreters() if each[0] >= environment.least]
+    least, below = environment.least, environment.below
+    found = [each for each in interpreters() if least <= each[0] and (not below or each[0] < below)]
     if not found:
-        return f"{environment.name}: no Python >= {_dotted(environment.least)} here"
+        wanted = f">= {_dotted(least)}" + (f", < {_dotted(below)}" if below else "")
+        return f"{environment.name}: no Python {wanted} here"
     version, interpreter = max(found)
     pins = "-".join(environment.requires).replace("==", "-")
     folder = CACHE / f"{pins}-python-{_dotted(version)}"

@@ -15,9 +15,12 @@ from bench._table import NotHereError
 
 
 def environment(
-    script: str = "none.py", requires: tuple[str, ...] = (), least: tuple[int, ...] = (3, 11)
+    script: str = "none.py",
+    requires: tuple[str, ...] = (),
+    least: tuple[int, ...] = (3, 11),
+    below: tuple[int, ...] | None = None,
 ) -> Environment:
-    return Environment(name="other", script=script, requires=requires, least=least)
+    return Environment(name="other", script=script, requires=requires, least=least, below=below)
 
 
 @pytest.mark.slow
@@ -27,6 +30,29 @@ def test_a_peer_that_needs_a_newer_python_is_not_run() -> None:
     with pytest.raises(NotHereError, match=r"^other: no Python >= 4\.0 here$"):
         other.measure("calls_1", 1)
     assert other.describe() == "other: no Python >= 4.0 here: not run"
+
+
+@pytest.mark.slow
+def test_a_peer_that_needs_an_older_python_is_not_run() -> None:
+    other = environment(below=(3, 11))
+
+    with pytest.raises(NotHereError, match=r"^other: no Python >= 3\.11, < 3\.11 here$"):
+        other.measure("calls_1", 1)
+
+
+@pytest.mark.slow
+def test_a_peer_runs_on_the_newest_python_that_it_supports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_peers, "CACHE", tmp_path)
+    this = (sys.version_info[:3], Path(sys.executable))
+    newer = ((*this[0][:2], this[0][2] + 1), tmp_path / "newer")
+    monkeypatch.setattr(_peers, "interpreters", lambda: [this, newer])
+    (tmp_path / "says.py").write_text("import sys; print('{\"value\": %d}' % sys.version_info[2])")
+
+    other = environment(script=str(tmp_path / "says.py"), requires=("pip",), below=newer[0])
+
+    assert other.measure("calls_1", 1) == this[0][2]
 
 
 @pytest.mark.slow
