@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog.testing
 
-from bench import _deep, _pauses, _plain, _supervision, _timed
+from bench import _deep, _durable, _pauses, _plain, _supervision, _timed
 from bench.__main__ import rows, supervision
 from bench._peers import Reference
 
@@ -40,6 +40,15 @@ def test_a_measure_of_the_supervisors_returns_a_number(name: str) -> None:
 def test_a_measure_of_the_timed_queue_returns_a_number(name: str) -> None:
     with structlog.testing.capture_logs():
         assert _timed.run(name, MESSAGES) > 0
+
+
+IN_MEMORY = [name for name in _durable.MEASURES if name.startswith("memory_")]
+
+
+@pytest.mark.parametrize("name", IN_MEMORY)
+def test_a_measure_of_a_durable_queue_returns_a_number(name: str) -> None:
+    with structlog.testing.capture_logs():
+        assert _durable.run(name, MESSAGES) > 0
 
 
 @pytest.mark.parametrize("name", _plain.MEASURES)
