@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import structlog
 
 from bench import _deep, _pauses, _start
 from bench._peers import Environment, Reference, here
+from bench._stores import ENVIRONMENTS, describe_disk, stores
 from bench._table import Peer, Row, print_table
 
 TRIOTP = Environment(
@@ -28,6 +31,7 @@ BEANSTALKD = Environment(
 )
 CPU = "/CPU s"
 SHALLOW, MIDDLE = 1_000, 100_000  # messages
+CYCLES = 100_000  # messages that come and go before the size of a file is taken
 
 
 def timed(messages: int, reference: Reference) -> list[Row]:
@@ -271,11 +275,14 @@ def supervision(messages: int, actors: int) -> list[Row]:
     ]
 
 
-def rows(messages: int, actors: int, depth: int, reference: Reference) -> list[Row]:
+def rows(
+    messages: int, actors: int, depth: int, reference: Reference, cycles: int = CYCLES
+) -> list[Row]:
     """Return what is measured: the list to extend."""
     return [
         *timed(messages, reference),
         *deep(depth),
+        *stores(messages, cycles, depth),
         *starts(),
         *supervision(messages, actors),
     ]
@@ -287,24 +294,37 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured")
     parser.add_argument("--messages", type=int, default=50_000, help="how many messages a round")
     parser.add_argument("--actors", type=int, default=10_000, help="how many actors and children")
-    parser.add_argument("--depth", type=int, default=1_000_000, help="of the deep timed queue")
+    parser.add_argument("--depth", type=int, default=1_000_000, help="of a deep queue")
+    parser.add_argument(
+        "--cycles", type=int, default=CYCLES, help="before the size of a store's file is taken"
+    )
+    parser.add_argument(
+        "--dir", type=Path, metavar="DIR", help="where stores are measured; default: the system's"
+    )
     parser.add_argument("--only", default="", help="only the rows with this text in their name")
     parser.add_argument("--erl", default="erl", help="the emulator of OTP")
     parser.add_argument(
         "--timed-queue", type=Path, metavar="DIR", help="a compiled checkout of timed_queue"
     )
     options = parser.parse_args()
+    if options.dir is not None:
+        if not (options.dir.is_dir() and os.access(options.dir, os.W_OK | os.X_OK)):
+            parser.error(f"expected --dir to be a directory to write to, got {options.dir}")
+        os.environ["TMPDIR"] = str(options.dir.resolve())  # of all measuring processes, too
+        tempfile.tempdir = None  # here: it may have been asked for already
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     reference = Reference(erl=options.erl, folder=options.timed_queue)
     wanted = [
         row
-        for row in rows(options.messages, options.actors, options.depth, reference)
+        for row in rows(options.messages, options.actors, options.depth, reference, options.cycles)
         if options.only in row.what
     ]
     names = {peer.name for row in wanted for peer in row.peers}
-    for environment in (reference, BEANSTALKD, TRIOTP, PYKKA):
+    for environment in (reference, BEANSTALKD, TRIOTP, PYKKA, *ENVIRONMENTS):
         if environment.name in names:
             print(environment.describe())
+    if any(row.what.startswith("sqlite") for row in wanted):
+        print(describe_disk())
     print_table(wanted, options.rounds)
 
 

@@ -222,12 +222,13 @@ async def reopen(count: int) -> float:
 # -- how much ------------------------------------------------------------------------------------
 
 
-async def size(count: int) -> float:
+async def size(count: int, *, closed: bool) -> float:
     """Return the megabytes on the disk after so many messages came and went."""
     with tempfile.TemporaryDirectory() as folder:
         async with stored(Path(folder), "process") as queue:
             await batches(queue, count)
-        return bytes_in(Path(folder)) / 1e6
+            found = bytes_in(Path(folder))
+        return (bytes_in(Path(folder)) if closed else found) / 1e6
 
 
 def _measures(mode: str) -> dict[str, Callable[[int], Awaitable[float]]]:
@@ -250,7 +251,11 @@ def _measures(mode: str) -> dict[str, Callable[[int], Awaitable[float]]]:
 
 MEASURES = {
     name: measure for mode in (*MODES, MEMORY) for name, measure in _measures(mode).items()
-} | {"size": size, "reopen": reopen}
+} | {
+    "size_open": partial(size, closed=False),
+    "size": partial(size, closed=True),
+    "reopen": reopen,
+}
 
 
 def run(name: str, count: int) -> float:

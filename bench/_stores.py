@@ -10,6 +10,7 @@ from functools import partial
 
 from bench._peers import Environment, here
 from bench._table import Peer, Row
+from bench.peers._embedded import BATCH
 
 TRIO = "trio==0.35.0"
 ROCKSQ = Environment(
@@ -91,7 +92,7 @@ def _others(mode: str, measure: str, count: int, target: str = "") -> list[Peer]
 def _rates(mode: str, messages: int) -> list[Row]:
     """Return the rows of messages a second."""
     many = messages // (SLOW if mode == "power" else 1)
-    few = messages // SLOW
+    few = max(messages // SLOW, BATCH)
 
     def row(what: str, measure: str, count: int, *peers: Peer) -> Row:
         return Row(
@@ -160,7 +161,7 @@ def _rates(mode: str, messages: int) -> list[Row]:
 
 def _times(mode: str, messages: int) -> list[Row]:
     """Return the rows of how long a call takes, and of how long others wait."""
-    few = messages // SLOW
+    few = max(messages // SLOW, BATCH)
     calls = [
         Row(
             what=f"sqlite, {mode}: an insert, {_tasks(tasks)}, p{percentile}",
@@ -192,17 +193,20 @@ def _times(mode: str, messages: int) -> list[Row]:
 
 def _files(cycles: int, depth: int) -> list[Row]:
     """Return the rows of the file's size, and of opening it again."""
-    size = Row(
-        what=f"sqlite: size after {cycles:,} cycles",
-        ours=partial(here, "_durable", "size", cycles),
-        peers=tuple(
-            Peer(name=environment.name, measure=partial(environment.measure, "size", cycles))
-            for environment in ENVIRONMENTS
-        ),
-        unit="MB",
-        less_is_better=True,
-        rounds=1,
-    )
+    sizes = [
+        Row(
+            what=f"sqlite: size after {cycles:,} cycles, {state}",
+            ours=partial(here, "_durable", measure, cycles),
+            peers=tuple(
+                Peer(name=environment.name, measure=partial(environment.measure, measure, cycles))
+                for environment in ENVIRONMENTS
+            ),
+            unit="MB",
+            less_is_better=True,
+            rounds=1,
+        )
+        for state, measure in (("open", "size_open"), ("closed", "size"))
+    ]
     reopen = [
         Row(
             what=f"sqlite: opened again, {count:,} messages",
@@ -215,7 +219,7 @@ def _files(cycles: int, depth: int) -> list[Row]:
         )
         for count in sorted({depth // 10, depth})
     ]
-    return [size, *reopen]
+    return [*sizes, *reopen]
 
 
 def _tasks(count: int) -> str:

@@ -117,15 +117,16 @@ def per_second(
     return lambda count: trio.run(run, count)
 
 
-def size(open_queue: Callable[[Path, str], Queue]) -> Callable[[int], float]:
+def size(open_queue: Callable[[Path, str], Queue], *, closed: bool) -> Callable[[int], float]:
     """Return what measures the megabytes on the disk after so many messages came and went."""
 
     async def run(count: int) -> float:
         with tempfile.TemporaryDirectory() as folder:
             queue = open_queue(Path(folder), "process")
             await batches(queue, count)
+            found = bytes_in(Path(folder))
             queue.close()
-            return bytes_in(Path(folder)) / 1e6
+            return (bytes_in(Path(folder)) if closed else found) / 1e6
 
     return lambda count: trio.run(run, count)
 
@@ -172,6 +173,7 @@ def measures(
             ("batches", batches, 1),
         ):
             found[f"{mode}_{name}{suffix}"] = per_second(open_queue, mode, work, tasks)
-    found[f"size{suffix}"] = size(open_queue)
+    found[f"size_open{suffix}"] = size(open_queue, closed=False)
+    found[f"size{suffix}"] = size(open_queue, closed=True)
     found[f"reopen{suffix}"] = reopen(open_queue)
     return found

@@ -50,6 +50,13 @@ class Forgetful(Queue):
     lost = 1
 
 
+class Full(Queue):
+    """Writes when it is closed; a megabyte if it is empty, as it should be."""
+
+    def close(self) -> None:
+        self.path.write_bytes(bytes(0 if self.messages else 1_000_000))
+
+
 class Empty(Queue):
     def close(self) -> None:
         """Write nothing."""
@@ -65,6 +72,7 @@ def test_a_peer_without_a_mode_has_no_measure_of_it() -> None:
     names = set(measures(Queue, ("process",), "_threads"))
 
     assert names == {f"process_{name}_threads" for name in TURNS} | {
+        "size_open_threads",
         "size_threads",
         "reopen_threads",
     }
@@ -95,8 +103,9 @@ def test_the_size_is_that_of_all_files_in_the_directory(tmp_path: Path) -> None:
     assert bytes_in(tmp_path) == 1024
 
 
-def test_the_size_is_taken_after_all_messages_went() -> None:
-    assert measures(Queue)["size"](COUNT) == 0
+def test_the_size_is_taken_after_all_messages_went_before_and_after_the_queue_is_closed() -> None:
+    assert measures(Full)["size_open"](COUNT) == 0
+    assert measures(Full)["size"](COUNT) == 1
 
 
 def test_a_queue_that_is_opened_again_must_have_its_messages() -> None:

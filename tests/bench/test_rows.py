@@ -7,19 +7,32 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog.testing
 
-from bench import _deep, _durable, _pauses, _plain, _supervision, _timed
+from bench import _deep, _durable, _pauses, _plain, _raw_sqlite, _supervision, _timed
 from bench.__main__ import rows, supervision
 from bench._peers import Reference
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _pytest.mark.structures import ParameterSet
+
     from bench._table import Row
 
+WAITS = ("power_", "process_cycles_1")
 MESSAGES, ACTORS, DEPTH = 400, 5, 400
 IDLE = {"many_idle", "memory"}  # so few actors may need neither time nor a page of memory
 
 
 def some_rows() -> list[Row]:
-    return rows(MESSAGES, ACTORS, DEPTH, Reference())
+    return rows(MESSAGES, ACTORS, DEPTH, Reference(), MESSAGES)
+
+
+def some_slow(names: Iterable[str]) -> list[ParameterSet]:
+    """Mark what waits for the disk again and again."""
+    return [
+        pytest.param(name, marks=[pytest.mark.slow] if name.startswith(WAITS) else [])
+        for name in names
+    ]
 
 
 @pytest.mark.parametrize(
@@ -42,13 +55,16 @@ def test_a_measure_of_the_timed_queue_returns_a_number(name: str) -> None:
         assert _timed.run(name, MESSAGES) > 0
 
 
-IN_MEMORY = [name for name in _durable.MEASURES if name.startswith("memory_")]
-
-
-@pytest.mark.parametrize("name", IN_MEMORY)
+@pytest.mark.parametrize("name", some_slow(_durable.MEASURES))
 def test_a_measure_of_a_durable_queue_returns_a_number(name: str) -> None:
     with structlog.testing.capture_logs():
         assert _durable.run(name, MESSAGES) > 0
+
+
+@pytest.mark.parametrize("name", some_slow(_raw_sqlite.MEASURES))
+def test_a_measure_of_raw_sqlite_returns_a_number(name: str) -> None:
+    with structlog.testing.capture_logs():
+        assert _raw_sqlite.MEASURES[name](MESSAGES) > 0
 
 
 @pytest.mark.parametrize("name", _plain.MEASURES)
