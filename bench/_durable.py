@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import gc
 import logging
-import statistics
 import tempfile
 import time
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -170,6 +170,11 @@ async def busy_rate(mode: str, tasks: int, count: int) -> float:
 # -- how long ------------------------------------------------------------------------------------
 
 
+def quantile(values: list[float], percentile: int) -> float:
+    """Return the value that so many percent do not exceed; the longest: 100."""
+    return sorted(values)[max(ceil(len(values) * percentile / 100) - 1, 0)]
+
+
 async def latency(mode: str, tasks: int, percentile: int, count: int) -> float:
     """Return a percentile of how long a call takes, in microseconds."""
     spent: list[float] = []
@@ -181,28 +186,26 @@ async def latency(mode: str, tasks: int, percentile: int, count: int) -> float:
             spent.append(time.perf_counter() - begin)
 
     await rate(mode, timed_inserts, tasks, count)
-    return statistics.quantiles(spent, n=100)[percentile - 1] * 1e6
+    return quantile(spent, percentile) * 1e6
 
 
-async def jitter(mode: str, tasks: int, which: str, count: int) -> float:
-    """Return by how many milliseconds a second task wakes late: ``longest`` or ``p99``."""
+async def jitter(mode: str, tasks: int, percentile: int, count: int) -> float:
+    """Return a percentile of the milliseconds by which a second task wakes late."""
     late: list[float] = []
 
     async def nap() -> None:
-        last = time.perf_counter()
         while True:
-            await trio.sleep(NAP)
-            now = time.perf_counter()
-            late.append(now - last - NAP)
-            last = now
+            due = time.perf_counter() + NAP
+            try:
+                await trio.sleep(NAP)
+            finally:  # also when it is cancelled, be it early
+                late.append(max(time.perf_counter() - due, 0.0))
 
     async with new(mode) as queue, trio.open_nursery() as nursery:
         nursery.start_soon(nap)
         await seconds(queue, inserts, shared(count, tasks))
         nursery.cancel_scope.cancel()
-    if which == "longest":
-        return max(late) * 1e3
-    return statistics.quantiles(late, n=100)[98] * 1e3
+    return quantile(late, percentile) * 1e3
 
 
 async def reopen(count: int) -> float:
@@ -236,8 +239,8 @@ def _measures(mode: str) -> dict[str, Callable[[int], Awaitable[float]]]:
         "insert_batches": partial(rate, mode, insert_batches, 1),
         "batches": partial(rate, mode, batches, 1),
         "busy_50": partial(busy_rate, mode, 50),
-        "longest_50": partial(jitter, mode, 50, "longest"),
-        "late_50": partial(jitter, mode, 50, "p99"),
+        "longest_50": partial(jitter, mode, 50, 100),
+        "late_50": partial(jitter, mode, 50, 99),
     }
     for tasks in (1, 50, 500):
         found[f"inserts_{tasks}"] = partial(rate, mode, inserts, tasks)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-import statistics
 import tempfile
 import time
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from bench._durable import fill, stored
+from bench._durable import fill, quantile, stored
 from bench.peers._embedded import BATCH, MODES, values
 from bench.peers._measured import answer
 
@@ -167,7 +166,7 @@ def latency(mode: str, percentile: int, count: int) -> float:
             begin = time.perf_counter()
             execute(table.insert, row)
             spent.append(time.perf_counter() - begin)
-    return statistics.quantiles(spent, n=100)[percentile - 1] * 1e6
+    return quantile(spent, percentile) * 1e6
 
 
 MEASURES: dict[str, Callable[[int], float]] = {

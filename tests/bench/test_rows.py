@@ -20,11 +20,17 @@ if TYPE_CHECKING:
 
 WAITS = ("power_", "process_cycles_1")
 MESSAGES, ACTORS, DEPTH = 400, 5, 400
+FEW = 100  # messages, where each may wait for the disk
 IDLE = {"many_idle", "memory"}  # so few actors may need neither time nor a page of memory
 
 
 def some_rows() -> list[Row]:
-    return rows(MESSAGES, ACTORS, DEPTH, Reference(), MESSAGES)
+    """Return all rows, but for most of the many of the durable store: see `test_stores`."""
+    return [
+        row
+        for row in rows(MESSAGES, ACTORS, DEPTH, Reference(), MESSAGES)
+        if not row.what.startswith(("sqlite, process", "sqlite, power"))
+    ]
 
 
 def some_slow(names: Iterable[str]) -> list[ParameterSet]:
@@ -58,13 +64,15 @@ def test_a_measure_of_the_timed_queue_returns_a_number(name: str) -> None:
 @pytest.mark.parametrize("name", some_slow(_durable.MEASURES))
 def test_a_measure_of_a_durable_queue_returns_a_number(name: str) -> None:
     with structlog.testing.capture_logs():
-        assert _durable.run(name, MESSAGES) > 0
+        value = _durable.run(name, FEW)
+
+    assert value >= 0 if name.endswith(("longest_50", "late_50")) else value > 0
 
 
 @pytest.mark.parametrize("name", some_slow(_raw_sqlite.MEASURES))
 def test_a_measure_of_raw_sqlite_returns_a_number(name: str) -> None:
     with structlog.testing.capture_logs():
-        assert _raw_sqlite.MEASURES[name](MESSAGES) > 0
+        assert _raw_sqlite.MEASURES[name](FEW) > 0
 
 
 @pytest.mark.parametrize("name", _plain.MEASURES)
