@@ -134,12 +134,15 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         inspect(tmp_path / "db")
 
 
-def test_it_changes_nothing(tmp_path: Path) -> None:
+def test_it_changes_nothing_also_after_a_crash(tmp_path: Path) -> None:
     with opened(tmp_path / "a") as file:
         put(file, "q", [message(1, "x")])
-    before = (tmp_path / "a").read_bytes()
+        for name in ("a", "a-wal"):  # as a process leaves it that was killed
+            (tmp_path / name.replace("a", "b", 1)).write_bytes((tmp_path / name).read_bytes())
+    before = [(tmp_path / name).read_bytes() for name in ("b", "b-wal")]
 
-    inspect(tmp_path / "a")
+    report = inspect(tmp_path / "b")
 
-    assert (tmp_path / "a").read_bytes() == before
-    assert not (tmp_path / "a.lock").exists()
+    assert report.queues[0].messages == 1
+    assert [(tmp_path / name).read_bytes() for name in ("b", "b-wal")] == before
+    assert not (tmp_path / "b.lock").exists()

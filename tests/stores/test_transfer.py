@@ -324,6 +324,17 @@ def test_an_export_begins_anew_after_a_change(tmp_path: Path, change: str) -> No
     assert (tmp_path / "y").read_bytes() == (tmp_path / "x").read_bytes()
 
 
+def test_nothing_is_left_of_a_longer_export_that_was_interrupted(tmp_path: Path) -> None:
+    filled(tmp_path / "a", 50)
+    export(tmp_path / "a", tmp_path / "x")
+    (tmp_path / "x").rename(tmp_path / "y.part")
+    filled(tmp_path / "b")
+
+    export(tmp_path / "b", tmp_path / "y")
+
+    assert len((tmp_path / "y").read_bytes().splitlines()) == 4
+
+
 def test_an_import_that_is_run_again_does_nothing(tmp_path: Path) -> None:
     export(filled(tmp_path / "a"), tmp_path / "x")
     import_(tmp_path / "x", tmp_path / "b")
@@ -562,11 +573,13 @@ def test_a_queue_that_was_dropped_can_be_imported_again(tmp_path: Path) -> None:
         for _ in file.forget("q"):
             pass
         file.commit()
+        put(file, "other", [])  # and gets its number
 
+    import_(tmp_path / "x", tmp_path / "b", "other")
     import_(tmp_path / "x", tmp_path / "b")
 
     with opened(tmp_path / "b") as file:
-        assert len(rows(file, "q")) == 3
+        assert len(rows(file, "other")) == len(rows(file, "q")) == 3
 
 
 async def test_a_runtime_goes_on_with_what_was_imported(
