@@ -264,6 +264,11 @@ class StoreFile:
         """Return the queues in the file, by number."""
         return read_queues(self._connection)
 
+    def names(self) -> list[str]:
+        """Return the names of the queues in the file, by number."""
+        rows = self._connection.execute("SELECT name FROM queue ORDER BY number")
+        return [str(row[0]) for row in rows]
+
     def queue(self, name: str) -> StoredQueue | None:
         """Return a queue in the file."""
         rows = self._connection.execute(f"SELECT {_QUEUE} FROM queue WHERE name = ?", (name,))

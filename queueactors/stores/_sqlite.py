@@ -428,7 +428,7 @@ class _Actor:
         options = self._options
         file = StoreFile(self._path, options.durability, self._driver, self._identity)
         try:
-            seconds = _measure(file)
+            seconds, names = _measure(file), file.names()
             reader = StoreFile(self._path, "process", self._driver, file.identity)
         except BaseException:
             file.close()
@@ -445,12 +445,12 @@ class _Actor:
             path=str(self._path),
             commit="thread" if self._in_thread else "loop",
             seconds=round(seconds, 6),
-            queues=len(file.queues()),
+            queues=len(names),
         )
         if self._failure is None:
-            for queue in file.queues():
-                if queue.name not in self._place.queues:
-                    self._log.info("store_queue_not_configured", queue=queue.name)
+            for name in names:
+                if name not in self._place.queues:
+                    self._log.info("store_queue_not_configured", queue=name)
         self._failure = None
         self.works.set()
         for wake in self.on_recovery:

@@ -229,3 +229,20 @@ def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
 
     with opened(tmp_path / "a") as file:
         assert file.queues() == []
+
+
+async def test_a_queue_whose_head_is_damaged_stops_itself_only(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with opened(tmp_path / "a") as file:
+        put(file, "bad", [message(1, "x")])
+        put(file, "good", [message(1, "x")])
+    change(tmp_path / "a", "UPDATE queue SET head = '{' WHERE name = 'bad'")
+
+    async with open_runtime(disk(tmp_path / "a")) as runtime:
+        good = await runtime.define("good", reservation_time=1, store="disk")
+        assert (await good.reserve()).value == "x"
+        with pytest.raises(ChildStartError) as caught:
+            await runtime.define("bad", reservation_time=1, store="disk")
+
+    assert isinstance(caught.value.__cause__, StoreError)
