@@ -134,6 +134,8 @@ def failures(path: Path) -> Iterator[None]:
     """End the program with one line, if what is done with a store's file fails."""
     import sqlite3
 
+    import msgspec
+
     from queueactors.stores._file import NotAStoreError
     from queueactors.stores._owner import OwnedError
     from queueactors.stores._transfer import TransferError
@@ -148,6 +150,8 @@ def failures(path: Path) -> Iterator[None]:
         fail(str(error), FAILED)
     except sqlite3.Error as error:
         fail(f"{path}: {error}{_HELP.get(str(error), '')}", FAILED)
+    except msgspec.DecodeError as error:
+        fail(f"{path}: the head of a queue cannot be read: {error}", FAILED)
     except OSError as error:
         fail(f"{error.filename or path}: {error.strerror or error}", FAILED)
 

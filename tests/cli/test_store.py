@@ -8,6 +8,7 @@ import pty
 import re
 import signal
 import sqlite3
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ import pytest
 from queueactors.stores._owner import Owner
 from tests.stores.kit_file import message, opened, put
 
-from .kit import read_all
+from .kit import Program, read_all, screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +152,8 @@ def test_an_owner_is_named(folder: Path, store: Path, start: Start) -> None:
         ("import a.sqlite q nix", 2, "nix: there is no such file"),
         ("import nix.sqlite q there", 2, "nix.sqlite: there is no such file"),
         ("import a.sqlite q there", 1, "there:1: .*; nothing of it was imported"),
+        ("export damaged.sqlite -o x", 1, "damaged.sqlite: the head of a queue cannot be read: .*"),
+        ("store check damaged.sqlite", 1, "damaged.sqlite: the queues cannot be read: .*"),
         ("store check nix", 2, "nix: there is no such file"),
         ("store check text", 1, "text: it cannot be read: file is not a database"),
         ("store check other.db", 1, "other.db is a database, but no store of queueactors"),
@@ -166,6 +169,13 @@ def test_what_is_wrong_is_one_line(  # noqa: PLR0917 - fixtures
     connection = sqlite3.connect(folder / "other.db")
     connection.execute("CREATE TABLE mine (x)")
     connection.close()
+
+    with opened(folder / "damaged.sqlite") as file:
+        put(file, "q", [message(1, "x")])
+    damaged = sqlite3.connect(folder / "damaged.sqlite")
+    with damaged:
+        damaged.execute("UPDATE queue SET head = '{'")
+    damaged.close()
 
     got, _, err = start(*args.split()).end()
 
@@ -238,3 +248,37 @@ def test_a_terminal_sees_a_bar(folder: Path, start: Start) -> None:
     os.close(ours)
     assert program.end()[:2] == (0, "x: 60,000 messages of 1 queue\n")
     assert "exporting" in seen
+
+
+DRIVER = """
+import sys
+if "--no-rich" in sys.argv:
+    sys.argv.remove("--no-rich")
+    sys.modules["rich"] = None
+from queueactors.cli import main
+main(standalone_mode=False)
+print("rich.progress" in sys.modules)
+"""
+
+
+def test_without_rich_a_terminal_sees_a_line(folder: Path) -> None:
+    with opened(folder / "a.sqlite") as file:
+        for first in range(1, 60_000, 10_000):
+            put(file, "q", [message(n, n) for n in range(first, first + 10_000)])
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", DRIVER, "--no-rich", "export", "a.sqlite", "-o", "x"]
+    program = Program(command, folder, stderr=theirs)
+    os.close(theirs)
+
+    seen = read_all(ours)
+
+    os.close(ours)
+    assert program.end()[:2] == (0, "x: 60,000 messages of 1 queue\nFalse\n")
+    assert re.search(r"exporting: [\d,]+ of 60,000, [\d,]+/s, \d+ s left", seen)
+    assert screen(seen) == [""]  # nothing is left of it
+
+
+def test_the_bar_is_imported_only_when_it_is_drawn(folder: Path, store: Path) -> None:
+    program = Program([sys.executable, "-c", DRIVER, "export", "a.sqlite", "-o", "x"], folder)
+
+    assert program.end() == (0, "x: 3 messages of 1 queue\nFalse\n", "")
