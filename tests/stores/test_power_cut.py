@@ -17,9 +17,10 @@ import trio
 from trio.testing import MockClock
 
 from tests.stores.kit import LONG, TORTURE, Seen, actor_of, define, in_memory, running, stored
-from tests.stores.vfs import Disk, after_power_cut, store_on
+from tests.stores.vfs import Disk, Step, after_power_cut, store_on
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from queueactors import Runtime, TimedQueue
@@ -78,6 +79,20 @@ async def _do_something(queue: TimedQueue, random: Random, history: History) -> 
                     await queue.prolongate(taken)
 
 
+async def a_death(path: Path, disk: Disk) -> int:
+    """Let messages be exhausted; return how many steps the disk had done when they were there."""
+    async with running(path, store_on(disk), durability="power") as runtime:
+        letters = await define(runtime, "letters")
+        queue = await define(runtime, max_reservations=1, on_exhausted="letters")
+        await queue.insert(b"1", b"2", b"3")
+        steps = len(disk.steps)
+        await queue.reserve_many(2, 10)
+        await queue.release(await queue.reserve())
+        await trio.sleep(60)
+        await letters.delete(*await letters.reserve_many(1))
+        return steps
+
+
 def _live(path: Path, durability: str, seed: int) -> tuple[Disk, list[tuple[int, Seen]]]:
     disk = Disk(recording=True)
     history = trio.run(
@@ -102,12 +117,34 @@ def test_a_power_cut_at_any_step_leaves_what_was_promised(
         acknowledged = sum(steps <= at for steps, _ in states)
         certain = max(acknowledged - 1, 0) if durability == "power" else 0
         allowed = [seen for _, seen in states[certain : acknowledged + 1]]  # one may be under way
-        for how, files in after_power_cut(disk.steps[:at], random):
+        for how, file in _left(disk.steps[:at], path, random):
             cuts += 1
-            copy = tmp_path / str(cuts)
-            copy.mkdir()
-            for name, content in files.items():
-                (copy / name).write_bytes(content)
-            assert stored(copy / path.name) in allowed, f"{how}, after step {at}"
-            shutil.rmtree(copy)
+            assert stored(file) in allowed, f"{how}, after step {at}"
     assert cuts > 300
+
+
+@pytest.mark.slow
+def test_a_dead_letter_is_in_one_of_its_queues_whenever_the_power_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "store.sqlite"
+    disk, random = Disk(recording=True), Random(1)
+    first = trio.run(a_death, path, disk, clock=MockClock(autojump_threshold=0))
+    disk.unregister()
+    moved = set()
+
+    for at in range(first, len(disk.steps) + 1):
+        for how, file in _left(disk.steps[:at], path, random):
+            here, there = stored(file).messages, stored(file, "letters").messages
+            assert len(here) + len(there) == 3 or (here, len(there)) == ({}, 2), f"{how} at {at}"
+            moved.add(len(there))
+    assert moved == {0, 1, 2, 3}
+
+
+def _left(steps: list[Step], path: Path, random: Random) -> Iterator[tuple[str, Path]]:
+    """Yield what a power cut leaves, as files."""
+    copy = path.with_name("left")
+    for how, files in after_power_cut(steps, random):
+        copy.mkdir()
+        for name, content in files.items():
+            (copy / name).write_bytes(content)
+        yield how, copy / path.name
+        shutil.rmtree(copy)
