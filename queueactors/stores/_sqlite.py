@@ -167,8 +167,10 @@ class SqliteStore:
             await self._actor.write(queue)
 
     def close(self) -> None:
-        """Let go of what is in memory."""
+        """Let go of what is in memory, and of the file."""
         self._journals.clear()
+        if self._actor is not None:
+            self._actor.release()
 
 
 class _Journal:
@@ -385,7 +387,6 @@ class _Actor:
         try:
             self._open()
         except (self._driver.Error, NotAStoreError, OSError) as error:
-            self._owner.release()
             raise StoreError(self._place.name, "not applied", describe(error)) from error
         switch = sys.getswitchinterval()
         if self._in_thread:
@@ -402,7 +403,13 @@ class _Actor:
             if self.works.is_set():  # otherwise somebody waits for it: the next incarnation sets it
                 self.works = trio.Event()
             self._close()
-            self._owner.release()
+
+    def release(self) -> None:
+        """Let others have the file.
+
+        Not when the actor ends: while queues have in memory what is in it, nobody may change it.
+        """
+        self._owner.release()
 
     def new_number(self) -> int:
         """Return a number for a queue that is not in the file yet."""

@@ -424,7 +424,7 @@ def test_a_commit_that_hangs_is_given_up_and_never_undoes_what_came_later(
         driver: ClassVar[Driver] = hanging
 
     async def main() -> None:
-        async with running(path, Store, commit="thread", timeout=0.1) as runtime:
+        async with running(path, Store, commit="thread", timeout=1.0) as runtime:
             queue = await define(runtime)
             await queue.insert(b"1")
             hanging.word = word
@@ -452,7 +452,7 @@ def test_a_commit_that_hangs_before_it_begins_does_not_happen_any_more(path: Pat
         driver: ClassVar[Driver] = hanging
 
     async def main() -> None:
-        async with running(path, Store, commit="thread", timeout=0.1) as runtime:
+        async with running(path, Store, commit="thread", timeout=1.0) as runtime:
             queue = await define(runtime)
             await queue.insert(b"1")
             hanging.word = "BEGIN"

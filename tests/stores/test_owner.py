@@ -9,7 +9,7 @@ import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from trio.testing import MockClock
+
+    from supervisors import Supervisor
 
 OWNER = """
 import sys, pathlib, trio, structlog
@@ -131,6 +133,23 @@ async def test_it_is_free_once_its_runtime_has_ended(
     for _ in range(2):
         async with running(path) as runtime:
             await (await define(runtime)).insert(b"1")
+
+
+async def test_nobody_gets_it_while_its_actor_does_not_run(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """The queues still have in memory what is in the file."""
+    path = tmp_path / "store.sqlite"
+    async with running(path) as runtime:
+        queue = await define(runtime)
+        group = cast("Supervisor", runtime.supervisor.value_of("stores"))
+        await group.terminate_child("store.disk")
+
+        error = await refusal(path)
+
+        assert error.pid == os.getpid()
+        await group.restart_child("store.disk")
+        await queue.insert(b"1")
 
 
 async def test_it_is_free_after_a_start_that_failed(
