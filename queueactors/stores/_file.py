@@ -195,6 +195,7 @@ class StoreFile:
         self.abandoned = False  # nobody else does any more: that thread closes it
         self._durability = durability
         self._wal = path.with_name(path.name + "-wal")
+        self._log: tuple[int, int] | None = None
         if identity is not None and not path.exists():
             raise NotAStoreError(f"{path} was deleted")
         self._connection = driver.connect(str(path))
@@ -383,19 +384,34 @@ class StoreFile:
     # -- keeping -------------------------------------------------------------------------------
 
     def is_in_place(self) -> bool:
-        """Return whether the path still leads to this file."""
-        return _inode(self.path) == self._inode
+        """Return whether the path still leads to this file, and its log is there."""
+        return _inode(self.path) == self._inode and self._log_is_there()
+
+    def _log_is_there(self) -> bool:
+        """Return whether the log is where it was; before the first commit there may be none."""
+        log = _inode(self._wal)
+        if self._log is None:
+            self._log = log
+        return self._log == log
+
+    def is_replaced(self) -> bool:
+        """Return whether the path leads to another file."""
+        return _inode(self.path) not in {None, self._inode}
 
     def put_back(self) -> None:
-        """Write a copy of the file to where it was: somebody has deleted it."""
+        """Write a copy of the file to where it was: somebody has deleted it, or its log."""
         copy = self.path.with_name(self.path.name + ".copy")
         copy.unlink(missing_ok=True)
         self._connection.execute("VACUUM INTO ?", (str(copy),))
         for leftover in ("-wal", "-shm"):  # of the deleted one: not this copy's
             self.path.with_name(self.path.name + leftover).unlink(missing_ok=True)
-        os.link(copy, self.path)  # unlike a rename, it does not replace what has come meanwhile
-        self._inode = _inode(copy)
-        copy.unlink()
+        inode = _inode(copy)
+        if _inode(self.path) == self._inode:
+            copy.rename(self.path)
+        else:
+            os.link(copy, self.path)  # unlike a rename, it replaces nothing that came meanwhile
+            copy.unlink()
+        self._inode = inode
 
     def log_size(self) -> int:
         """Return how many bytes the write-ahead log has."""
@@ -453,7 +469,7 @@ def _span(base: int) -> tuple[int, int]:
 
 def _inode(path: Path) -> tuple[int, int] | None:
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - at each commit; a `Path` is slower
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino

@@ -562,7 +562,7 @@ class _Actor:
         file = self._file
         if file is None or file.is_in_place():
             return
-        if self._path.exists():
+        if file.is_replaced():
             raise NotAStoreError(f"{self._path} was replaced by another file")
         if file.busy:
             raise NotAStoreError(f"{self._path} was deleted, and a thread still writes it")

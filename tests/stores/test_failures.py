@@ -105,7 +105,11 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("suffixes", [(), ("",)], ids=["with its log", "alone"])
+@pytest.mark.parametrize(
+    "suffixes",
+    [("", "-wal", "-shm"), ("",), ("-wal",), ("-wal", "-shm")],
+    ids=["with its log", "alone", "its log", "its log and index"],
+)
 async def test_a_file_that_was_deleted_is_put_back(
     suffixes: tuple[str, ...], path: Path, autojump_clock: MockClock
 ) -> None:
