@@ -5,6 +5,7 @@ Each caller gets an answer, nothing is lost, and service goes on by itself.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -378,16 +379,16 @@ async def test_a_defect_restarts_the_actor_and_nothing_else_happens(
     assert await reopened(path) == there
 
 
-# -- a thread that hangs -------------------------------------------------------------------------
+# -- statements that hang or fail ----------------------------------------------------------------
 
 
 @attrs.define(eq=False)
 class Hanging:
-    """Opens files whose statements hang, when they begin with what is told to."""
+    """Opens files whose statements hang, or fail, when they begin with what is told to."""
 
     Error: type[Exception] = StandardDriver.Error
     word: str | None = None
-    reached: threading.Event = attrs.field(factory=threading.Event)
+    error: Exception | None = None
     go_on: threading.Event = attrs.field(factory=threading.Event)
 
     def connect(self, path: str) -> Connection:
@@ -406,7 +407,8 @@ class _HangingConnection:
     def execute(self, sql: str, values: Sequence[object] = (), /) -> Iterable[Row]:
         if self._driver.word is not None and sql.startswith(self._driver.word):
             self._driver.word = None
-            self._driver.reached.set()
+            if self._driver.error is not None:
+                raise self._driver.error
             self._driver.go_on.wait()
         return self._real.execute(sql, values)
 
@@ -470,5 +472,35 @@ def test_a_commit_that_hangs_before_it_begins_does_not_happen_any_more(path: Pat
             assert await values_of(queue) == [b"1", b"3", b"4"]
             assert in_memory(runtime) == on_disk(path, path.with_name("copy"))
         assert await reopened(path) == [b"1", b"3", b"4"]
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("commit", ["loop", "thread"])
+@pytest.mark.parametrize(
+    "error",
+    [sqlite3.IntegrityError("no"), ZeroDivisionError("a defect")],
+    ids=["refusal", "defect"],
+)
+def test_a_statement_that_fails_leaves_no_transaction_open(
+    error: Exception, commit: str, path: Path
+) -> None:
+    failing = Hanging()
+
+    class Store(SqliteStore):
+        driver: ClassVar[Driver] = failing
+
+    async def main() -> None:
+        async with running(path, Store, commit=commit) as runtime:
+            queue = await define(runtime)
+            await queue.insert(b"1")
+            failing.word, failing.error = "UPDATE queue", error
+
+            assert await outcome_of(queue.insert(b"2")) == "not applied"
+            with trio.fail_after(30):
+                await insist_on(queue, b"3")
+
+            assert await values_of(queue) == [b"1", b"3"]
+        assert await reopened(path) == [b"1", b"3"]
 
     trio.run(main)

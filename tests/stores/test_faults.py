@@ -7,6 +7,7 @@ file; and service goes on by itself once the cause is gone. The measure is a pla
 from __future__ import annotations
 
 from copy import deepcopy
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
@@ -317,3 +318,59 @@ def test_a_disk_that_fails_in_a_thread_harms_nothing(
     )
 
     assert steps > 0
+
+
+async def _several(path: Path, fault: Fault, **options: object) -> int:
+    """Let one step after the other of a commit for three queues fail; return how many."""
+    disk = Disk()
+    names = ("one", "two", "three")
+    number = 0
+    async with running(path, store_on(disk), **options) as runtime:  # type: ignore[arg-type] # the store's
+        queues = [await define(runtime, name) for name in names]
+        told: dict[str, str] = {}
+
+        async def insert(queue: TimedQueue, value: bytes) -> None:
+            try:
+                await queue.insert(value * 3000)
+            except StoreError as error:
+                told[queue.name] = error.outcome
+            else:
+                told[queue.name] = "applied"
+
+        while True:
+            number += 1
+            disk.fail(fault, number, lasting=False)
+            async with trio.open_nursery() as nursery:
+                for queue in queues:
+                    nursery.start_soon(insert, queue, bytes([number]))
+            failed = disk.failures > 0
+            disk.heal()
+            await trio.sleep(A_WHILE)
+
+            there = set()
+            for queue in queues:
+                values = [message.value for message in await queue.peek("ready", 1000)]
+                is_there = bytes([number]) * 3000 in values
+                assert told[queue.name] in ("unknown", "applied" if is_there else "not applied")
+                disk_has = on_disk(path, path.with_name("copy.sqlite"), queue.name)
+                assert disk_has == in_memory(runtime, queue.name)
+                there.add(is_there)
+            assert len(there) == 1, "half of a commit"
+            if not failed:
+                break
+    disk.unregister()
+    return number - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("commit", ["loop", "thread"])
+@pytest.mark.parametrize("fault", ["io", "full", "short", "fsync"])
+def test_a_commit_for_several_queues_is_whole_or_nothing(
+    fault: Fault, commit: str, tmp_path: Path
+) -> None:
+    clock = MockClock(autojump_threshold=0.02 if commit == "thread" else 0)
+    path = tmp_path / "store.sqlite"
+
+    steps = trio.run(partial(_several, path, fault, commit=commit, durability="power"), clock=clock)
+
+    assert steps >= (1 if fault == "fsync" else 3)
