@@ -17,7 +17,17 @@ import trio
 from trio.testing import MockClock
 
 from queueactors import StoreError
-from tests.stores.kit import LONG, a_model, define, expected, in_memory, on_disk, running, shown
+from tests.stores.kit import (
+    LONG,
+    Seen,
+    a_model,
+    define,
+    expected,
+    in_memory,
+    on_disk,
+    running,
+    shown,
+)
 from tests.stores.vfs import Disk, Fault, store_on
 
 if TYPE_CHECKING:
@@ -150,7 +160,8 @@ class Play:
     queue: TimedQueue
     disk: Disk
     naive: NaiveQueue
-    see: Callable[[], list[object]]
+    memory: Callable[[], Seen]
+    killed: Callable[[], Seen]  # what would be there if the process were killed now
 
     @property
     def now(self) -> int:
@@ -182,7 +193,7 @@ class Play:
         """See that all agree: what users see, what is in memory, and what is on disk."""
         self.naive.advance(self.now)
         user = await shown(self.queue)
-        memory, disk = self.see()
+        memory, disk = self.memory(), self.killed()
         if either is not None and memory != expected(self.naive):
             self.naive = either
         assert memory == expected(self.naive)
@@ -203,6 +214,8 @@ class Play:
         outcome = await self._call(act, held, lasting=lasting, waits=waits)
 
         failed = self.disk.failures > 0
+        if isinstance(outcome, StoreError) and outcome.outcome == "not applied":
+            assert self.killed() == expected(self.naive)
         await self._see_refusal(outcome, failed=failed, lasting=lasting, waits=waits)
         self.disk.heal()
         await trio.sleep(A_WHILE)
@@ -261,11 +274,8 @@ async def sweep(path: Path, act: Act, fault: Fault, **options: object) -> int:
     try:
         async with running(path, store_on(disk), **options) as runtime:  # type: ignore[arg-type] # the store's
             queue = await define(runtime)
-
-            def see() -> list[object]:
-                return [in_memory(runtime), on_disk(path, path.with_name("copy.sqlite"))]
-
-            play = Play(queue, disk, a_model(), see)
+            killed = partial(on_disk, path, path.with_name("copy.sqlite"))
+            play = Play(queue, disk, a_model(), partial(in_memory, runtime), killed)
             for lasting in (False, True):
                 number = 1
                 while await play.fail(act, fault, number, lasting=lasting, waits=waits):
@@ -273,6 +283,7 @@ async def sweep(path: Path, act: Act, fault: Fault, **options: object) -> int:
                     steps += 1
         async with running(path) as runtime:
             play.queue = await define(runtime)
+            play.memory = partial(in_memory, runtime)
             await play.compare()
     finally:
         disk.unregister()
