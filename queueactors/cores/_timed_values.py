@@ -211,7 +211,8 @@ class TimedRecords:
         unwritten, counts = cast("tuple[tuple[object, ...], tuple[int, ...]]", snapshot)
         for name, value in zip(_UNWRITTEN_FIELDS, unwritten, strict=True):
             setattr(self, name, value)
-        self.counters = Counters(*counts)
+        for name, value in zip(_COUNTS_FIELDS, counts, strict=True):
+            setattr(self.counters, name, value)  # in place: a core counts there
 
     def head(self) -> dict[str, int | None]:
         """Return what outlives the process, beside the messages.
@@ -235,6 +236,5 @@ _UNWRITTEN_FIELDS = (
     "closed",
 )
 _UNWRITTEN: Callable[[TimedRecords], tuple[object, ...]] = attrgetter(*_UNWRITTEN_FIELDS)
-_COUNTS: Callable[[Counters], tuple[int, ...]] = attrgetter(
-    *(field.name for field in attrs.fields(Counters))
-)
+_COUNTS_FIELDS = tuple(field.name for field in attrs.fields(Counters))
+_COUNTS: Callable[[Counters], tuple[int, ...]] = attrgetter(*_COUNTS_FIELDS)

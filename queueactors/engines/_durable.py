@@ -6,7 +6,7 @@ A batch that could not be written is undone: the records are read again. That is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 import trio
@@ -15,25 +15,35 @@ from trio.lowlevel import checkpoint
 from queueactors._errors import StoreError
 
 from ._local import LocalEngine
+from ._protocol import SLICE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from queueactors._clock import Clock
     from supervisors import Operation
 
     from ._local import Method
     from ._protocol import Core, Parked, Records
 
 
+READ_AGAIN: Final = 5_000_000_000  # nanoseconds, if a queue cannot be read in a store that works
+
+
 class Journal(Protocol):
     """Keeps the records of one queue for all incarnations of its actor."""
 
-    @property
-    def records(self) -> Records | None:
-        """What the core works on; None: to be read again."""
+    clock: Clock
+    """The runtime's."""
 
-    def forget(self, unwritten: tuple[object, ...]) -> None:
-        """Let the records be read again, and take over what is never written."""
+    records: Records | None
+    """What the core works on; None: to be read again. The engine sets it."""
+
+    unwritten: tuple[int, tuple[object, ...]] | None
+    """What is never written, after the epoch nanoseconds at which it was so; the engine sets it.
+
+    It goes on when the records are read again.
+    """
 
     @property
     def works(self) -> bool:
@@ -46,7 +56,7 @@ class Journal(Protocol):
     """While the store fails: let callers wait. False: they get `StoreError`."""
 
     async def load(self) -> Records:
-        """Read the records, which are ``records`` from now on.
+        """Read the records.
 
         Raises:
           StoreError: If the store fails.
@@ -80,6 +90,7 @@ class DurableEngine(LocalEngine):
 
     _journal: Journal
     _stale: bool = attrs.field(default=False, init=False)  # the records are to be read again
+    _read_at: int | None = attrs.field(default=None, init=False)  # when that is tried by itself
     _wrapper: Callable[[Method], Method] | None = attrs.field(default=None, init=False)
 
     @classmethod
@@ -111,7 +122,12 @@ class DurableEngine(LocalEngine):
 
     def next_deadline(self) -> int | None:
         """Return the next instant at which something happens by itself."""
-        return self.parked.next_timeout() if self._stale else LocalEngine.next_deadline(self)
+        if not self._stale:
+            return LocalEngine.next_deadline(self)
+        if not self.parked:
+            return None  # the next operation reads the records
+        instants = self._read_at, self.parked.next_timeout()
+        return min((at for at in instants if at is not None), default=None)
 
     def advance(self, now: int) -> bool:
         """Let some of what has become due happen; return whether that was all."""
@@ -125,27 +141,37 @@ class DurableEngine(LocalEngine):
         Raises nothing when the store fails: then the callers get `StoreError`, or the batch is
         carried out once it works again.
         """
-        again = True
-        while again:
-            if self._stale and not await self._reload(batch, now, resolved):
-                return
-            before = self.core.records.snapshot()
-            decided: list[Operation] = []
-            try:
-                await LocalEngine.execute(self, batch, now, decided)
-            finally:  # also when one of them crashed it: the others have happened
-                failure = await self._write(now, decided)
-                again = False
-                if failure is not None:
-                    self._stale = True  # what the core has decided did not happen
-                    self._journal.forget(before)
-                    again = self._journal.waits and failure.outcome == "not applied"
-                    if again:
-                        self._take_back(batch, decided)
-                    else:
-                        self._refuse(decided, failure)
-                if not again:
-                    resolved += decided
+        done = False
+        while not done:
+            if self._stale:
+                read_at = await self._reload(batch, resolved)
+                if read_at is None:
+                    return
+                now = read_at
+            done = await self._attempt(batch, now, resolved)
+
+    async def _attempt(
+        self, batch: Sequence[Operation], now: int, resolved: list[Operation]
+    ) -> bool:
+        """Carry out a batch and write it; return False if it is to be carried out again."""
+        before = self.core.records.snapshot()
+        decided: list[Operation] = []
+        again = False
+        try:
+            await LocalEngine.execute(self, batch, now, decided)
+        finally:  # also when one of them crashed it: the others have happened
+            failure = await self._write(now, decided)
+            if failure is not None:
+                self._stale = True  # what the core has decided did not happen
+                self._journal.records, self._journal.unwritten = None, (now, before)
+                again = self._journal.waits and failure.outcome == "not applied"
+                if again:
+                    self._take_back(batch, decided)
+                else:
+                    self._refuse(decided, failure)
+            if not again:
+                resolved += decided
+        return not again
 
     async def _write(self, now: int, decided: list[Operation]) -> StoreError | None:
         """Make what was decided durable; return what went wrong."""
@@ -166,10 +192,14 @@ class DurableEngine(LocalEngine):
         own = set(map(id, batch))
         for operation in reversed(decided):
             operation.value = operation.error = None
-            if id(operation) in own:
-                operation.state = "queued"
-            else:
+            if id(operation) not in own:
                 self.parked.park_again(operation)
+            else:
+                operation.state = "queued"
+        for operation in batch:  # nor may one that found nothing come before one that did
+            if operation.state == "parked" and operation.home is not None:
+                operation.home.withdrawn(operation)
+                operation.home, operation.state = None, "queued"
 
     def _refuse(self, operations: list[Operation], failure: StoreError) -> None:
         """Let operations end with the store's failure."""
@@ -186,37 +216,70 @@ class DurableEngine(LocalEngine):
     def _notice(self, event: str, **facts: object) -> None:
         self.core.notices.append((event, facts))
 
-    async def _reload(
-        self, batch: Sequence[Operation], now: int, resolved: list[Operation]
-    ) -> bool:
-        """Read the records again; return whether operations can be carried out."""
-        while True:
+    async def _reload(self, batch: Sequence[Operation], resolved: list[Operation]) -> int | None:
+        """Read the records again; return the instant then. None: operations cannot be done now."""
+        journal, clock = self._journal, self._journal.clock
+        core = None
+        while core is None:
             try:
-                core = await _core(self._journal)
+                core = await _core(journal)
             except StoreError as error:
-                if self._journal.waits:
-                    await self._journal.recovered()
-                    continue
-                self.parked.time_out(now, resolved)
-                queued = [operation for operation in batch if operation.state == "queued"]
-                self._refuse(queued, error)
-                resolved += queued
-                return False
-            self.core = core
-            self.connect()
-            if self._wrapper is not None:
-                LocalEngine.wrap(self, self._wrapper)
-            self._stale = False
-            while not self.advance(now):
-                await checkpoint()
-            return True
+                self._read_at = clock.now_ns() + READ_AGAIN if journal.works else None
+                if not journal.waits:
+                    self.parked.time_out(clock.now_ns(), resolved)
+                    queued = [operation for operation in batch if operation.state == "queued"]
+                    self._refuse(queued, error)
+                    resolved += queued
+                    return None
+                await self._recovered(batch)
+        self.core = core
+        self.connect()
+        if self._wrapper is not None:
+            LocalEngine.wrap(self, self._wrapper)
+        self._stale = False
+        now = clock.now_ns()
+        while not self.advance(now):
+            await checkpoint()
+            now = clock.now_ns()
+        return now
+
+    async def _recovered(self, batch: Sequence[Operation]) -> None:
+        """Wait until the records may be read again, or somebody's time is up."""
+        clock, parked = self._journal.clock, self.parked
+        queued = [operation for operation in batch if operation.state == "queued"]
+        instants = [operation.deadline_at for operation in queued] + [parked.next_timeout()]
+        first = min((at for at in instants if at is not None), default=None)
+        with trio.CancelScope(deadline=clock.deadline(first)):
+            if self._read_at is None:
+                await self._journal.recovered()
+            else:
+                await trio.sleep_until(clock.deadline(self._read_at))
+        late: list[Operation] = []
+        parked.time_out(clock.now_ns(), late, queued)
+        for operation in late:
+            operation.resolve()
 
 
 async def _core(journal: Journal) -> Core:
     records = journal.records
-    if records is None:
-        records = await journal.load()
-    core = journal.core(records)
+    if records is not None:
+        return await _rebuilt(journal.core(records))
+    records = await journal.load()
+    if journal.unwritten is None:
+        core = await _rebuilt(journal.core(records))
+    else:
+        at, snapshot = journal.unwritten
+        records.resume(snapshot)
+        core = await _rebuilt(journal.core(records))
+        while not core.advance(at, SLICE):
+            await checkpoint()
+        core.notices.clear()  # what has happened by itself until then was told,
+        records.resume(snapshot)  # and counted
+    journal.records = records
+    return core
+
+
+async def _rebuilt(core: Core) -> Core:
     for _ in core.rebuild():
         await checkpoint()
     return core

@@ -176,17 +176,32 @@ class Parked:
         self.park(operation, lane)
         lane.move_to_end(operation, last=False)
 
-    def time_out(self, now: int, resolved: list[Operation]) -> None:
-        """End the waits whose time is up, with `trio.TooSlowError`."""
+    def time_out(
+        self, now: int, resolved: list[Operation], queued: Sequence[Operation] = ()
+    ) -> None:
+        """End the waits whose time is up, with `trio.TooSlowError`.
+
+        Args:
+          now: Epoch nanoseconds.
+          resolved: Where to add them.
+          queued: Others, that do not wait in a lane: those that nobody has looked at yet.
+        """
         while self._timeouts and self._timeouts[0][0] <= now:
             operation = heappop(self._timeouts)[2]
             if _waits(operation) and operation.home is not None:
                 operation.home.withdrawn(operation)
-                operation.error = trio.TooSlowError(
-                    f"queue {self._queue!r}: {operation.method} waited "
-                    f"{operation.timeout:g} s in vain"
-                )
-                resolved.append(operation)
+                operation.home = None
+                self._end(operation, resolved)
+        for operation in queued:
+            at = operation.deadline_at
+            if at is not None and at <= now and operation.state == "queued":
+                self._end(operation, resolved)
+
+    def _end(self, operation: Operation, resolved: list[Operation]) -> None:
+        operation.error = trio.TooSlowError(
+            f"queue {self._queue!r}: {operation.method} waited {operation.timeout:g} s in vain"
+        )
+        resolved.append(operation)
 
     def next_timeout(self) -> int | None:
         """Return the epoch nanoseconds at which the next wait ends by itself."""

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from queueactors._codecs import Values
-    from queueactors.engines import Core, Engine, Parked
+    from queueactors.engines import Core, Engine, Parked, Records
     from supervisors import ChildStatus, DownReason
 
     from ._protocol import Kind, Place, StoredRecords
@@ -182,9 +182,10 @@ class _Journal:
         self.queue = queue
         self.kind = kind
         self._codec = cast("Values", kind.values).codec.name  # a durable queue has one
-        self.records: StoredRecords | None = None
+        self.clock = actor.clock
+        self.records: Records | None = None
         self.changed = Changed()
-        self._unwritten: tuple[object, ...] | None = None  # what goes on when it is read again
+        self.unwritten: tuple[int, tuple[object, ...]] | None = None
         self.waits = store.on_failure == "wait"
         self._release = store.release_on_start
         self._actor = actor
@@ -200,16 +201,7 @@ class _Journal:
 
     async def load(self) -> StoredRecords:
         """Read the queue; a slice at a time, as others have to run meanwhile."""
-        records = await self._actor.read(self._load)
-        if self._unwritten is not None:
-            records.resume(self._unwritten)
-        self.records = records
-        return records
-
-    def forget(self, unwritten: tuple[object, ...]) -> None:
-        """Let the queue be read again, and take over what is never written."""
-        self.records = None
-        self._unwritten = unwritten
+        return await self._actor.read(self._load)
 
     @property
     def works(self) -> bool:
@@ -265,8 +257,7 @@ class _Journal:
 
     def changes(self, now: int, operations: Sequence[Operation]) -> Changes | None:
         """Return what has to be written since the last time; None: nothing."""
-        records = self.records
-        assert records is not None  # noqa: S101 - the engine works on them
+        records = cast("StoredRecords", self.records)  # the engine works on them
         head = records.head()
         handed_over = [
             (each.queue, each.id)
@@ -332,6 +323,7 @@ class _Actor:
 
     def __init__(self, store: SqliteStore, place: Place, path: Path) -> None:
         self.works = trio.Event()
+        self.clock = place.clock
         self.on_recovery: list[Callable[[], None]] = []
         self._options = store
         self._place = place
