@@ -152,7 +152,7 @@ class SqliteStore:
         if self._actor is None:
             raise RuntimeError(f"store {self._name!r} is in no runtime")
         journal = self._journals.get(queue)
-        if journal is None:
+        if journal is None or journal.kind is not kind:  # another definition of it has failed
             journal = self._journals[queue] = _Journal(queue, kind, self, self._actor, parked)
         return await DurableEngine.open(journal, parked)
 
@@ -164,6 +164,7 @@ class SqliteStore:
         """
         self._journals.pop(queue, None)
         if self._actor is not None:
+            self._actor.on_recovery.pop(queue, None)
             await self._actor.write(queue)
 
     def close(self) -> None:
@@ -194,7 +195,7 @@ class _Journal:
         self._next_id = 1  # messages from this one on are not in the file
         self._head: dict[str, int | None] | None = None  # as in the file
         self._kept: list[int] = []  # messages that cannot be decoded
-        actor.on_recovery.append(parked.wake or (lambda: None))
+        actor.on_recovery[queue] = parked.wake or (lambda: None)
 
     def core(self, records: object) -> Core:
         return self.kind.core(records, self.changed)
@@ -324,7 +325,7 @@ class _Actor:
     def __init__(self, store: SqliteStore, place: Place, path: Path) -> None:
         self.works = trio.Event()
         self.clock = place.clock
-        self.on_recovery: list[Callable[[], None]] = []
+        self.on_recovery: dict[str, Callable[[], None]] = {}  # by queue
         self._options = store
         self._place = place
         self._path = path.resolve()  # the program may change its directory
@@ -452,7 +453,7 @@ class _Actor:
                     self._log.info("store_queue_not_configured", queue=name)
         self._failure = None
         self.works.set()
-        for wake in self.on_recovery:
+        for wake in self.on_recovery.values():
             wake()
 
     def _close(self) -> None:

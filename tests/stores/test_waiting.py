@@ -11,6 +11,7 @@ import trio
 
 from queueactors import SqliteStore, StoreError
 from queueactors.stores._file import Connection, StandardDriver
+from supervisors import ChildStartError
 from tests.stores.kit import LONG, define, running
 
 if TYPE_CHECKING:
@@ -228,3 +229,20 @@ async def test_what_happened_by_itself_is_counted_once_however_often_the_queue_i
 
         told = await queue.statistics()
         assert (told.expired, told.exhausted) == (2, 2 if max_reservations else 0)
+
+
+async def test_a_queue_that_could_not_be_defined_leaves_none_of_its_options_behind(
+    path: Path, switch: Switch, autojump_clock: MockClock
+) -> None:
+    async with running(path) as runtime:
+        await (await define(runtime, codec="json")).insert("1")
+    async with running(path, switched(switch)) as runtime:
+        switch.broken = MESSAGES
+        with pytest.raises(ChildStartError):
+            await define(runtime, unique=True, codec="msgpack")
+        switch.broken = ()
+
+        queue = await define(runtime, codec="json")
+
+        assert await queue.insert("2", "2") == 2
+        assert [each.value for each in await queue.peek("ready", 3)] == ["1", "2", "2"]
