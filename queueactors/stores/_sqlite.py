@@ -509,7 +509,7 @@ class _Actor:
         """
         timeout = self._options.timeout
         with trio.move_on_after(timeout):
-            await trio.to_thread.run_sync(transaction.run, abandon_on_cancel=True)
+            await _in_thread(transaction.run)
             return
         transaction.given_up = True
         raise TimeoutError(f"it was not committed within {timeout} s")
@@ -592,12 +592,13 @@ class _Actor:
             self._moving = False
 
     async def _move_log(self) -> None:
-        """Move the log into the database, in a thread."""
+        """Move the log into the database, in a thread: as long as a commit may take."""
         file = self._file
         if file is None:
             return
         try:
-            await trio.to_thread.run_sync(file.checkpoint, abandon_on_cancel=True)
+            with trio.move_on_after(self._options.timeout):
+                await _in_thread(file.checkpoint)
         except (self._driver.Error, OSError) as error:  # the next commit shows what it means
             self._log.warning("store_log_not_moved", error=describe(error))
 
@@ -657,6 +658,12 @@ class _Transaction:
 
 # What SQLite says when a commit has not begun to write, or has undone it: no room, no right.
 _REFUSED: Final = re.compile("full|locked|busy|readonly|read-only", re.IGNORECASE)
+
+
+async def _in_thread(work: Callable[[], None]) -> None:
+    """Run in a thread of our own: the program may keep all of trio's busy."""
+    limiter = trio.CapacityLimiter(1)  # a new one: an abandoned thread would keep its place
+    await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
 
 
 def _measure(file: StoreFile) -> float:

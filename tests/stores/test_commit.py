@@ -15,7 +15,7 @@ from queueactors import SqliteStore, StoreError
 from queueactors.stores._file import Connection, StandardDriver
 from supervisors import ActorDownError
 
-from .kit import define, running
+from .kit import actor_of, define, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,9 @@ SOON = 5.0  # real seconds: a test that waits longer has failed
 
 @attrs.define(eq=False)
 class Gate:
-    """Keeps each commit waiting, once it is closed."""
+    """Keeps each commit waiting, once it is closed; or another statement than that."""
+
+    word: str = "COMMIT"
 
     open: threading.Event = attrs.field(factory=threading.Event)
     reached: threading.Event = attrs.field(factory=threading.Event)
@@ -53,7 +55,7 @@ class _Gated:
         return self._connection.in_transaction
 
     def execute(self, sql: str, values: Sequence[object] = (), /) -> Iterable[Row]:
-        if sql == "COMMIT":
+        if sql.startswith(self._gate.word):
             self._gate.pass_()
         return self._connection.execute(sql, values)
 
@@ -285,6 +287,41 @@ async def test_a_commit_in_a_thread_that_takes_too_long_is_given_up(
                     break
         values = [message.value for message in await queue.peek("ready", 9)]
         assert values in ([b"a", b"b", b"d"], [b"a", b"d"])
+
+
+async def test_a_commit_in_a_thread_does_not_wait_for_the_threads_of_the_program(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path / "f", commit="thread") as runtime:
+        queue = await begun(runtime)
+        limiter = trio.to_thread.current_default_thread_limiter()
+        tokens = limiter.total_tokens
+        limiter.total_tokens = 1
+        async with limiter:
+            with trio.fail_after(SOON):
+                await queue.insert(b"a")
+        limiter.total_tokens = tokens
+
+
+@pytest.mark.slow
+async def test_a_log_that_cannot_be_moved_keeps_nobody_waiting_longer_than_a_commit_may(
+    gate: Gate, tmp_path: Path
+) -> None:
+    gate.word = "PRAGMA wal_checkpoint"
+    async with running(tmp_path / "f", gated(gate), timeout=0.1) as runtime:
+        queue = await begun(runtime)
+        await queue.insert(*[bytes(9000)] * 1001)
+        with trio.fail_after(SOON):
+            while not actor_of(runtime)._hold:  # noqa: ASYNC110, SLF001 - in real time
+                await trio.sleep(0.01)
+        gate.open.clear()
+
+        start = trio.current_time()
+        await queue.insert(b"a")
+        await queue.insert(b"a")
+
+        assert gate.reached.is_set()
+        assert trio.current_time() - start < SOON / 2
 
 
 async def test_a_large_transaction_lets_others_run(
