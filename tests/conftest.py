@@ -1,4 +1,4 @@
-"""The fixture of all tests: one that hangs must fail."""
+"""The fixtures of all tests: one that hangs must fail, and none leaves its logging to others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import structlog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
 # Real seconds by mark; under MockClock a deadlock spins, and no timeout of trio ends it. A machine
 # may be busy, and measure coverage; and Hypothesis may shrink a failure for five minutes.
 _HANGS_AFTER: Final = {"": 60, "slow": 600, "long": 1800}
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """Put the configuration of structlog back: programs that tests call set their own."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture(autouse=True)
