@@ -476,6 +476,7 @@ def test_a_commit_that_hangs_before_it_begins_does_not_happen_any_more(path: Pat
     trio.run(main)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("commit", ["loop", "thread"])
 @pytest.mark.parametrize(
     "error",

@@ -303,6 +303,7 @@ MODES: Final = [
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("fault", "on_failure", "durability"), MODES)
 @pytest.mark.parametrize("name", ACTS)
 def test_a_disk_that_fails_at_any_step_harms_nothing(
@@ -316,6 +317,7 @@ def test_a_disk_that_fails_at_any_step_harms_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("fault", "on_failure"), list(product(["io", "full"], ["error", "wait"])))
 @pytest.mark.parametrize("name", ["insert", "reserve_many", "delete", "clear"])
 def test_a_disk_that_fails_in_a_thread_harms_nothing(
@@ -374,6 +376,7 @@ async def _several(path: Path, fault: Fault, **options: object) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("commit", ["loop", "thread"])
 @pytest.mark.parametrize("fault", ["io", "full", "short", "fsync"])
 def test_a_commit_for_several_queues_is_whole_or_nothing(

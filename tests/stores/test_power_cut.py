@@ -103,6 +103,7 @@ def _live(path: Path, durability: str, seed: int) -> tuple[Disk, list[tuple[int,
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(1, 1 + TORTURE))
 @pytest.mark.parametrize("durability", ["process", "power"])
 def test_a_power_cut_at_any_step_leaves_what_was_promised(
@@ -124,6 +125,7 @@ def test_a_power_cut_at_any_step_leaves_what_was_promised(
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_a_dead_letter_is_in_one_of_its_queues_whenever_the_power_is_cut(tmp_path: Path) -> None:
     path = tmp_path / "store.sqlite"
     disk, random = Disk(recording=True), Random(1)

@@ -285,6 +285,7 @@ def _victims() -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.long
 def test_killed_at_any_moment_it_loses_and_invents_nothing(tmp_path: Path) -> None:
     with ThreadPoolExecutor(AT_ONCE) as threads:
