@@ -252,9 +252,14 @@ class _Journal:
             await checkpoint()
         self._next_id = cast("int", stored.head["next_id"])
         self._head = dict(stored.head)
-        released_at = stored.at if self._release else None
-        self._release = False
-        return kind.stored_records(stored.head, messages, len(self._kept), released_at)
+        if not self._release:
+            return kind.stored_records(stored.head, messages, len(self._kept), None)
+        base, row = self._number << BITS, kind.table.changed_row
+        before = {each: row(base, message) for each, message in messages.items()}
+        records = kind.stored_records(stored.head, messages, len(self._kept), stored.at)
+        # To be written: should the queue be read again, it must not be as if they had gone on.
+        self.changed.update(each for each in before if row(base, messages[each]) != before[each])
+        return records
 
     def changes(self, now: int, operations: Sequence[Operation]) -> Changes | None:
         """Return what has to be written since the last time; None: nothing."""
@@ -302,7 +307,7 @@ class _Journal:
         """Hand changes to the store's actor, and wait until they are durable."""
         changes = cast("Changes", changes)
         await self._actor.write(changes)
-        self._is_new = False
+        self._is_new = self._release = False  # from now on the living may have reservations
         self._head = msgspec.json.decode(changes.head)
         self._next_id = cast("int", self._head["next_id"])
         self.changed.clear()

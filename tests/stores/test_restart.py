@@ -12,7 +12,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from queueactors import Clock, Reservation, ReservationExpiredError, ReservationNotFoundError
+from queueactors import (
+    Clock,
+    Reservation,
+    ReservationExpiredError,
+    ReservationNotFoundError,
+    StoreError,
+)
 from tests.cores.kit import STATES
 from tests.stores.kit import (
     TORTURE,
@@ -25,9 +31,10 @@ from tests.stores.kit import (
     shown,
 )
 from tests.stores.test_faults import ACTS
+from tests.stores.vfs import Disk, store_on
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from queueactors import Runtime, TimedQueue
@@ -55,6 +62,13 @@ class World:
     def pass_time(self, seconds: float) -> None:
         """Let time go by between two lives."""
         self.wall += int(seconds * SECOND)
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    disk = Disk()
+    yield disk
+    disk.unregister()
 
 
 @pytest.fixture
@@ -367,3 +381,42 @@ async def test_release_on_start_ends_no_reservation_of_the_living(
 
         assert await queue.try_reserve() is None
         assert await queue.delete(taken) == 1
+
+
+async def _read_again(queue: TimedQueue, disk: Disk) -> None:
+    """Let a queue be read again, because a commit has failed."""
+    disk.fail("full", lasting=False)
+    with pytest.raises(StoreError):
+        await queue.insert(b"not applied")
+    await trio.sleep(100)
+
+
+async def test_release_on_start_ends_nothing_when_a_queue_is_read_again(
+    world: World, disk: Disk, autojump_clock: MockClock
+) -> None:
+    async with world.life(make=store_on(disk), release_on_start=True) as runtime:
+        queue = await define(runtime)
+        await queue.insert(b"1")
+        taken = await queue.reserve()
+
+        await _read_again(queue, disk)
+
+        assert await queue.try_reserve() is None
+        assert await queue.delete(taken) == 1
+
+
+async def test_what_release_on_start_has_ended_stays_so_when_a_queue_is_read_again(
+    world: World, disk: Disk, autojump_clock: MockClock
+) -> None:
+    async with world.life() as runtime:
+        queue = await define(runtime)
+        await queue.insert(b"1")
+        await queue.reserve()
+
+    async with world.life(make=store_on(disk), release_on_start=True) as runtime:
+        queue = await define(runtime)
+        assert await values_of(queue) == [b"1"]
+
+        await _read_again(queue, disk)
+
+        assert await values_of(queue) == [b"1"]
