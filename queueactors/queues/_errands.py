@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, cast
 import attrs
 import structlog
 import trio
+from trio.lowlevel import checkpoint_if_cancelled
 
 from queueactors._errors import CodecError, QueueActorsError, QueueClosedError, StoreError
 from queueactors._insist import insist
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ._actor import QueueActor
     from ._options import TimedOptions
 
+GRACE: Final = 1.0  # seconds
 RETRY_AFTER: Final = 5.0  # seconds until a queue that is down is asked again
 
 
@@ -145,8 +147,21 @@ class Errands:
                     log.warning("dead_letter_waits", id=letter.id, error=describe(error))
                     return False
                 else:
-                    await self._ask("remove", (letter.id,))
+                    await self._remove(letter)
         return True
+
+    async def _remove(self, letter: DeadLetter) -> None:
+        """Remove what was delivered; errands that are stopped have a moment left for that.
+
+        Otherwise it would be delivered again. (In the store it has left this queue already, if the
+        other one is in the same.)
+        """
+        done = False
+        while not done:
+            with trio.move_on_after(GRACE, shield=True):
+                await self._ask("remove", (letter.id,))
+                done = True
+            await checkpoint_if_cancelled()
 
     def _decoded(self, letter: DeadLetter) -> DeadLetter:
         if self.values is None:
