@@ -305,6 +305,36 @@ async def test_a_lock_that_somebody_else_holds_is_waited_for(
     assert await reopened(path) == [b"1", b"3"]
 
 
+async def test_who_waits_for_a_message_gets_it_after_a_failure_that_others_noticed(
+    path: Path, disk: Disk, autojump_clock: MockClock
+) -> None:
+    async with running(path, store_on(disk)) as runtime:
+        queue = await define(runtime)
+        await queue.insert(b"later", delay=1000)
+
+        async with meanwhile(queue.reserve):
+            start = trio.current_time()
+            disk.fail("full", lasting=False)
+            assert await outcome_of(queue.insert(b"2", delay=5000)) == "not applied"
+
+        assert trio.current_time() - start == pytest.approx(1000)
+
+
+async def test_a_failure_does_not_open_a_closed_queue_and_resets_no_counter(
+    path: Path, disk: Disk, autojump_clock: MockClock
+) -> None:
+    async with running(path, store_on(disk)) as runtime:
+        queue = await define(runtime)
+        await queue.insert(b"1", b"2")
+        await queue.close()
+        disk.fail("full", lasting=False)
+        assert await outcome_of(queue.reserve()) == "not applied"
+        await trio.sleep(A_WHILE)
+
+        told = await queue.statistics()
+        assert (told.closed, told.inserted, told.reserved_total) == (True, 2, 0)
+
+
 # -- the actor -----------------------------------------------------------------------------------
 
 
@@ -461,17 +491,19 @@ def test_a_commit_that_hangs_before_it_begins_does_not_happen_any_more(path: Pat
         async with running(path, Store, commit="thread", timeout=1.0) as runtime:
             queue = await define(runtime)
             await queue.insert(b"1")
+            taken = await queue.reserve()
             hanging.word = "BEGIN"
 
-            assert await outcome_of(queue.insert(b"2")) == "unknown"
-            await insist_on(queue, b"3")
+            assert await outcome_of(queue.bury(taken)) == "unknown"
+            await insist_on(queue, b"2")
+            await queue.release(taken, error="later")
             hanging.go_on.set()
             await trio.sleep(0.3)
-            await queue.insert(b"4")
+            await queue.insert(b"3")
 
-            assert await values_of(queue) == [b"1", b"3", b"4"]
+            assert set(await values_of(queue)) == {b"1", b"2", b"3"}
             assert in_memory(runtime) == on_disk(path, path.with_name("copy"))
-        assert await reopened(path) == [b"1", b"3", b"4"]
+        assert set(await reopened(path)) == {b"1", b"2", b"3"}
 
     trio.run(main)
 
