@@ -121,6 +121,9 @@ class PickleCodec:
 
 
 BUILT_IN: Final = ("msgpack", "json", "bytes", "pickle")
+LARGEST: Final = (
+    500_000_000  # bytes; SQLite refuses rows of 1 GB, and all that is written with them
+)
 LETTER: Final = "dead_letter:"  # before the codec's name: a dead letter, its value in that codec
 
 
@@ -192,6 +195,9 @@ class Values:
         except Exception as error:
             raise CodecError(self.codec.name, describe(error)) from error
         if type_(data) is bytes:
+            if len(data) > LARGEST:
+                rule = f"expected a value of at most {LARGEST} bytes, got {len(data)}"
+                raise CodecError(self.codec.name, rule)
             return data
         raise CodecError(self.codec.name, f"expected encode() to return bytes, got {data!r:.100}")
 

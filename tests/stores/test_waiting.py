@@ -9,7 +9,8 @@ import attrs
 import pytest
 import trio
 
-from queueactors import SqliteStore, StoreError
+from queueactors import CodecError, SqliteStore, StoreError
+from queueactors._codecs import LARGEST
 from queueactors.stores._file import Connection, StandardDriver
 from supervisors import ChildStartError
 from tests.stores.kit import LONG, define, running
@@ -246,3 +247,15 @@ async def test_a_queue_that_could_not_be_defined_leaves_none_of_its_options_behi
 
         assert await queue.insert("2", "2") == 2
         assert [each.value for each in await queue.peek("ready", 3)] == ["1", "2", "2"]
+
+
+async def test_a_value_that_is_too_large_for_the_file_is_refused_at_the_call(
+    path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(path) as runtime:
+        queue = await define(runtime)
+
+        with pytest.raises(CodecError, match=f"at most {LARGEST} bytes, got {LARGEST + 1}$"):
+            queue.insert_nowait(bytes(LARGEST + 1))
+
+        assert await queue.insert(b"1") == 1
