@@ -97,7 +97,8 @@ class SqliteStore:
         the loop, if what is measured at start takes less than 0.5 ms.
       timeout: Seconds (> 0) after which a commit in a thread is given up. Its outcome is unknown.
       on_failure: While the file cannot be written: ``"error"``: operations end with
-        `StoreError`; ``"wait"``: they wait until it can.
+        `StoreError`; ``"wait"``: they wait until it can. The timeout of one that the queue has not
+        taken up yet, because others wait before it, is not looked at until then.
       release_on_start: Whether reservations of a former process end when the queue is opened.
         Otherwise they are valid until their deadlines: a consumer elsewhere may have them.
 
