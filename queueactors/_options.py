@@ -97,6 +97,8 @@ class Checks:
         """Check a string that is not empty."""
         if not isinstance(value, str) or not value:
             self.refuse(option, "a non-empty string", value)
+        elif not _is_text(value):
+            self.refuse(option, "text that can be encoded", value)
 
     def target(self, option: str, value: object) -> None:
         """Check a callable."""
@@ -107,6 +109,14 @@ class Checks:
         """Raise `OptionsError` if anything is wrong."""
         if self.faults:
             raise OptionsError(self.faults)
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
 
 
 _NUMBER = (int, float)  # not a union: isinstance() would make a new one at each call

@@ -13,6 +13,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from queueactors._errors import StoreError
+from supervisors import describe
 
 from ._local import LocalEngine
 from ._protocol import SLICE
@@ -32,6 +33,9 @@ READ_AGAIN: Final = 5_000_000_000  # nanoseconds, if a queue cannot be read in a
 
 class Journal(Protocol):
     """Keeps the records of one queue for all incarnations of its actor."""
+
+    store: str
+    """The store's name."""
 
     clock: Clock
     """The runtime's."""
@@ -160,7 +164,15 @@ class DurableEngine(LocalEngine):
         try:
             await LocalEngine.execute(self, batch, now, decided)
         finally:  # also when one of them crashed it: the others have happened
-            failure = await self._write(now, decided)
+            try:
+                failure = await self._write(now, decided)
+            except BaseException as error:  # a defect: it crashes the actor, and nobody waits on
+                failure = StoreError(self._journal.store, "unknown", describe(error))
+                failure.__cause__ = error
+                self._journal.records, self._journal.unwritten = None, (now, before)
+                self._refuse(decided, failure)
+                resolved += decided
+                raise
             if failure is not None:
                 self._stale = True  # what the core has decided did not happen
                 self._journal.records, self._journal.unwritten = None, (now, before)

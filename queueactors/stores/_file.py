@@ -1,7 +1,7 @@
 """A store's file: an SQLite database with the heads and the messages of queues. Synchronous.
 
 Nothing is written but in a transaction: `begin`, some `apply`, then `commit` or `rollback`. Who
-may open it is decided by `_owner`, when and in which thread by `_sqlite`.
+may open it is decided by `_owner`, when and in which thread by `_actor`.
 
 Source: https://sqlite.org/wal.html.
 """

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from queueactors import Clock, Runtime, TimedQueue
     from queueactors.cores.timed import Message, TimedRecords
-    from queueactors.stores._sqlite import _Actor
+    from queueactors.stores._actor import StoreActor
 
 # How many times as long as usual the tests torture, that could go on for ever.
 TORTURE = int(os.environ.get("QUEUEACTORS_TORTURE", "1"))
@@ -72,10 +72,10 @@ def a_model(**options: object) -> NaiveQueue:
     return NaiveQueue(name="q", interval=None, **(given | options))  # type: ignore[arg-type] # likewise
 
 
-def actor_of(runtime: Runtime) -> _Actor:
+def actor_of(runtime: Runtime) -> StoreActor:
     """Return the actor of its store."""
     store = cast("SqliteStore", runtime._stores["disk"])  # noqa: SLF001
-    return cast("_Actor", store._actor)  # noqa: SLF001
+    return cast("StoreActor", store._actor)  # noqa: SLF001
 
 
 def in_memory(runtime: Runtime, name: str = "q") -> Seen:

@@ -13,6 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from queueactors import SqliteStore, StoreError
 from queueactors.stores._file import Connection, StandardDriver
+from queueactors.stores._journal import SqliteJournal
 from supervisors import ActorDownError
 
 from .kit import actor_of, define, running
@@ -346,3 +347,31 @@ async def test_a_large_transaction_lets_others_run(
 
         assert inserted >= 8
         assert turns - inserted >= 8
+
+
+async def test_a_defect_of_the_journal_crashes_the_actor_and_answers_everybody(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path / "f") as runtime:
+        queue = await begun(runtime)
+        await queue.insert(b"a")
+
+        async def broken(_journal: SqliteJournal, _changes: object) -> None:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteJournal, "write", broken)
+            with pytest.raises(StoreError, match=r"ZeroDivisionError; .*: unknown$"):
+                await queue.insert(b"b")
+
+        assert await queue.insert(b"c") == 1
+        assert [message.value for message in await queue.peek("ready", 9)] == [b"a", b"c"]
+        assert (await queue.statistics()).restarts == 1
+
+
+async def test_a_name_that_cannot_be_encoded_is_refused(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(tmp_path / "f") as runtime:
+        with pytest.raises(ValueError, match=r"^expected name to be text that can be encoded"):
+            await define(runtime, "bad \ud800")

@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from queueactors.cores.timed import TimedCore
     from queueactors.engines import Engine, Parked
     from queueactors.stores import Kind, StoredMessage
-    from queueactors.stores._sqlite import _Actor, _Journal
+    from queueactors.stores._actor import StoreActor
+    from queueactors.stores._journal import SqliteJournal
 
 
 @attrs.define(eq=False)
@@ -59,7 +60,7 @@ class DurableStore(DoomedStore):
         return cast("SqliteStore", self.memory)
 
     @property
-    def journal(self) -> _Journal:
+    def journal(self) -> SqliteJournal:
         return self.sqlite._journals["q"]  # noqa: SLF001
 
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
@@ -78,7 +79,7 @@ class DurableStore(DoomedStore):
     async def read(self, now: int) -> TimedCore:
         """Return what the file would give back, as it is at this instant."""
         journal = self.journal
-        file = cast("_Actor", self.sqlite._actor)._reader  # noqa: SLF001
+        file = cast("StoreActor", self.sqlite._actor)._reader  # noqa: SLF001
         assert file is not None
         queue = file.queue("q")
         head: Mapping[str, int | None] = {}

@@ -1,0 +1,179 @@
+"""The journal of a queue in an SQLite store: what is in the file, and what has to be written."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Final, cast
+
+import msgspec
+import structlog
+from trio.lowlevel import checkpoint
+
+from queueactors._errors import CodecError
+from queueactors.cores import Changed
+from queueactors.engines import Handover
+
+from ._file import SLICE, Changes, NotAStoreError, StoreFile
+from ._table import BITS, MOST
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from queueactors._codecs import Values
+    from queueactors.engines import Core, Parked, Records
+    from supervisors import Operation
+
+    from ._actor import StoreActor
+    from ._protocol import Kind, StoredRecords
+    from ._sqlite import SqliteStore
+    from ._table import StoredMessage
+
+
+PROGRESS: Final = 100_000  # messages between two events while a queue is read
+
+
+class SqliteJournal:
+    """The journal of one queue."""
+
+    def __init__(
+        self, queue: str, kind: Kind, store: SqliteStore, actor: StoreActor, parked: Parked
+    ) -> None:
+        self.queue = queue
+        self.kind = kind
+        self._codec = cast("Values", kind.values).codec.name  # a durable queue has one
+        self.store = actor.name
+        self.clock = actor.clock
+        self.records: Records | None = None
+        self.changed = Changed()
+        self.unwritten: tuple[int, tuple[object, ...]] | None = None
+        self.waits = store.on_failure == "wait"
+        self._release = store.release_on_start
+        self._actor = actor
+        self._number = 0
+        self._is_new = True  # it is not in the file
+        self._next_id = 1  # messages from this one on are not in the file
+        self._head: dict[str, int | None] | None = None  # as in the file
+        self._kept: list[int] = []  # messages that cannot be decoded
+        actor.on_recovery[queue] = parked.wake or (lambda: None)
+
+    def core(self, records: object) -> Core:
+        return self.kind.core(records, self.changed)
+
+    async def load(self) -> StoredRecords:
+        """Read the queue; a slice at a time, as others have to run meanwhile."""
+        return await self._actor.read(self._load)
+
+    @property
+    def works(self) -> bool:
+        """Whether the file can be read and written at present, as far as is known."""
+        return self._actor.works.is_set()
+
+    def new_records(self) -> StoredRecords:
+        """Return the records of an empty queue."""
+        return self.kind.new_records()
+
+    async def _load(self, file: StoreFile) -> StoredRecords:
+        kind = self.kind
+        self.changed.clear()
+        self.changed.cleared = False
+        self._kept.clear()
+        self._head, self._next_id = None, 1
+        stored = file.queue(self.queue)
+        self._is_new = stored is None
+        if stored is None:
+            self._number = self._number or self._actor.new_number()
+            return kind.new_records()
+        if stored.kind != kind.table.name:
+            raise NotAStoreError(
+                f"queue {self.queue!r} in {file.path} is of kind {stored.kind!r}, "
+                f"not {kind.table.name!r}"
+            )
+        self._number = stored.number
+        log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+        log = log.bind(queue=self.queue)
+        decode = cast("Values", kind.values).decode
+        rows = file.messages(stored, kind.table)
+        messages: dict[int, StoredMessage] = {}
+        told = 0
+        while some := list(islice(rows, SLICE)):
+            for message in kind.table.messages(some, self._codec):
+                try:
+                    decode(message.value)
+                except CodecError as error:
+                    self._kept.append(message.id)
+                    facts = {"id": message.id, "codec": error.codec, "error": error.error}
+                    log.error("message_set_aside", **facts)  # noqa: TRY400 - no more to say
+                else:
+                    messages[message.id] = message
+            if len(messages) >= told + PROGRESS:
+                told = len(messages)
+                log.info("queue_loading", messages=told)
+            await checkpoint()
+        self._next_id = cast("int", stored.head["next_id"])
+        self._head = dict(stored.head)
+        if not self._release:
+            return kind.stored_records(stored.head, messages, len(self._kept), None)
+        base, row = self._number << BITS, kind.table.changed_row
+        before = {each: row(base, message) for each, message in messages.items()}
+        records = kind.stored_records(stored.head, messages, len(self._kept), stored.at)
+        # To be written: should the queue be read again, it must not be as if they had gone on.
+        self.changed.update(each for each in before if row(base, messages[each]) != before[each])
+        return records
+
+    def changes(self, now: int, operations: Sequence[Operation]) -> Changes | None:
+        """Return what has to be written since the last time; None: nothing."""
+        records = cast("StoredRecords", self.records)  # the engine works on them
+        head = records.head()
+        if cast("int", head["next_id"]) > MOST + 1:
+            raise OverflowError(f"queue {self.queue!r} has used up its {MOST} message ids")
+        handed_over = [
+            (each.queue, each.id)
+            for each in operations
+            if isinstance(each, Handover) and each.error is None
+        ]
+        changed = self.changed
+        if head == self._head and not changed and not changed.cleared and not handed_over:
+            return None
+        table, base, codec = self.kind.table, self._number << BITS, self._codec
+        messages, next_id = records.messages, 1 if changed.cleared else self._next_id
+        fresh, new, updated, gone = [], [], [], []
+        for each in sorted(messages if changed.cleared else changed):
+            message = messages.get(each)
+            if message is None:
+                if each < next_id:
+                    gone.append((base | each,))
+            elif each < next_id:
+                updated.append(table.changed_row(base, message))
+            elif table.is_fresh(message):
+                fresh.append(table.fresh_row(base, codec, message))
+            else:
+                new.append(table.new_row(base, codec, message))
+        return Changes(
+            queue=self.queue,
+            table=table,
+            number=self._number,
+            is_new=self._is_new,
+            head=msgspec.json.encode(head),
+            at=now,
+            cleared=changed.cleared,
+            kept=self._kept,
+            fresh=fresh,
+            new=new,
+            updated=updated,
+            gone=gone,
+            handed_over=handed_over,
+        )
+
+    async def write(self, changes: object) -> None:
+        """Hand changes to the store's actor, and wait until they are durable."""
+        changes = cast("Changes", changes)
+        await self._actor.write(changes)
+        self._is_new = self._release = False  # from now on the living may have reservations
+        self._head = msgspec.json.decode(changes.head)
+        self._next_id = cast("int", self._head["next_id"])
+        self.changed.clear()
+        self.changed.cleared = False
+
+    async def recovered(self) -> None:
+        """Wait until the store works again."""
+        await self._actor.works.wait()
