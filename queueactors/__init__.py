@@ -13,7 +13,9 @@ from ._errors import (
     CodecError,
     OptionsError,
     QueueActorsError,
+    QueueBusyError,
     QueueClosedError,
+    QueueEndedError,
     QueueFullError,
     QueueNotFoundError,
     RefillError,
@@ -26,8 +28,17 @@ from ._errors import (
 )
 from ._idle import wait_until_idle
 from ._runtime import Runtime, open_runtime
+from .cores.channel import ChannelStatistics
 from .cores.timed import DeadLetter, Reservation, TimedMessage, TimedStatistics
-from .queues import LiveReservation, TimedOptions, TimedQueue, TimedSubmit
+from .queues import (
+    ChannelOptions,
+    ChannelQueue,
+    ChannelSubmit,
+    LiveReservation,
+    TimedOptions,
+    TimedQueue,
+    TimedSubmit,
+)
 from .stores import MemoryStore
 from .workers import Delivery, Worker, WorkerOptions, WorkerStatus, exp_backoff
 
@@ -36,6 +47,10 @@ if TYPE_CHECKING:
     from .stores import SqliteStore
 
 __all__ = [
+    "ChannelOptions",
+    "ChannelQueue",
+    "ChannelStatistics",
+    "ChannelSubmit",
     "Clock",
     "Codec",
     "CodecError",
@@ -49,7 +64,9 @@ __all__ = [
     "OptionsError",
     "PendingReply",
     "QueueActorsError",
+    "QueueBusyError",
     "QueueClosedError",
+    "QueueEndedError",
     "QueueFullError",
     "QueueNotFoundError",
     "RefillError",

@@ -75,6 +75,36 @@ class QueueClosedError(QueueActorsError, trio.ClosedResourceError):
         return f"queue {self.queue!r} is closed"
 
 
+class QueueEndedError(QueueActorsError, trio.EndOfChannel):
+    """The channel was closed, and all that was in it has been received.
+
+    Args:
+      queue: Its name.
+    """
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(queue)
+        self.queue = queue
+
+    def __str__(self) -> str:
+        return f"channel {self.queue!r} is closed, and nothing is left in it"
+
+
+class QueueBusyError(QueueActorsError, trio.BusyResourceError):
+    """Another task waits for the channel's next value: it has one receiver.
+
+    Args:
+      queue: Its name.
+    """
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(queue)
+        self.queue = queue
+
+    def __str__(self) -> str:
+        return f"another task is receiving from channel {self.queue!r}; it has one receiver"
+
+
 class QueueFullError(QueueActorsError):
     """There is no room for the values of a call: nothing of it went in.
 

@@ -9,6 +9,9 @@ import trio
 
 from supervisors import ActorCrashedError, ActorDownError, Supervisor
 
+from .cores.channel import ChannelStatistics
+from .queues import TimedQueue
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -16,12 +19,13 @@ if TYPE_CHECKING:
 
     from ._runtime import Runtime
     from .cores.timed import TimedStatistics
+    from .queues import Queue
 
 POLL: Final = 0.05  # seconds between two looks
 
 
 async def wait_until_idle(runtime: Runtime) -> None:
-    """Wait until nothing is ready, delayed or reserved, and nothing more is coming.
+    """Wait until nothing is ready, delayed, reserved or in a channel, and nothing more is coming.
 
     That is: no handler runs, no dead letter is on its way, and the last refill of each queue
     that somebody takes from put nothing in. A queue that is stopped or parked is not waited
@@ -52,7 +56,7 @@ async def _look(runtime: Runtime) -> object | None:
     # Not those that say they run: one that crashed a moment ago says no, and comes back.
     up = {id(start) for info, start in children if info.state == "running"}
     served = {worker.queue.name for worker in runtime.workers() if id(worker) in up}
-    queues: list[TimedStatistics] = []
+    queues: list[ChannelStatistics | TimedStatistics] = []
     for queue in runtime.queues():
         try:
             numbers = await queue.statistics()
@@ -62,8 +66,11 @@ async def _look(runtime: Runtime) -> object | None:
             return None
         if not _is_quiet(numbers):
             return None
+        if isinstance(numbers, ChannelStatistics):
+            queues.append(attrs.evolve(numbers, restarts=0, waiting=0))
+            continue
         taken_from = queue.name in served or numbers.waiting
-        if queue.options.sync_fn is not None and taken_from and _may_refill(numbers):
+        if taken_from and _may_refill(queue, numbers):
             return None
         # What comes and goes without a message that moves: restarts, and refills that bring none.
         numbers = attrs.evolve(numbers, refilling=False, refills=0, refill_errors=0)
@@ -71,14 +78,17 @@ async def _look(runtime: Runtime) -> object | None:
     return queues, workers
 
 
-def _is_quiet(numbers: TimedStatistics) -> bool:
+def _is_quiet(numbers: ChannelStatistics | TimedStatistics) -> bool:
+    if isinstance(numbers, ChannelStatistics):
+        return not (numbers.length or numbers.sending or numbers.mailbox)
     return not (
         numbers.ready or numbers.delayed or numbers.reserved or numbers.dead or numbers.mailbox
     )
 
 
-def _may_refill(numbers: TimedStatistics) -> bool:
-    return numbers.last_refill != 0 and not numbers.closed
+def _may_refill(queue: Queue, numbers: TimedStatistics) -> bool:
+    refills = isinstance(queue, TimedQueue) and queue.options.sync_fn is not None
+    return refills and numbers.last_refill != 0 and not numbers.closed
 
 
 def _children(supervisor: Supervisor) -> Iterator[tuple[ChildInfo, StartFunction]]:

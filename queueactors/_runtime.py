@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, Literal, cast, overload
 
 import attrs
 import structlog
@@ -35,10 +35,10 @@ from supervisors import (
 )
 
 from ._clock import Clock
-from ._codecs import Values, make_codec
+from ._codecs import Values
 from ._errors import QueueNotFoundError, WorkerNotFoundError
 from ._options import Checks, Target, make_options
-from .queues import KINDS, Errands, Options, Queue, QueueActor
+from .queues import KINDS, AnyQueue, Errands, Options, Queue, QueueActor, TimedOptions, TimedQueue
 from .stores import Place
 from .workers import Worker, WorkerOptions
 
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .config import ChildConfig, Config, SupervisorConfig
     from .cores.timed import DeadLetter
     from .engines import Engine, Parked
+    from .queues import ChannelQueue
     from .stores import Store
 
 # What hangs under a group is parked rather than given up: one poisoned queue must not end all.
@@ -107,8 +108,8 @@ class Runtime:
 
     # -- look-up -------------------------------------------------------------------------------
 
-    def queue(self, name: str) -> Queue:
-        """Return the queue of that name.
+    def queue(self, name: str) -> AnyQueue:
+        """Return the queue of that name: a `TimedQueue` or a `ChannelQueue`.
 
         Raises:
           QueueNotFoundError: If there is none; it suggests the nearest name.
@@ -161,6 +162,19 @@ class Runtime:
 
     # -- definition ----------------------------------------------------------------------------
 
+    @overload
+    async def define(
+        self, name: str, *, kind: Literal["timed"] = ..., **options: object
+    ) -> TimedQueue: ...
+
+    @overload
+    async def define(
+        self, name: str, *, kind: Literal["channel"], **options: object
+    ) -> ChannelQueue: ...
+
+    @overload
+    async def define(self, name: str, *, kind: str, **options: object) -> AnyQueue: ...
+
     async def define(self, name: str, *, kind: str = "timed", **options: object) -> Queue:
         """Define a queue and start it; return it once it is ready. The first definition stands.
 
@@ -169,15 +183,16 @@ class Runtime:
 
         Args:
           name: The queue's.
-          kind: Its kind: ``"timed"``.
-          **options: The kind's, see `TimedOptions`.
+          kind: Its kind: ``"timed"`` or ``"channel"``.
+          **options: The kind's, see `TimedOptions` and `ChannelOptions`.
 
         Raises:
           OptionsError: If an option breaks its rule.
           TypeError: If there is no such option, or a required one is missing.
-          ValueError: If there is no such kind or store; or no queue that ``on_exhausted`` names,
-            or it names this one; or if the queue is defined already with another kind or store.
-            (With another option: that is logged, the first stands.)
+          ValueError: If there is no such kind or store, or the store cannot keep the kind; or no
+            timed queue that ``on_exhausted`` names, or it names this one; or if the queue is
+            defined already with another kind or store. (With another option: that is logged, the
+            first stands.)
           supervisors.ChildStartError: If its store does not open it.
           supervisors.SupervisorStoppedError: If the runtime has ended, or is about to.
         """
@@ -187,7 +202,7 @@ class Runtime:
         checks = Checks()
         checks.string("name", name)
         checks.done()
-        given = make_options(KINDS[kind].options, **options)
+        given: Options = make_options(KINDS[kind].options, **options)
         if given.store not in self._stores:
             hint = did_you_mean(given.store, self._stores)
             raise ValueError(f"queue {name!r}: there is no store {given.store!r}{hint}")
@@ -226,7 +241,8 @@ class Runtime:
           QueueNotFoundError: If there is no such queue.
           OptionsError: If an option breaks its rule.
           TypeError: If there is no such option, or a required one is missing.
-          ValueError: If there is a worker of that name, or the queue is another runtime's.
+          ValueError: If there is a worker of that name, or the queue is another runtime's, or no
+            timed queue.
           supervisors.SupervisorStoppedError: If the runtime has ended, or is about to.
         """
         queue_name = queue if isinstance(queue, str) else queue.name
@@ -234,6 +250,8 @@ class Runtime:
             raise ValueError(
                 f"queue {queue_name!r} is of another runtime; give the name of one here"
             )
+        if self.queue(queue_name).kind != "timed":
+            raise ValueError(f"queue {queue_name!r} is no timed queue; a worker needs one")
         given = make_options(WorkerOptions, queue=queue_name, handler=handler, **options)
         if name is None:
             name = _free_name(queue_name, self._workers)
@@ -360,6 +378,8 @@ class Runtime:
                 f"queue {name!r}: there is no queue {target!r} for on_exhausted{hint}; "
                 "define it first"
             )
+        if target is not None and not isinstance(self.queue(target), TimedQueue):
+            raise ValueError(f"queue {name!r}: queue {target!r} for on_exhausted is no timed queue")
 
     def _warn(self, name: str, options: Options) -> None:
         """Log what is valid and yet likely to surprise, as for a configuration."""
@@ -370,7 +390,15 @@ class Runtime:
     def _define(self, name: str, kind: str, options: Options) -> _Defined:
         parts = KINDS[kind]
         store = self._stores[options.store]
-        values = Values(make_codec(options.codec, options.type)) if store.durable else None
+        values = None
+        if store.durable:
+            codec = options.codec_made
+            if codec is None:
+                raise ValueError(
+                    f"queue {name!r}: a {kind} is kept in memory only, "
+                    f"and store {options.store!r} is durable"
+                )
+            values = Values(codec)
         kept = parts.kind(name, options, values)
 
         def open_engine(parked: Parked) -> Awaitable[Engine]:
@@ -378,9 +406,9 @@ class Runtime:
 
         actor = QueueActor(name, self.clock, Mailbox(name, options.mailbox), open_engine)
         errands = None
-        if options.sync_fn is not None or options.dead_letter is not None:
+        if isinstance(options, TimedOptions) and (options.sync_fn or options.dead_letter):
             errands = Errands(actor, options, self._deliverer(name, options), values)
-        handle = parts.handle(actor, options, values)
+        handle = parts.handle(actor, options, kept)
         defined = self._queues[name] = _Defined(kind, handle, actor, errands)
         return defined
 

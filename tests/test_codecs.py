@@ -83,7 +83,7 @@ async def runtime(path: Path) -> AsyncIterator[Runtime]:
 async def define(over: Runtime, name: str = "q", **options: object) -> TimedQueue:
     """Define a queue that is kept in the file."""
     given: dict[str, Any] = {"reservation_time": 60, "store": "disk"} | options  # type: ignore[explicit-any] # options
-    return await over.define(name, **given)
+    return await over.define(name, kind="timed", **given)
 
 
 def kept(path: Path, queue: str = "q") -> list[tuple[object, object]]:

@@ -239,12 +239,14 @@ async def test_a_second_definition_on_another_store_is_refused(autojump_clock: M
 
 async def test_definitions_are_checked_before_anything_happens(autojump_clock: MockClock) -> None:
     async with open_runtime() as runtime:
-        with pytest.raises(ValueError, match=r"^expected kind to be one of timed, got 'time'$"):
+        with pytest.raises(
+            ValueError, match=r"^expected kind to be one of timed, channel, got 'time'$"
+        ):
             await runtime.define("jobs", kind="time", reservation_time=30)
         with pytest.raises(
-            ValueError, match=r"^expected kind to be one of timed, got \['timed'\]$"
+            ValueError, match=r"^expected kind to be one of timed, channel, got \['timed'\]$"
         ):
-            await runtime.define("jobs", kind=["timed"], reservation_time=30)  # type: ignore[arg-type]
+            await runtime.define("jobs", kind=["timed"], reservation_time=30)  # type: ignore[call-overload]
         with pytest.raises(OptionsError, match=r"^expected reservation_time to be seconds > 0"):
             await runtime.define("jobs", reservation_time=-1)
         with pytest.raises(OptionsError, match=r"^expected name to be a non-empty string, got ''$"):
@@ -514,7 +516,7 @@ async def test_a_queue_may_be_named_like_the_errands_of_another(
         assert await runtime.queue("a.errands").sync() == 0
     async with open_runtime() as runtime:
         for name in names:
-            await runtime.define(name, **REFILLED)  # type: ignore[arg-type] # they are the queue's
+            await runtime.define(name, **REFILLED)  # type: ignore[call-overload] # they are the queue's
 
         assert runtime.queue_names() == ("a", "a.errands")
 

@@ -60,7 +60,7 @@ def find_place(source: str, store: str | None, queues: Sequence[str] = ()) -> Pl
 
 
 def _configured(source: str, config: Config, store: str | None, queues: Sequence[str]) -> Place:
-    from queueactors._codecs import Values, make_codec
+    from queueactors._codecs import Values
     from queueactors.stores import SqliteStore
 
     files = {}
@@ -79,9 +79,9 @@ def _configured(source: str, config: Config, store: str | None, queues: Sequence
         hint = did_you_mean(store, files)
         fail(f"{source}: there is no store {store!r} in a file{hint}", USAGE)
     values = {
-        name: Values(make_codec(queue.options.codec, queue.options.type))
+        name: Values(codec)
         for name, queue in config.queues.items()
-        if queue.options.store == store
+        if queue.options.store == store and (codec := queue.options.codec_made)
     }
     return Place(files[store], configured=True, values=values)
 
@@ -90,7 +90,7 @@ def tables() -> dict[str, Table]:
     """Return how the messages of each kind stand in a store's file."""
     from queueactors.queues import KINDS
 
-    return {name: kind.table for name, kind in KINDS.items()}
+    return {name: kind.table for name, kind in KINDS.items() if kind.table is not None}
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import trio
 from queueactors._idle import wait_until_idle
 from queueactors._insist import insist
 from queueactors._runtime import open_runtime
+from queueactors.cores.channel import ChannelStatistics
 from supervisors import (
     ActorError,
     ChildStartError,
@@ -81,9 +82,15 @@ async def _show_progress(runtime: Runtime, status: StatusLine) -> None:
     while True:
         await trio.sleep(every)
         queues = (await _statistics(runtime)).values()
-        done = sum(each.deleted for each in queues)
-        ready = sum(each.ready for each in queues)
-        reserved = sum(each.reserved for each in queues)
+        done = ready = reserved = 0
+        for each in queues:
+            if isinstance(each, ChannelStatistics):
+                done += each.received
+                ready += each.length
+            else:
+                done += each.deleted
+                ready += each.ready
+                reserved += each.reserved
         now = trio.current_time()
         latest = (done - done_before) / (now - before)
         rate = latest if rate is None else 0.7 * rate + 0.3 * latest  # calmer to look at
@@ -94,9 +101,9 @@ async def _show_progress(runtime: Runtime, status: StatusLine) -> None:
             log.info("progress", done=done, ready=ready, reserved=reserved, rate=round(latest))
 
 
-async def _statistics(runtime: Runtime) -> dict[str, TimedStatistics]:
+async def _statistics(runtime: Runtime) -> dict[str, ChannelStatistics | TimedStatistics]:
     """Return the statistics of every queue that is up and answers."""
-    found: dict[str, TimedStatistics] = {}
+    found: dict[str, ChannelStatistics | TimedStatistics] = {}
     for queue in runtime.queues():
         try:
             found[queue.name] = await insist(queue.statistics)

@@ -43,10 +43,12 @@ def check(source: Source, file: str | None) -> Config:
         tables[sort] = {name: reader.table((sort, name), value) for name, value in named.items()}
     _apply_defaults(reader, tables)
     tables["store"].setdefault(_MEMORY, {"type": _MEMORY})
+    runtime = _runtime(reader)
+    stores = _stores(reader, tables["store"])
     return Config(
-        runtime=_runtime(reader),
-        stores=_stores(reader, tables["store"]),
-        queues=_queues(reader, tables),
+        runtime=runtime,
+        stores=stores,
+        queues=_queues(reader, tables, stores),
         workers=_workers(reader, tables),
         supervisors=read_supervisors(reader, tables),
         file=file,
@@ -149,7 +151,9 @@ def _own_store(reader: Reader, at: KeyPath, kind: object) -> type | None:
     return None
 
 
-def _queues(reader: Reader, tables: dict[str, Tables]) -> dict[str, QueueConfig]:
+def _queues(
+    reader: Reader, tables: dict[str, Tables], stores: dict[str, StoreConfig]
+) -> dict[str, QueueConfig]:
     queues = {}
     for name, table in tables["queue"].items():
         path = ("queue", name)
@@ -162,11 +166,25 @@ def _queues(reader: Reader, tables: dict[str, Tables]) -> dict[str, QueueConfig]
         given = {key: value for key, value in table.items() if key != "kind"}
         options = reader.build(KINDS[kind].options, path, given)
         _exists(reader, path, "store", given, tables["store"])
-        if given.get("on_exhausted") not in _NO_QUEUE:
+        _check_store(reader, path, given, kind, stores)
+        if kind == "timed" and given.get("on_exhausted") not in _NO_QUEUE:
             _check_dead_letter(reader, path, given, tables["queue"])
         if options is not None:
             queues[name] = QueueConfig(name=name, kind=kind, options=options)
     return queues
+
+
+def _check_store(
+    reader: Reader, path: KeyPath, given: Table, kind: str, stores: dict[str, StoreConfig]
+) -> None:
+    """Note a durable store for a kind that only memory can keep."""
+    name = given.get("store", _MEMORY)
+    if KINDS[kind].table is not None or not isinstance(name, str) or name not in stores:
+        return
+    if getattr(stores[name].factory, "durable", False) is True:
+        at = (*path, "store") if "store" in given else path
+        told = f"a {kind} is kept in memory only, and store {reader.got(at, name)} is durable"
+        reader.refuse(at, told)
 
 
 def _wrong_kind(reader: Reader, path: KeyPath, table: Table) -> None:
@@ -199,9 +217,18 @@ def _workers(reader: Reader, tables: dict[str, Tables]) -> dict[str, WorkerOptio
             continue
         options = reader.build(WorkerOptions, path, table)
         _exists(reader, path, "queue", table, tables["queue"])
+        _check_fed(reader, path, table, tables["queue"])
         if options is not None:
             workers[name] = options
     return workers
+
+
+def _check_fed(reader: Reader, path: KeyPath, table: Table, queues: Tables) -> None:
+    """Note a queue of a kind that no worker can feed on."""
+    at = (*path, "queue")
+    name = table.get("queue")
+    if isinstance(name, str) and queues.get(name, {}).get("kind") == "channel":
+        reader.refuse(at, f"expected a timed queue, {reader.got(at, name)} is none")
 
 
 def _exists(reader: Reader, path: KeyPath, key: str, table: Table, known: Tables) -> None:

@@ -11,7 +11,7 @@ from queueactors._options import Checks, Target
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from queueactors.queues import Options
+    from queueactors.queues import AnyOptions
     from queueactors.workers._options import WorkerOptions
     from supervisors import ChildOptions, OnGiveUp, SupervisorFlags
 
@@ -69,7 +69,7 @@ class QueueConfig:
 
     name: str
     kind: str
-    options: Options
+    options: AnyOptions
 
 
 @attrs.frozen(kw_only=True)

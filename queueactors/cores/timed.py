@@ -117,6 +117,8 @@ class TimedCore(TimedIndexes):
         "wait_insert",
     )
 
+    one_taker = False
+
     def __init__(  # noqa: PLR0913 - all keyword-only, all with defaults
         self,
         *,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from queueactors._errors import QueueActorsError
+from queueactors._errors import QueueActorsError, QueueBusyError
 
 from ._protocol import ROOM, SLICE, SYNCS, TAKERS
 
@@ -87,7 +87,11 @@ class LocalEngine:
             self.culprit = operation
             waits = operation.waits
             if waiting and waits is not None and (lane := parked.lane(waits)):
-                parked.park(operation, lane)  # whoever waits already comes first
+                if waits != TAKERS or not self.core.one_taker:
+                    parked.park(operation, lane)  # whoever waits already comes first
+                else:
+                    operation.error = QueueBusyError(parked.queue)
+                    resolved.append(operation)
                 continue
             try:
                 operation.value = methods[operation.method](now, *operation.args)

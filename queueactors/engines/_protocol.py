@@ -47,6 +47,10 @@ class Core(Protocol):
     def operations(self) -> tuple[str, ...]:
         """The names of the methods that an operation may call."""
 
+    @property
+    def one_taker(self) -> bool:
+        """Whether a taker that would wait is refused while another waits."""
+
     notices: list[tuple[str, dict[str, object]]]
     inserters: Sized  # who waits for room, and
     syncers: Sized  # for a refill; the engine sets them
@@ -138,7 +142,7 @@ class Parked:
     """
 
     def __init__(self, wake: Callable[[], None] | None = None, queue: str = "") -> None:
-        self._queue = queue
+        self.queue = queue
         self._lanes = {name: Lane() for name in (ROOM, TAKERS, SYNCS)}
         self._lanes[ROOM].wake = self.wake = wake
         self._timeouts: list[tuple[int, int, Operation]] = []  # a heap; stale once not parked
@@ -199,7 +203,7 @@ class Parked:
 
     def _end(self, operation: Operation, resolved: list[Operation]) -> None:
         operation.error = trio.TooSlowError(
-            f"queue {self._queue!r}: {operation.method} waited {operation.timeout:g} s in vain"
+            f"queue {self.queue!r}: {operation.method} waited {operation.timeout:g} s in vain"
         )
         resolved.append(operation)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from ._options import TimedOptions
+from ._channel import ChannelKind, ChannelQueue
+from ._options import ChannelOptions, TimedOptions
 from ._timed import TimedQueue
 from ._timed_kind import TABLE, TimedKind
 
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from queueactors._codecs import Values
-    from queueactors.stores import Kind, Table
+    from queueactors.stores import Table
 
     from ._actor import QueueActor
 
-Options = TimedOptions
-Queue = TimedQueue
+Options = ChannelOptions | TimedOptions
+Queue = ChannelQueue | TimedQueue
+AnyQueue = Any  # type: ignore[explicit-any] # a name does not tell of what kind its queue is
+AnyOptions = Any  # type: ignore[explicit-any] # likewise
+Own = Any  # type: ignore[explicit-any] # each kind's own class
 
 
 @attrs.frozen
@@ -30,16 +34,27 @@ class QueueKind:
       options: Its option class.
       kind: Makes what a store needs: from the queue's name and options, and from how its values
         are encoded, if they are.
-      handle: Makes the public handle.
-      table: How its messages stand in a store's file.
+      handle: Makes the public handle, from the actor, the options and what ``kind`` made.
+      table: How its messages stand in a store's file; None: only memory can keep them.
     """
 
     options: type[Options]
-    kind: Callable[[str, Options, Values | None], Kind]
-    handle: Callable[[QueueActor, Options, Values | None], Queue]
-    table: Table
+    kind: Callable[[str, Own, Values | None], Own]
+    handle: Callable[[QueueActor, Own, Own], Queue]
+    table: Table | None
 
 
 KINDS: Final[Mapping[str, QueueKind]] = {
-    "timed": QueueKind(TimedOptions, TimedKind, TimedQueue, TABLE),
+    "timed": QueueKind(
+        TimedOptions,
+        TimedKind,
+        lambda actor, options, kind: TimedQueue(actor, options, kind.values),
+        TABLE,
+    ),
+    "channel": QueueKind(
+        ChannelOptions,
+        lambda name, options, _values: ChannelKind(name, options),
+        lambda actor, options, kind: ChannelQueue(actor, options, kind.places),
+        None,
+    ),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from queueactors._codecs import make_codec
@@ -9,9 +11,70 @@ from queueactors._options import Checks, CodecName, Seconds, Target, items
 from queueactors.cores.timed import check_unique
 from supervisors import MAILBOX, describe
 
+if TYPE_CHECKING:
+    from queueactors._codecs import Codec
+
+
+class QueueOptions:
+    """What the options of every kind have, or say, for the runtime."""
+
+    __slots__ = ()
+
+    store: str
+    mailbox: int
+
+    @property
+    def codec_made(self) -> Codec | None:
+        """How a durable store keeps the values; None: no durable store can keep the queue."""
+        return None
+
+    @property
+    def dead_letter(self) -> str | None:
+        """The queue that exhausted messages go to; None: there is none."""
+        return None
+
+    @property
+    def traps(self) -> list[tuple[str, str]]:
+        """What is valid and yet likely to surprise: the option, and why."""
+        return []
+
 
 @attrs.frozen(kw_only=True)
-class TimedOptions:
+class ChannelOptions(QueueOptions):
+    """How a channel behaves.
+
+    Args:
+      limit: How many values it may hold (>= 1). None: without limit, until memory is gone.
+      snapshot: Containers are copied as they are sent, at any depth, so that neither side sees the
+        other's later changes; what cannot be meant to be sent (a function, coroutine, generator,
+        queue, lock or open file) is refused. False: what is sent is what comes out.
+      mailbox: How many casts and submitted operations may wait for the channel (>= 1): what
+        `ChannelQueue.send_nowait` can send before the other tasks have their turn.
+      store: The name of the store that keeps it; one in memory.
+
+    Raises:
+      OptionsError: If an option breaks its rule; ``.faults`` has every one.
+
+    Source: seed 000, ``kumo.mpsc.define``.
+    """
+
+    limit: int | None = None
+    snapshot: bool = True
+    mailbox: int = MAILBOX
+    store: str = "memory"
+
+    def __attrs_post_init__(self) -> None:
+        checks = Checks()
+        if self.limit is not None:
+            checks.integer("limit", self.limit, least=1)
+        checks.boolean("snapshot", self.snapshot)
+        checks.integer("mailbox", self.mailbox, least=1)
+        checks.string("store", self.store)
+        checks.done()
+
+
+@attrs.frozen(kw_only=True)
+class TimedOptions(QueueOptions):
     """How a timed queue behaves.
 
     Args:
@@ -112,6 +175,11 @@ class TimedOptions:
         for option in ("sync_args", "sync_interval", "sync_timeout"):
             if self.sync_fn is None and getattr(self, option) not in ((), None):
                 checks.faults.append((option, f"{option} needs a sync_fn"))
+
+    @property
+    def codec_made(self) -> Codec:
+        """How a durable store keeps the values."""
+        return make_codec(self.codec, self.type)
 
     @property
     def traps(self) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from queueactors.cores.timed import (
 from queueactors.engines import ROOM, SYNCS, TAKERS
 from supervisors import ActorError, bare_nursery, describe
 
+from ._handle import QueueHandle
 from ._live import AnyReservation, LiveReservation, key_of
 from ._operations import Ask, Decoded, TakeOver, operation, submitted
 from ._timed_kind import decode_any, decode_many, decode_one, decode_shown
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from datetime import datetime
 
-    from queueactors._clock import Clock
     from queueactors._codecs import Values
     from queueactors.cores.timed import DeadLetter, PeekState
 
@@ -45,7 +45,7 @@ _ENDING = "to give the message back now, call release()"
 KEEP_ALIVE = 3  # a reservation that is kept alive is extended this often in its time
 
 
-class TimedQueue:
+class TimedQueue(QueueHandle["TimedOptions"]):
     """A queue whose messages are reserved for a time, by name. Cheap; valid across restarts.
 
     While the queue's actor restarts, calls wait. Every operation can end with
@@ -62,34 +62,14 @@ class TimedQueue:
     def __init__(
         self, actor: QueueActor, options: TimedOptions, values: Values | None = None
     ) -> None:
-        self._actor = actor
+        super().__init__(actor, options)
         self._values = values  # how they are encoded; None: they are not
-        self._mailbox = actor.mailbox
         self._seconds = options.reservation_time
-        self.options = options
-
-    def __repr__(self) -> str:
-        return f"<TimedQueue {self.name!r}, store {self.options.store!r}>"
-
-    @property
-    def name(self) -> str:
-        """The queue's name."""
-        return self._actor.name
-
-    @property
-    def clock(self) -> Clock:
-        """The clock that ``deadline_at`` and all other instants of the queue are on."""
-        return self._actor.clock
 
     @property
     def submit(self) -> TimedSubmit:
         """The same operations, sent without waiting for their answers."""
         return TimedSubmit(self)
-
-    @property
-    def inflight_ops(self) -> int:
-        """How many casts and submitted operations wait for the queue; ``mailbox`` is the bound."""
-        return self._mailbox.casts
 
     # -- taking in -----------------------------------------------------------------------------
 

@@ -189,15 +189,15 @@ def test_a_number_too_large_for_a_float_is_a_fault() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "q.toml:2: queue.b: kind is required: timed"),
+        ("", "q.toml:2: queue.b: kind is required: timed, channel"),
         (
             "kind = 'timd'",
             (
-                "q.toml:3: queue.b.kind: expected kind to be 'timed', got 'timd' "
+                "q.toml:3: queue.b.kind: expected kind to be 'timed' or 'channel', got 'timd' "
                 "(did you mean 'timed'?)"
             ),
         ),
-        ("kind = 1", "q.toml:3: queue.b.kind: expected kind to be 'timed', got 1"),
+        ("kind = 1", "q.toml:3: queue.b.kind: expected kind to be 'timed' or 'channel', got 1"),
     ],
 )
 def test_a_queue_has_a_kind(folder: Path, text: str, fault: str) -> None:

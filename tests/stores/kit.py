@@ -63,7 +63,7 @@ async def running(
 async def define(runtime: Runtime, name: str = "q", **options: object) -> TimedQueue:
     """Define a queue in it."""
     given: dict[str, object] = {"store": "disk", "reservation_time": LONG, "codec": "bytes"}
-    return await runtime.define(name, **(given | options))  # type: ignore[arg-type] # they are the queue's
+    return await runtime.define(name, **(given | options))  # type: ignore[call-overload, no-any-return] # they are the queue's
 
 
 def a_model(**options: object) -> NaiveQueue:

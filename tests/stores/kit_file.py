@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from queueactors.stores import StoredMessage
 
-TABLES = {name: kind.table for name, kind in KINDS.items()}
+TABLES = {name: kind.table for name, kind in KINDS.items() if kind.table}
 TABLE = TABLES["timed"]
 AT = 1_700_000_000 * 10**9  # epoch nanoseconds
 
