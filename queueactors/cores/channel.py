@@ -190,15 +190,15 @@ class ChannelCore:
 
     # -- taking in -----------------------------------------------------------------------------
 
-    def send(self, _now: int, value: object) -> bool:
-        """Add a value and return True; False while there is no room.
+    def send(self, _now: int, value: object) -> bool | None:
+        """Add a value and return True; None while there is no room.
 
         Raises:
           QueueClosedError: If the channel is closed.
         """
         if self.records.closed:
             raise QueueClosedError(self.name)
-        return self.try_send(_now, value)
+        return self.try_send(_now, value) or None
 
     def try_send(self, _now: int, value: object) -> bool:
         """Add a value and return True; False if there is no room, or the channel is closed."""

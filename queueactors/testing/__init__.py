@@ -3,17 +3,20 @@
 from queueactors._idle import wait_until_idle as run_until_idle
 
 from ._cancel import cancel_at_every_step
+from ._channel import CHANNEL_RULES, check_channel
 from ._faults import CrashingStore, InjectedCrash
 from ._timed import TIMED_RULES, check_timed, rule_name
 from ._timed_kit import MakeStore, TimedRule
 
 __all__ = [
+    "CHANNEL_RULES",
     "TIMED_RULES",
     "CrashingStore",
     "InjectedCrash",
     "MakeStore",
     "TimedRule",
     "cancel_at_every_step",
+    "check_channel",
     "check_timed",
     "rule_name",
     "run_until_idle",
