@@ -10,7 +10,9 @@ import trio
 from queueactors import (
     OptionsError,
     QueueActorsError,
+    QueueBusyError,
     QueueClosedError,
+    QueueEndedError,
     QueueFullError,
     QueueNotFoundError,
     RefillError,
@@ -29,6 +31,11 @@ ERRORS: list[tuple[QueueActorsError, str]] = [
     (QueueNotFoundError("x"), "there is no queue 'x'"),
     (WorkerNotFoundError("x"), "there is no worker 'x'"),
     (QueueClosedError("mails"), "queue 'mails' is closed"),
+    (QueueEndedError("mails"), "channel 'mails' is closed, and nothing is left in it"),
+    (
+        QueueBusyError("mails"),
+        "another task is receiving from channel 'mails'; it has one receiver",
+    ),
     (
         QueueFullError("mails", 2, 1, 5),
         "queue 'mails' is full: 2 new values, room for 1 (max_length 5)",

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from queueactors.cores import _timed_indexes, _unique, timed
+from queueactors.cores import _timed_indexes, _unique, channel, timed
 
 if TYPE_CHECKING:
     from types import FrameType
 
-FILES = [Path(module.__file__) for module in (timed, _timed_indexes, _unique) if module.__file__]
+MODULES = (timed, _timed_indexes, _unique, channel)
+FILES = [Path(module.__file__) for module in MODULES if module.__file__]
 CAN_RAISE = (
     ast.Call,
     ast.ListComp,
