@@ -42,6 +42,11 @@ store = "memory"                # name of the store that keeps it; default "memo
 # sync_interval = "10s"         # duration between two refills; required with sync_fn
 # sync_timeout = "1m"           # duration until a refill is given up; default never
 
+[queue.lines]
+kind = "channel"                # from many senders to one receiver; in memory only
+limit = 100                     # values that it may hold; default no limit
+snapshot = true                 # whether values are copied as they are sent; default true
+
 [worker.mailer]
 queue = "emails"                # name of the queue to work on; required
 handler = "builtins:print"      # "module:function", called with each delivery; required

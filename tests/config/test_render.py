@@ -169,7 +169,7 @@ def test_the_template_loads_in_an_empty_folder(folder: Path) -> None:
 
     config = load_config("queues.toml", environ={})
 
-    assert list(config.queues) == ["emails"]
+    assert list(config.queues) == ["emails", "lines"]
     assert config.workers["mailer"].handler is print
 
 
