@@ -185,8 +185,10 @@ class ChannelCore:
 
     def advance(self, _now: int, _limit: int | None = None) -> bool:
         """Let go of some of what was cleared; return whether that was all."""
-        self._trash.sweep(SLICE)
-        return not self._trash
+        trash = self._trash
+        if trash:
+            trash.sweep(SLICE)
+        return not trash
 
     # -- taking in -----------------------------------------------------------------------------
 

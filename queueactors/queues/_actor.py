@@ -82,9 +82,12 @@ class QueueActor:
                     if len(mailbox):
                         await checkpoint()
                         continue
-                    timer.deadline = self.clock.deadline(engine.next_deadline())
+                    deadline = self.clock.deadline(engine.next_deadline())
+                    if deadline < inf:  # setting it costs trio 1 us
+                        timer.deadline = deadline
                     await mailbox.wait()
-                    timer.deadline = inf  # it must not fire in a turn
+                    if deadline < inf:
+                        timer.deadline = inf  # it must not fire in a turn
                     if timer.cancel_called:
                         break  # it fired together with a message: it would end the next await
 
