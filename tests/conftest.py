@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 _HANGS_AFTER: Final = {"": 60, "slow": 600, "long": 1800}
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell lets what it runs in the background ignore Ctrl-C; tests send it on purpose.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     """Put the configuration of structlog back: programs that tests call set their own."""
