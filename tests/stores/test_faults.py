@@ -162,6 +162,7 @@ class Play:
     naive: NaiveQueue
     memory: Callable[[], Seen]
     killed: Callable[[], Seen]  # what would be there if the process were killed now
+    answered_at: int = 0  # when the last call was
 
     @property
     def now(self) -> int:
@@ -207,11 +208,13 @@ class Play:
     ) -> bool:
         """Let the n-th step fail; return whether there was one."""
         held = await self.prepare(act)
-        done = deepcopy(self.naive)
-        answer = act.plain(done, self.now, held)
+        begun_at = self.now
         self.disk.fail(fault, number, lasting=lasting)
 
         outcome = await self._call(act, held, lasting=lasting, waits=waits)
+        done = deepcopy(self.naive)  # what waited for the store is carried out when it is answered
+        at = begun_at if isinstance(outcome, StoreError) else self.answered_at
+        answer = act.plain(done, at, held)
 
         failed = self.disk.failures > 0
         if isinstance(outcome, StoreError) and outcome.outcome == "not applied":
@@ -240,6 +243,7 @@ class Play:
             nonlocal outcome
             try:
                 outcome = await act.real(self.queue, held)
+                self.answered_at = self.now
             except StoreError as error:
                 outcome = error
 
