@@ -219,6 +219,12 @@ class StoreError(QueueActorsError):
         self.outcome: Literal["not applied", "unknown"] = outcome
         self.reason = reason
 
+    def anew(self) -> StoreError:
+        """Return the same failure as an error of its own: each has a traceback."""
+        error = StoreError(self.store, self.outcome, self.reason)
+        error.__cause__ = self.__cause__
+        return error
+
     def __str__(self) -> str:
         reason = self.reason and f": {self.reason}"
         return f"store {self.store!r} failed{reason}; the operation's outcome: {self.outcome}"

@@ -169,13 +169,12 @@ class DurableEngine(LocalEngine):
             except BaseException as error:  # a defect: it crashes the actor, and nobody waits on
                 failure = StoreError(self._journal.store, "unknown", describe(error))
                 failure.__cause__ = error
-                self._journal.records, self._journal.unwritten = None, (now, before)
+                self._forget(now, before)
                 self._refuse(decided, failure)
                 resolved += decided
                 raise
             if failure is not None:
-                self._stale = True  # what the core has decided did not happen
-                self._journal.records, self._journal.unwritten = None, (now, before)
+                self._forget(now, before)
                 again = self._journal.waits and failure.outcome == "not applied"
                 if again:
                     self._take_back(batch, decided)
@@ -199,6 +198,11 @@ class DurableEngine(LocalEngine):
                 return error
         return None
 
+    def _forget(self, now: int, before: tuple[object, ...]) -> None:
+        """Let the records be read again: what the core has decided did not happen."""
+        self._stale = True
+        self._journal.records, self._journal.unwritten = None, (now, before)
+
     def _take_back(self, batch: Sequence[Operation], decided: list[Operation]) -> None:
         """Let operations be carried out once more: those of the batch, and those that waited."""
         own = set(map(id, batch))
@@ -218,9 +222,7 @@ class DurableEngine(LocalEngine):
         casts = 0
         for operation in operations:
             if not isinstance(operation.error, trio.TooSlowError):
-                operation.value = None
-                operation.error = error = StoreError(failure.store, failure.outcome, failure.reason)
-                error.__cause__ = failure.__cause__
+                operation.value, operation.error = None, failure.anew()
                 casts += operation.task is None
         if casts:  # perhaps nobody looks at their replies
             self._notice("casts_refused", operations=casts, outcome=failure.outcome)

@@ -17,7 +17,7 @@ from queueactors.cores.channel import ChannelCore, ChannelRecords, ChannelStatis
 from queueactors.engines import ROOM, TAKERS
 
 from ._handle import QueueHandle
-from ._operations import Ask, operation, submitted
+from ._operations import Ask, AskStatistics, check_limit, operation, submitted
 from ._snapshot import snapshot
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class ChannelQueue(
           QueueBusyError: If another task waits for a value.
           ValueError: If ``limit`` is out of its range.
         """
-        return Ask("recv_many", (_check_limit(limit),), waits=TAKERS)
+        return Ask("recv_many", (check_limit(limit),), waits=TAKERS)
 
     def batches(self, limit: int = BATCH) -> AsyncIterator[list[Value]]:
         """Return what `recv_many` takes, again and again, until the channel is closed and drained.
@@ -211,7 +211,7 @@ class ChannelQueue(
         Raises:
           ValueError: If ``limit`` is out of its range.
         """
-        return self._batches(_check_limit(limit))
+        return self._batches(check_limit(limit))
 
     async def _batches(self, limit: int) -> AsyncIterator[list[Value]]:
         while True:
@@ -256,7 +256,7 @@ class ChannelQueue(
     @operation
     def statistics(self) -> Ask[ChannelStatistics]:
         """Return the channel's numbers; counters are kept across restarts of the actor."""
-        return _AskStatistics(self._actor)
+        return AskStatistics(self._actor, "sending")
 
     @operation
     def clear(self) -> Ask[int]:
@@ -350,30 +350,3 @@ class _Promised(Ask[bool]):
     def resolve(self) -> None:
         self._places.arrived(gone=self.error is not None)
         super().resolve()
-
-
-class _AskStatistics(Ask[ChannelStatistics]):
-    """Completes the core's numbers by those of its actor, at the instant of the answer."""
-
-    __slots__ = ("_actor",)
-
-    def __init__(self, actor: QueueActor) -> None:
-        super().__init__("statistics")
-        self._actor = actor
-
-    def resolve(self) -> None:
-        if isinstance(self.value, ChannelStatistics):
-            self.value = attrs.evolve(
-                self.value,
-                waiting=len(self._actor.parked.lane(TAKERS)),
-                sending=len(self._actor.parked.lane(ROOM)),
-                mailbox=len(self._actor.mailbox),
-                restarts=self._actor.restarts,
-            )
-        super().resolve()
-
-
-def _check_limit(limit: object) -> int:
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise ValueError(f"expected limit to be an int >= 1, got {limit!r}")
-    return limit

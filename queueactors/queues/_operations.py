@@ -10,13 +10,17 @@ from __future__ import annotations
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
-from queueactors.engines import ROOM, Handover
+import attrs
+
+from queueactors.engines import ROOM, TAKERS, Handover
 from supervisors import Mailbox, Operation, PendingReply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from queueactors._codecs import Values
+
+    from ._actor import QueueActor
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,6 +56,34 @@ class Decoded(Ask[T]):
 
     def unwrap(self) -> object:
         return self._decode(self._values, cast("T", super().unwrap()))
+
+
+class AskStatistics(Ask[T]):
+    """Completes a core's numbers by those of its actor, at the instant of the answer.
+
+    Args:
+      actor: The queue's.
+      room: What the numbers call those who wait for room.
+    """
+
+    __slots__ = ("_actor", "_room")
+
+    def __init__(self, actor: QueueActor, room: str) -> None:
+        super().__init__("statistics")
+        self._actor = actor
+        self._room = room
+
+    def resolve(self) -> None:
+        if self.error is None and self.value is not None:
+            actor = self._actor
+            lanes = {"waiting": TAKERS, self._room: ROOM}
+            self.value = attrs.evolve(  # type: ignore[misc] # each core's own, an attrs class
+                self.value,
+                **{field: len(actor.parked.lane(lane)) for field, lane in lanes.items()},
+                mailbox=len(actor.mailbox),
+                restarts=actor.restarts,
+            )
+        super().resolve()
 
 
 class TakeOver(Ask[int], Handover):
@@ -112,3 +144,14 @@ def submitted(
         return PendingReply(ask)
 
     return submit
+
+
+def check_limit(limit: object) -> int:
+    """Return how many to take at most.
+
+    Raises:
+      ValueError: If it is no int >= 1.
+    """
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise ValueError(f"expected limit to be an int >= 1, got {limit!r}")
+    return limit

@@ -8,7 +8,6 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
 from queueactors._errors import QueueActorsError, ReservationError
@@ -26,7 +25,15 @@ from supervisors import ActorError, bare_nursery, describe
 
 from ._handle import QueueHandle
 from ._live import AnyReservation, LiveReservation, key_of
-from ._operations import Ask, Decoded, TakeOver, operation, submitted
+from ._operations import (
+    Ask,
+    AskStatistics,
+    Decoded,
+    TakeOver,
+    check_limit,
+    operation,
+    submitted,
+)
 from ._timed_kind import decode_any, decode_many, decode_one, decode_shown
 
 if TYPE_CHECKING:
@@ -219,7 +226,7 @@ class TimedQueue(QueueHandle["TimedOptions"]):
           QueueClosedError: If the queue is closed and nothing is left in it.
           ValueError: If an argument is out of its range.
         """
-        arguments = (_check_limit(limit), self._duration(seconds, _NOT_WAITING))
+        arguments = (check_limit(limit), self._duration(seconds, _NOT_WAITING))
         deadline_at = self._deadline(timeout)
         ask: Ask[list[Reservation]] = Ask(
             "reserve_many", arguments, waits=TAKERS, deadline_at=deadline_at, timeout=timeout or 0
@@ -421,7 +428,7 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         Args:
           limit: >= 1.
         """
-        return Ask("kick", (_check_limit(limit),))
+        return Ask("kick", (check_limit(limit),))
 
     @operation
     def remove(self, *ids: int) -> Ask[int]:
@@ -443,7 +450,7 @@ class TimedQueue(QueueHandle["TimedOptions"]):
           limit: >= 1.
         """
         check_peek_state(state)
-        ask: Ask[list[TimedMessage]] = Ask("peek", (state, _check_limit(limit)))
+        ask: Ask[list[TimedMessage]] = Ask("peek", (state, check_limit(limit)))
         return ask if self._values is None else Decoded(ask, self._values, decode_shown)
 
     # -- the whole queue ---------------------------------------------------------------------
@@ -456,7 +463,7 @@ class TimedQueue(QueueHandle["TimedOptions"]):
     @operation
     def statistics(self) -> Ask[TimedStatistics]:
         """Return the queue's numbers; counters are kept across restarts of the actor."""
-        return _AskStatistics(self._actor)
+        return AskStatistics(self._actor, "inserting")
 
     @operation
     def clear(self) -> Ask[int]:
@@ -574,33 +581,6 @@ class TimedSubmit:
     pause = submitted(TimedQueue.pause)
     resume = submitted(TimedQueue.resume)
     sync = submitted(TimedQueue.sync)
-
-
-class _AskStatistics(Ask[TimedStatistics]):
-    """Completes the core's numbers by those of its actor, at the instant of the answer."""
-
-    __slots__ = ("_actor",)
-
-    def __init__(self, actor: QueueActor) -> None:
-        super().__init__("statistics")
-        self._actor = actor
-
-    def resolve(self) -> None:
-        if isinstance(self.value, TimedStatistics):
-            self.value = attrs.evolve(
-                self.value,
-                waiting=len(self._actor.parked.lane(TAKERS)),
-                inserting=len(self._actor.parked.lane(ROOM)),
-                mailbox=len(self._actor.mailbox),
-                restarts=self._actor.restarts,
-            )
-        super().resolve()
-
-
-def _check_limit(limit: object) -> int:
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise ValueError(f"expected limit to be an int >= 1, got {limit!r}")
-    return limit
 
 
 def _check_id(id: object) -> int:

@@ -103,7 +103,7 @@ class StoreActor:
             await self._mailbox.call(Operation("write", (changes,)))
         except ActorError as error:  # it crashed, or does not run
             outcome: Outcome = "not applied" if isinstance(error, ActorDownError) else "unknown"
-            raise StoreError(self._place.name, outcome, describe(error)) from error
+            raise self._failed(error, outcome) from error
 
     async def read(self, reading: Callable[[StoreFile], Awaitable[T]]) -> T:
         """Read from the file.
@@ -112,14 +112,14 @@ class StoreActor:
           StoreError: If it cannot be read.
         """
         if self._failure is not None:
-            raise self._refusal(self._failure)
+            raise self._failure.anew()
         if self._reader is None:
             raise StoreError(self._place.name, "not applied", "it does not run")
         try:
             return await reading(self._reader)
         except (self._driver.Error, NotAStoreError, OSError, msgspec.DecodeError) as error:
             self._log.error("store_not_read", error=describe(error))
-            raise StoreError(self._place.name, "not applied", describe(error)) from error
+            raise self._failed(error) from error
 
     # -- the actor -----------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ class StoreActor:
         try:
             self._open()
         except (self._driver.Error, NotAStoreError, OSError) as error:
-            raise StoreError(self._place.name, "not applied", describe(error)) from error
+            raise self._failed(error) from error
         switch = sys.getswitchinterval()
         if self._in_thread:
             sys.setswitchinterval(min(switch, SWITCH))
@@ -267,13 +267,12 @@ class StoreActor:
         file = cast("StoreFile", self._file)
         if not file.busy:
             file.rollback()
-        self._failure = StoreError(self._place.name, outcome, describe(cause))
-        self._failure.__cause__ = cause
+        self._failure = self._failed(cause)  # for whoever comes from now on
         self.works = trio.Event()
         self._log.error("store_failed", error=describe(cause), outcome=outcome)
+        failure = self._failed(cause, outcome)
         for operation in batch:
-            operation.fail(self._refusal(self._failure))
-        self._failure.outcome = "not applied"  # for whoever comes from now on
+            operation.fail(failure.anew())
 
     async def _recover(self) -> None:
         """Open the file again, as often as it takes; refuse everybody meanwhile."""
@@ -283,7 +282,7 @@ class StoreActor:
             with trio.move_on_after(PACE.delay(tries, self._place.random)):
                 while True:
                     for operation in self._mailbox.take(BATCH):
-                        operation.fail(self._refusal(self._failure))
+                        operation.fail(self._failure.anew())
                     await self._mailbox.wait()
             try:
                 self._put_in_place()
@@ -291,8 +290,7 @@ class StoreActor:
             except (self._driver.Error, NotAStoreError, OSError) as error:
                 if describe(error) != self._failure.reason:
                     self._log.error("store_failed", error=describe(error), outcome="not applied")
-                self._failure = StoreError(self._place.name, "not applied", describe(error))
-                self._failure.__cause__ = error
+                self._failure = self._failed(error)
 
     def _put_in_place(self) -> None:
         """See that the path leads to the file that was open.
@@ -309,11 +307,11 @@ class StoreActor:
             raise NotAStoreError(f"{self._path} was deleted, and a thread still writes it")
         file.put_back()
 
-    def _refusal(self, failure: StoreError) -> StoreError:
-        """Return a failure as an error of its own: each has a traceback."""
-        error = StoreError(failure.store, failure.outcome, failure.reason)
-        error.__cause__ = failure.__cause__
-        return error
+    def _failed(self, cause: BaseException, outcome: Outcome = "not applied") -> StoreError:
+        """Return the error that says what the file, or its driver, has failed with."""
+        failure = StoreError(self._place.name, outcome, describe(cause))
+        failure.__cause__ = cause
+        return failure
 
     # -- the write-ahead log -------------------------------------------------------------------
 

@@ -145,7 +145,7 @@ class SqliteJournal:
             elif each < next_id:
                 updated.append(table.changed_row(base, message))
             elif table.is_fresh(message):
-                fresh.append(table.fresh_row(base, codec, message))
+                fresh.append(table.new_row(base, codec, message, fresh=True))
             else:
                 new.append(table.new_row(base, codec, message))
         return Changes(
