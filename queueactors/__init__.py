@@ -10,6 +10,7 @@ from supervisors import PendingReply
 from ._clock import Clock
 from ._codecs import Codec
 from ._errors import (
+    ClaimLostError,
     CodecError,
     OptionsError,
     QueueActorsError,
@@ -29,12 +30,17 @@ from ._errors import (
 from ._idle import wait_until_idle
 from ._runtime import Runtime, open_runtime
 from .cores.channel import ChannelStatistics
+from .cores.message import Enqueued, MessageInfo, MessageStatistics, QueueStatus
 from .cores.timed import DeadLetter, Reservation, TimedMessage, TimedStatistics
 from .queues import (
     ChannelOptions,
     ChannelQueue,
     ChannelSubmit,
+    Claim,
     LiveReservation,
+    MessageOptions,
+    MessageQueue,
+    MessageSubmit,
     TimedOptions,
     TimedQueue,
     TimedSubmit,
@@ -51,6 +57,8 @@ __all__ = [
     "ChannelQueue",
     "ChannelStatistics",
     "ChannelSubmit",
+    "Claim",
+    "ClaimLostError",
     "Clock",
     "Codec",
     "CodecError",
@@ -58,9 +66,15 @@ __all__ = [
     "ConfigError",
     "DeadLetter",
     "Delivery",
+    "Enqueued",
     "Fault",
     "LiveReservation",
     "MemoryStore",
+    "MessageInfo",
+    "MessageOptions",
+    "MessageQueue",
+    "MessageStatistics",
+    "MessageSubmit",
     "OptionsError",
     "PendingReply",
     "QueueActorsError",
@@ -69,6 +83,7 @@ __all__ = [
     "QueueEndedError",
     "QueueFullError",
     "QueueNotFoundError",
+    "QueueStatus",
     "RefillError",
     "Reservation",
     "ReservationError",

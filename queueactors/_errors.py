@@ -185,6 +185,29 @@ class ReservationNotFoundError(ReservationError):
     rule = "there is none with this key (taken again, prolongated, released or deleted?)"
 
 
+class ClaimLostError(QueueActorsError):
+    """The message is not locked by that claim any more: its end changes nothing.
+
+    The lock's time was over, and perhaps somebody else handles the message now; or the claim was
+    finished, or the message removed.
+
+    Args:
+      queue: The queue's name.
+      key: The claim's.
+    """
+
+    def __init__(self, queue: str, key: int) -> None:
+        super().__init__(queue, key)
+        self.queue = queue
+        self.key = key
+
+    def __str__(self) -> str:
+        return (
+            f"claim {self.key} on queue {self.queue!r} is lost "
+            "(its lock ended, or it was finished or removed); extend() a claim in time"
+        )
+
+
 class CodecError(QueueActorsError, ValueError):
     """A value cannot be encoded, or bytes cannot be decoded; ``__cause__`` says why.
 

@@ -9,7 +9,7 @@ import trio
 
 from supervisors import ActorCrashedError, ActorDownError, Supervisor
 
-from .cores.channel import ChannelStatistics
+from .cores.timed import TimedStatistics
 from .queues import TimedQueue
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from supervisors import ChildInfo, StartFunction
 
     from ._runtime import Runtime
-    from .cores.timed import TimedStatistics
+    from .cores import QueueStatistics
     from .queues import Queue
 
 POLL: Final = 0.05  # seconds between two looks
@@ -56,34 +56,25 @@ async def _look(runtime: Runtime) -> object | None:
     # Not those that say they run: one that crashed a moment ago says no, and comes back.
     up = {id(start) for info, start in children if info.state == "running"}
     served = {worker.queue.name for worker in runtime.workers() if id(worker) in up}
-    queues: list[ChannelStatistics | TimedStatistics] = []
+    queues: list[QueueStatistics] = []
     for queue in runtime.queues():
         try:
-            numbers = await queue.statistics()
+            numbers: QueueStatistics = await queue.statistics()
         except ActorDownError:
             continue
         except ActorCrashedError:
             return None
-        if not _is_quiet(numbers):
-            return None
-        if isinstance(numbers, ChannelStatistics):
-            queues.append(attrs.evolve(numbers, restarts=0, waiting=0))
-            continue
-        taken_from = queue.name in served or numbers.waiting
-        if taken_from and _may_refill(queue, numbers):
+        if not numbers.is_quiet:
             return None
         # What comes and goes without a message that moves: restarts, and refills that bring none.
-        numbers = attrs.evolve(numbers, refilling=False, refills=0, refill_errors=0)
-        queues.append(attrs.evolve(numbers, restarts=0, waiting=0))
+        still: dict[str, object] = {"restarts": 0, "waiting": 0}
+        if isinstance(numbers, TimedStatistics):
+            taken_from = queue.name in served or numbers.waiting
+            if taken_from and _may_refill(queue, numbers):
+                return None
+            still |= {"refilling": False, "refills": 0, "refill_errors": 0}
+        queues.append(attrs.evolve(numbers, **still))
     return queues, workers
-
-
-def _is_quiet(numbers: ChannelStatistics | TimedStatistics) -> bool:
-    if isinstance(numbers, ChannelStatistics):
-        return not (numbers.length or numbers.sending or numbers.mailbox)
-    return not (
-        numbers.ready or numbers.delayed or numbers.reserved or numbers.dead or numbers.mailbox
-    )
 
 
 def _may_refill(queue: Queue, numbers: TimedStatistics) -> bool:

@@ -97,7 +97,7 @@ class Checks:
         """Check a string that is not empty."""
         if not isinstance(value, str) or not value:
             self.refuse(option, "a non-empty string", value)
-        elif not _is_text(value):
+        elif not is_text(value):
             self.refuse(option, "text that can be encoded", value)
 
     def target(self, option: str, value: object) -> None:
@@ -111,10 +111,11 @@ class Checks:
             raise OptionsError(self.faults)
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
+    """Whether a string can be encoded; one with a lone surrogate cannot."""
     try:
         value.encode()
-    except UnicodeEncodeError:  # a lone surrogate
+    except UnicodeEncodeError:
         return False
     return True
 

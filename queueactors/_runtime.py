@@ -38,7 +38,7 @@ from ._clock import Clock
 from ._codecs import Values
 from ._errors import QueueNotFoundError, WorkerNotFoundError
 from ._options import Checks, Target, make_options
-from .queues import KINDS, AnyQueue, Errands, Options, Queue, QueueActor, TimedOptions, TimedQueue
+from .queues import KINDS, AnyQueue, Errands, Options, Queue, QueueActor, TimedOptions
 from .stores import Place
 from .workers import Worker, WorkerOptions
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .config import ChildConfig, Config, SupervisorConfig
     from .cores.timed import DeadLetter
     from .engines import Engine, Parked
-    from .queues import ChannelQueue
+    from .queues import ChannelQueue, MessageQueue, TimedQueue
     from .stores import Store
 
 # What hangs under a group is parked rather than given up: one poisoned queue must not end all.
@@ -109,7 +109,7 @@ class Runtime:
     # -- look-up -------------------------------------------------------------------------------
 
     def queue(self, name: str) -> AnyQueue:
-        """Return the queue of that name: a `TimedQueue` or a `ChannelQueue`.
+        """Return the queue of that name: a `TimedQueue`, `MessageQueue` or `ChannelQueue`.
 
         Raises:
           QueueNotFoundError: If there is none; it suggests the nearest name.
@@ -169,6 +169,11 @@ class Runtime:
 
     @overload
     async def define(
+        self, name: str, *, kind: Literal["message"], **options: object
+    ) -> MessageQueue: ...
+
+    @overload
+    async def define(
         self, name: str, *, kind: Literal["channel"], **options: object
     ) -> ChannelQueue: ...
 
@@ -183,14 +188,14 @@ class Runtime:
 
         Args:
           name: The queue's.
-          kind: Its kind: ``"timed"`` or ``"channel"``.
-          **options: The kind's, see `TimedOptions` and `ChannelOptions`.
+          kind: Its kind: ``"timed"``, ``"message"`` or ``"channel"``.
+          **options: The kind's, see `TimedOptions`, `MessageOptions` and `ChannelOptions`.
 
         Raises:
           OptionsError: If an option breaks its rule.
           TypeError: If there is no such option, or a required one is missing.
           ValueError: If there is no such kind or store, or the store cannot keep the kind; or no
-            timed queue that ``on_exhausted`` names, or it names this one; or if the queue is
+            queue that ``on_exhausted`` names, or it names this one; or if the queue is
             defined already with another kind or store. (With another option: that is logged, the
             first stands.)
           supervisors.ChildStartError: If its store does not open it.
@@ -378,8 +383,6 @@ class Runtime:
                 f"queue {name!r}: there is no queue {target!r} for on_exhausted{hint}; "
                 "define it first"
             )
-        if target is not None and not isinstance(self.queue(target), TimedQueue):
-            raise ValueError(f"queue {name!r}: queue {target!r} for on_exhausted is no timed queue")
 
     def _warn(self, name: str, options: Options) -> None:
         """Log what is valid and yet likely to surprise, as for a configuration."""
@@ -421,9 +424,9 @@ class Runtime:
 
         async def deliver(letter: DeadLetter) -> object:
             queue = self.queue(target)
-            if queue.options.store == options.store:
+            if queue.options.store == options.store and KINDS[queue.kind].table is not None:
                 return await queue._take_over(letter, name)  # noqa: SLF001 - the two are one thing
-            return await queue.wait_insert(letter)
+            return await queue._accept(letter)  # noqa: SLF001 - likewise
 
         return deliver
 

@@ -68,6 +68,30 @@ async def test_a_runtime_with_something_in_a_channel_is_not_idle(autojump_clock:
             await run_until_idle(runtime)
 
 
+@pytest.mark.parametrize("kind", ["message", "channel"])
+async def test_dead_letters_go_to_a_queue_of_any_kind(kind: str, autojump_clock: MockClock) -> None:
+    config = {
+        "queue": {
+            "dead": {"kind": kind},
+            "t": {
+                "kind": "timed",
+                "reservation_time": 1,
+                "max_reservations": 1,
+                "on_exhausted": "dead",
+            },
+        }
+    }
+    async with open_runtime(config) as runtime:
+        await runtime.queue("t").insert("a")
+        await runtime.queue("t").reserve()
+        dead = runtime.queue("dead")
+
+        letter = await dead.recv() if kind == "channel" else (await dead.claim()).message
+
+        assert (letter.value, letter.queue, letter.attempts) == ("a", "t", 1)
+        assert await runtime.queue("t").len() == 0
+
+
 async def test_a_definition_of_what_cannot_be_is_refused(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -81,10 +105,6 @@ async def test_a_definition_of_what_cannot_be_is_refused(
             match=r"^queue 'd': a channel is kept in memory only, and store 'disk' is durable$",
         ):
             await runtime.define("d", kind="channel", store="disk")
-        with pytest.raises(
-            ValueError, match=r"^queue 't': queue 'c' for on_exhausted is no timed queue$"
-        ):
-            await runtime.define("t", reservation_time=1, max_reservations=1, on_exhausted="c")
         with pytest.raises(ValueError, match=r"^queue 'c' is no timed queue; a worker needs one$"):
             await runtime.start_worker("c", print)
         with pytest.raises(ValueError, match=r"^expected limit to be an int >= 1, got 0$"):
@@ -124,13 +144,6 @@ async def test_a_second_definition_with_another_limit_is_logged(
         (
             f'{CHANNEL}[worker.w]\nqueue = "c"\nhandler = "builtins:print"',
             "5: worker.w.queue: expected a timed queue, 'c' is none",
-        ),
-        (
-            (
-                f'{CHANNEL}[queue.t]\nkind = "timed"\nreservation_time = 1\nmax_reservations = 1\n'
-                'on_exhausted = "c"'
-            ),
-            "8: queue.t.on_exhausted: expected a timed queue, 'c' is none",
         ),
         (f"{CHANNEL}limit = 0", "4: queue.c.limit: expected limit to be an int >= 1, got 0"),
     ],

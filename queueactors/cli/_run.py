@@ -13,7 +13,6 @@ import trio
 from queueactors._idle import wait_until_idle
 from queueactors._insist import insist
 from queueactors._runtime import open_runtime
-from queueactors.cores.channel import ChannelStatistics
 from supervisors import (
     ActorError,
     ChildStartError,
@@ -28,7 +27,7 @@ from ._log import StatusLine, configure_log
 if TYPE_CHECKING:
     from queueactors._runtime import Runtime
     from queueactors.config import Config
-    from queueactors.cores.timed import TimedStatistics
+    from queueactors.cores import QueueStatistics
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
 REDRAW: Final = 0.25  # seconds between two status lines on a terminal
@@ -84,13 +83,9 @@ async def _show_progress(runtime: Runtime, status: StatusLine) -> None:
         queues = (await _statistics(runtime)).values()
         done = ready = reserved = 0
         for each in queues:
-            if isinstance(each, ChannelStatistics):
-                done += each.received
-                ready += each.length
-            else:
-                done += each.deleted
-                ready += each.ready
-                reserved += each.reserved
+            done += each.through
+            ready += each.at_hand
+            reserved += each.in_hand
         now = trio.current_time()
         latest = (done - done_before) / (now - before)
         rate = latest if rate is None else 0.7 * rate + 0.3 * latest  # calmer to look at
@@ -101,9 +96,9 @@ async def _show_progress(runtime: Runtime, status: StatusLine) -> None:
             log.info("progress", done=done, ready=ready, reserved=reserved, rate=round(latest))
 
 
-async def _statistics(runtime: Runtime) -> dict[str, ChannelStatistics | TimedStatistics]:
+async def _statistics(runtime: Runtime) -> dict[str, QueueStatistics]:
     """Return the statistics of every queue that is up and answers."""
-    found: dict[str, ChannelStatistics | TimedStatistics] = {}
+    found: dict[str, QueueStatistics] = {}
     for queue in runtime.queues():
         try:
             found[queue.name] = await insist(queue.statistics)

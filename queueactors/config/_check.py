@@ -205,8 +205,6 @@ def _check_dead_letter(reader: Reader, path: KeyPath, given: Table, queues: Tabl
         reader.refuse(at, "a queue cannot be its own dead letter queue; use 'bury' or 'drop'")
     elif to not in queues:
         reader.unknown(at, "queue", to, [*_NO_QUEUE, *queues])
-    elif queues[to].get("kind") != "timed":
-        reader.refuse(at, f"expected a timed queue, {reader.got(at, to)} is none")
 
 
 def _workers(reader: Reader, tables: dict[str, Tables]) -> dict[str, WorkerOptions]:

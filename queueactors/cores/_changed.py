@@ -10,4 +10,15 @@ class Changed(set[int]):
     to the store, as the records do.
     """
 
-    cleared = False  # all that were written are gone, but for those that are in the records
+    def __init__(self) -> None:
+        super().__init__()
+        self.cleared = (
+            False  # all that were written are gone, but for those that are in the records
+        )
+        self.rewritten: set[int] = set()  # those of them whose values are others now
+
+    def written(self) -> None:
+        """Note that a store has written them."""
+        self.clear()
+        self.rewritten.clear()
+        self.cleared = False

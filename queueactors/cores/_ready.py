@@ -1,4 +1,4 @@
-"""The ready messages of a timed queue, in the order in which they are handed out.
+"""The ready messages of a queue, in the order in which they are handed out.
 
 That is: priority (smaller first), then the instant of becoming ready, then insertion. Almost
 always it is the order in which they come in, and a deque does; what does not fit goes to a heap
@@ -10,19 +10,34 @@ from __future__ import annotations
 from collections import deque
 from heapq import merge
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ._lazy_heap import FEW, SLICE, LazyHeap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ._timed_values import Message
-
-    Rank = tuple[int, int, int, Message]
+    from collections.abc import Callable, Iterator
 
 
-class ReadyMessages:
+class Ready(Protocol):
+    """What is asked of a message."""
+
+    @property
+    def id(self) -> int:
+        """Its number."""
+
+    @property
+    def state(self) -> str:
+        """``gone``: it does not count any more."""
+
+    @property
+    def ready_at(self) -> int:
+        """Epoch nanoseconds since when it is ready."""
+
+
+Message = TypeVar("Message", bound=Ready)
+
+
+class ReadyMessages(Generic[Message]):
     """Ready messages. One that leaves otherwise than by `pop` stays, dead, until it is swept."""
 
     __slots__ = ("_back", "_dead", "_front", "_ranked", "_ranks")
@@ -35,7 +50,7 @@ class ReadyMessages:
         self._back: deque[Message] = deque()
         self._dead = 0  # in these two
         self._ranked: set[int] = set()  # the ids of those that are in the heap
-        self._ranks: LazyHeap[Rank] = LazyHeap(lambda rank: rank[2] in self._ranked)
+        self._ranks = LazyHeap[tuple[int, int, int, Message]](lambda rank: rank[2] in self._ranked)
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -99,9 +114,10 @@ class ReadyMessages:
         )
         return (rank[3] for rank in merge(in_line, self._ranks.in_order()))
 
-    def containers(self) -> tuple[deque[Message] | list[Rank], ...]:
-        """Return what they are in, for whoever throws all of them away."""
-        return self._front, self._back, *self._ranks.containers()
+    def containers(self) -> Iterator[Callable[[], object]]:
+        """Return what empties them bit by bit, for whoever throws all of them away."""
+        for each in (self._front, self._back, *self._ranks.containers()):
+            yield each.pop
 
     def died(self, message: Message) -> None:
         """Note that a message is leaving: its state is ``gone`` from the next operation on."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from supervisors import describe
 
+from ._agenda import Agenda
 from ._lazy_heap import LazyHeap
 from ._ready import ReadyMessages
 from ._timed_values import Message, PeekState, State, TimedRecords
@@ -53,15 +54,13 @@ class TimedIndexes:
         self._empty()
 
     def _empty(self) -> None:
-        self._ready = ReadyMessages()
+        self._ready = ReadyMessages[Message]()
         self._growing: OrderedDict[int, Message] = OrderedDict()  # reserved, by key
-        others = self._others = dict[int, Message]()  # reserved with an earlier deadline, by key
-        self._deadlines = LazyHeap[tuple[int, int]](lambda entry: entry[1] in others)  # of those
+        self._others = Agenda[Message]()  # reserved with an earlier deadline, by key
         self._last_deadline = 0  # the newest in _growing
         self._expired: dict[int, Message] = {}  # by key; not taken since
         self._delayed = LazyHeap[tuple[int, int, Message]](lambda entry: entry[2].state != "gone")
-        buried = self._buried = dict[int, Message]()
-        self._buried_ids = LazyHeap[tuple[int]](lambda entry: entry[0] in buried)
+        self._buried = Agenda[Message]()  # by id, which is also their instant
         self._dead: dict[int, Message] = {}  # on their way to another queue
 
     def rebuild(self) -> Iterator[None]:
@@ -102,14 +101,12 @@ class TimedIndexes:
         dead = self._dead
         self._trash.throw(
             self._messages.popitem,
-            *(each.pop for each in self._ready.containers()),
+            *self._ready.containers(),
             self._growing.popitem,
-            self._others.popitem,
-            *(each.pop for each in self._deadlines.containers()),
+            *self._others.containers(),
             self._expired.popitem,
             *(each.pop for each in self._delayed.containers()),
-            self._buried.popitem,
-            *(each.pop for each in self._buried_ids.containers()),
+            *self._buried.containers(),
         )
         if self._unique is not None:
             self._trash.throw(*self._unique.clear())
@@ -125,19 +122,12 @@ class TimedIndexes:
             self._growing[key] = message
             self._last_deadline = deadline_at
         else:
-            self._others[key] = message
-            self._deadlines.push((deadline_at, key))
+            self._others.put(key, deadline_at, message)
         self._wake_at = min(self._wake_at, deadline_at)
 
     def _let_go(self, message: Message) -> None:
         if self._growing.pop(message.key, None) is None:
-            self._let_go_other(message.key)
-
-    def _let_go_other(self, key: int) -> Message | None:
-        message = self._others.pop(key, None)
-        if message is not None:
-            self._deadlines.died()
-        return message
+            self._others.take(message.key)
 
     def _delay(self, message: Message, ready_at: int) -> None:
         self._delayed.push((ready_at, message.id, message))
@@ -156,8 +146,7 @@ class TimedIndexes:
             case "reserved":
                 self._let_go(message)
             case "buried":
-                del self._buried[message.id]
-                self._buried_ids.died()
+                self._buried.take(message.id)
             case "dead":
                 del self._dead[message.id]
 
@@ -174,8 +163,7 @@ class TimedIndexes:
             self._expired[message.key] = message
 
     def _put_buried(self, message: Message) -> None:
-        self._buried[message.id] = message
-        self._buried_ids.push((message.id,))
+        self._buried.put(message.id, message.id, message)
 
     def _put_dead(self, message: Message) -> None:
         self._dead[message.id] = message
@@ -191,9 +179,9 @@ class TimedIndexes:
         if self._growing:
             message = next(iter(self._growing.values()))
             first = message.deadline_at, message
-        deadline = self._deadlines.first()
-        if deadline is not None and (first is None or deadline[0] < first[0]):
-            first = deadline[0], self._others[deadline[1]]
+        other = self._others.first()
+        if other is not None and (first is None or other[0] < first[0]):
+            first = other[0], other[2]
         delayed = self._delayed.first()
         if delayed is not None and (first is None or delayed[0] < first[0]):
             first = delayed[0], delayed[2]
@@ -207,10 +195,10 @@ class TimedIndexes:
             case "delayed":
                 return (entry[2] for entry in self._delayed.in_order())
             case "reserved":
-                others = (self._others[key] for _, key in self._deadlines.in_order())
+                others = self._others.in_order()
                 return merge(self._growing.values(), others, key=_ORDER["reserved"])
             case "buried":
-                return (self._buried[entry[0]] for entry in self._buried_ids.in_order())
+                return self._buried.in_order()
 
 
 def told(message: Message, error: str | None) -> dict[str, object]:

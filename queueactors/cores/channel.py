@@ -22,6 +22,8 @@ import attrs
 
 from queueactors._errors import QueueClosedError, QueueEndedError
 
+from ._pause import FOR_EVER, is_paused
+from ._statistics import QueueStatistics
 from ._trash import Trash
 
 if TYPE_CHECKING:
@@ -29,12 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ChannelCore", "ChannelRecords", "ChannelStatistics", "Places"]
 
-FOR_EVER = -1  # as ``paused_until``: until `ChannelCore.resume`
 SLICE = 10_000  # values to let go of between two turns of others: some 1 ms
 
 
 @attrs.frozen(kw_only=True)
-class ChannelStatistics:
+class ChannelStatistics(QueueStatistics):
     """A channel's numbers. Gauges are of now; counters run since it was defined.
 
     Args:
@@ -62,6 +63,26 @@ class ChannelStatistics:
     paused: bool
     mailbox: int = 0
     restarts: int = 0
+
+    @property
+    def at_hand(self) -> int:
+        """Messages that can be taken now."""
+        return self.length
+
+    @property
+    def in_hand(self) -> int:
+        """Messages that somebody has."""
+        return 0
+
+    @property
+    def through(self) -> int:
+        """Messages that are done with."""
+        return self.received
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is left that would be handled some day."""
+        return not (self.length or self.sending or self.mailbox)
 
 
 @attrs.define(eq=False)
@@ -302,7 +323,7 @@ class ChannelCore:
             received=records.received,
             cleared=records.cleared,
             closed=records.closed,
-            paused=self._paused(now),
+            paused=is_paused(records.paused_until, now),
         )
 
     # -- helpers -------------------------------------------------------------------------------
@@ -316,11 +337,7 @@ class ChannelCore:
         records = self.records
         if records.closed and not self.places.taken:
             raise QueueEndedError(self.name)
-        if self._paused(now):
+        if is_paused(records.paused_until, now):
             return False
         records.paused_until = None
         return bool(records.items)
-
-    def _paused(self, now: int) -> bool:
-        until = self.records.paused_until
-        return until is not None and (until == FOR_EVER or now < until)

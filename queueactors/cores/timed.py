@@ -34,6 +34,7 @@ from queueactors._errors import (
 )
 from supervisors import describe
 
+from ._pause import FOR_EVER, is_paused
 from ._timed_indexes import NEVER, SLICE, TimedIndexes, told
 from ._timed_values import (
     DeadLetter,
@@ -170,7 +171,7 @@ class TimedCore(TimedIndexes):
         if waiting:
             records = self.records
             if records.paused_until is not None:
-                if records.paused_until > 0:
+                if records.paused_until != FOR_EVER:
                     instants.append(records.paused_until)
             elif self._may_refill() and not records.refill_wanted:
                 instants.append(self._refill_at())
@@ -319,7 +320,7 @@ class TimedCore(TimedIndexes):
             self.advance(now)
         records = self.records
         if records.paused_until is not None:
-            if self._paused(now):
+            if is_paused(records.paused_until, now):
                 self._check_drained()
                 return None
             records.paused_until = None
@@ -354,7 +355,7 @@ class TimedCore(TimedIndexes):
             self.advance(now)
         records = self.records
         if records.paused_until is not None:
-            if self._paused(now):
+            if is_paused(records.paused_until, now):
                 self._check_drained()
                 return []
             records.paused_until = None
@@ -456,7 +457,7 @@ class TimedCore(TimedIndexes):
         stale: list[int] = []
         gone: list[Message] = []
         for key in keys:
-            message = self._growing.pop(key, None) or self._let_go_other(key)
+            message = self._growing.pop(key, None) or self._others.take(key)
             if message is None:
                 message = self._expired.pop(key, None) if expired_ok else None
                 if message is None:
@@ -503,8 +504,7 @@ class TimedCore(TimedIndexes):
             self.advance(now)
         kicked: list[Message] = []
         while self._buried and len(kicked) < limit:
-            (id_,) = cast("tuple[int]", self._buried_ids.pop())
-            message = self._buried.pop(id_)
+            message = cast("tuple[int, int, Message]", self._buried.pop())[2]
             self._ready.push(message, message.priority, now)
             kicked.append(message)
         count = len(kicked)
@@ -570,7 +570,7 @@ class TimedCore(TimedIndexes):
 
     def pause(self, now: int, duration: int | None = None) -> None:
         """Hand nothing out, for ``duration`` or until `resume`."""
-        self.records.paused_until = -1 if duration is None else now + duration
+        self.records.paused_until = FOR_EVER if duration is None else now + duration
 
     def resume(self, now: int) -> None:  # noqa: ARG002 - every operation has it
         """Hand out again."""
@@ -603,7 +603,7 @@ class TimedCore(TimedIndexes):
             refilling=records.refilling,
             last_refill=records.last_refill,
             closed=records.closed,
-            paused=self._paused(now),
+            paused=is_paused(records.paused_until, now),
             **attrs.asdict(self._counters),
         )
 
@@ -787,8 +787,7 @@ class TimedCore(TimedIndexes):
     def _bury(self, message: Message, error: str | None) -> None:
         if self._changed is not None:
             self._changed.add(message.id)
-        self._buried[message.id] = message
-        self._buried_ids.push((message.id,))
+        self._buried.put(message.id, message.id, message)
         message.error = error
         message.key = 0
         message.state = "buried"
@@ -812,10 +811,6 @@ class TimedCore(TimedIndexes):
         """Return the instant from which on a refill may begin: the first one at once."""
         synced_at = self.records.synced_at
         return 0 if synced_at is None else synced_at + cast("int", self._interval)
-
-    def _paused(self, now: int) -> bool:
-        until = self.records.paused_until
-        return until is not None and (until < 0 or now < until)
 
 
 def check_peek_state(state: object) -> None:

@@ -2,11 +2,13 @@
 
 from ._actor import QueueActor
 from ._channel import ChannelQueue, ChannelSubmit
+from ._claim import Claim
 from ._errands import Errands
-from ._handle import QueueHandle
+from ._handle import QueueHandle, SubmitView
 from ._kinds import KINDS, AnyOptions, AnyQueue, Options, Queue, QueueKind
 from ._live import LiveReservation
-from ._options import ChannelOptions, QueueOptions, TimedOptions
+from ._message import MessageQueue, MessageSubmit
+from ._options import ChannelOptions, MessageOptions, QueueOptions, TimedOptions
 from ._timed import TimedQueue, TimedSubmit
 
 __all__ = [
@@ -16,14 +18,19 @@ __all__ = [
     "ChannelOptions",
     "ChannelQueue",
     "ChannelSubmit",
+    "Claim",
     "Errands",
     "LiveReservation",
+    "MessageOptions",
+    "MessageQueue",
+    "MessageSubmit",
     "Options",
     "Queue",
     "QueueActor",
     "QueueHandle",
     "QueueKind",
     "QueueOptions",
+    "SubmitView",
     "TimedOptions",
     "TimedQueue",
     "TimedSubmit",

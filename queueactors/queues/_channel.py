@@ -16,12 +16,12 @@ from queueactors._options import nanoseconds
 from queueactors.cores.channel import ChannelCore, ChannelRecords, ChannelStatistics, Places
 from queueactors.engines import ROOM, TAKERS
 
-from ._handle import QueueHandle
+from ._handle import QueueHandle, SubmitView
 from ._operations import Ask, AskStatistics, check_limit, operation, submitted
 from ._snapshot import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
 
     from ._actor import QueueActor
     from ._options import ChannelOptions
@@ -263,39 +263,16 @@ class ChannelQueue(
         """Throw away what is in it; return how many values there were."""
         return Ask("clear")
 
-    @operation
-    def pause(self, seconds: float | None = None) -> Ask[None]:
-        """Hand nothing out; what is sent still goes in, as far as there is room.
-
-        It survives restarts. A second pause replaces the first.
-
-        Args:
-          seconds: Until it ends by itself (> 0). None: until `resume`.
-        """
-        return Ask("pause", (None if seconds is None else nanoseconds("seconds", seconds),))
-
-    @operation
-    def resume(self) -> Ask[None]:
-        """Hand out again. If the channel is not paused: nothing happens."""
-        return Ask("resume")
+    def _accept(self, value: object) -> Coroutine[object, object, None]:
+        """Send a value that another part of the runtime hands on; wait until there is room."""
+        return self.send(value)
 
     def _taken_in(self, value: object) -> object:
         return snapshot(value) if self._copies else value
 
 
-class ChannelSubmit:
-    """The operations of a `ChannelQueue`, sent without waiting: each returns a `PendingReply`.
-
-    Arguments and checks at the call are the same. Each raises `trio.WouldBlock` if the mailbox
-    is full, and then nothing was sent. A reply may be dropped: the operation is carried out all
-    the same.
-    """
-
-    def __init__(self, queue: ChannelQueue) -> None:
-        self._queue = queue
-
-    def __repr__(self) -> str:
-        return f"{self._queue!r}.submit"
+class ChannelSubmit(SubmitView["ChannelQueue"]):
+    """The operations of a `ChannelQueue`, sent without waiting, see `SubmitView`."""
 
     send = submitted(ChannelQueue.send)
     send_timeout = submitted(ChannelQueue.send_timeout)
@@ -306,8 +283,6 @@ class ChannelSubmit:
     len = submitted(ChannelQueue.len)
     statistics = submitted(ChannelQueue.statistics)
     clear = submitted(ChannelQueue.clear)
-    pause = submitted(ChannelQueue.pause)
-    resume = submitted(ChannelQueue.resume)
 
 
 class _Send(Ask[None]):

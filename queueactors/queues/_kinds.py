@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from . import _message_kind, _timed_kind
 from ._channel import ChannelKind, ChannelQueue
-from ._options import ChannelOptions, TimedOptions
+from ._message import MessageQueue
+from ._options import ChannelOptions, MessageOptions, TimedOptions
 from ._timed import TimedQueue
-from ._timed_kind import TABLE, TimedKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
     from ._actor import QueueActor
 
-Options = ChannelOptions | TimedOptions
-Queue = ChannelQueue | TimedQueue
+Options = ChannelOptions | MessageOptions | TimedOptions
+Queue = ChannelQueue | MessageQueue | TimedQueue
 AnyQueue = Any  # type: ignore[explicit-any] # a name does not tell of what kind its queue is
 AnyOptions = Any  # type: ignore[explicit-any] # likewise
 Own = Any  # type: ignore[explicit-any] # each kind's own class
@@ -47,9 +48,15 @@ class QueueKind:
 KINDS: Final[Mapping[str, QueueKind]] = {
     "timed": QueueKind(
         TimedOptions,
-        TimedKind,
+        _timed_kind.TimedKind,
         lambda actor, options, kind: TimedQueue(actor, options, kind.values),
-        TABLE,
+        _timed_kind.TABLE,
+    ),
+    "message": QueueKind(
+        MessageOptions,
+        _message_kind.MessageKind,
+        lambda actor, options, kind: MessageQueue(actor, options, kind.values),
+        _message_kind.TABLE,
     ),
     "channel": QueueKind(
         ChannelOptions,

@@ -86,19 +86,20 @@ class AskStatistics(Ask[T]):
         super().resolve()
 
 
-class TakeOver(Ask[int], Handover):
+class TakeOver(Ask[T], Handover):
     """An operation that brings a message from another queue.
 
     Args:
+      method: What adds it, waiting for room.
       queue: The other queue's name.
       id: The message's number there.
-      args: As for an insert.
+      args: The method's.
     """
 
     __slots__ = ("id", "queue")
 
-    def __init__(self, queue: str, id: int, args: tuple[object, ...]) -> None:
-        super().__init__("wait_insert", args, waits=ROOM)
+    def __init__(self, method: str, queue: str, id: int, args: tuple[object, ...]) -> None:
+        super().__init__(method, args, waits=ROOM)
         self.queue = queue
         self.id = id
 
@@ -155,3 +156,14 @@ def check_limit(limit: object) -> int:
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise ValueError(f"expected limit to be an int >= 1, got {limit!r}")
     return limit
+
+
+def check_id(id: object) -> int:
+    """Return the number of a message.
+
+    Raises:
+      TypeError: If it is no int.
+    """
+    if not isinstance(id, int) or isinstance(id, bool):
+        raise TypeError(f"expected ids to be ints, got {id!r}")
+    return id

@@ -74,7 +74,65 @@ class ChannelOptions(QueueOptions):
 
 
 @attrs.frozen(kw_only=True)
-class TimedOptions(QueueOptions):
+class StoredOptions(QueueOptions):
+    """What the options of every kind have that a durable store can keep."""
+
+    store: str = "memory"
+    codec: CodecName = "msgpack"
+    type: Target | None = None
+    mailbox: int = MAILBOX
+
+    def _check_stored(self, checks: Checks) -> None:
+        checks.string("store", self.store)
+        checks.integer("mailbox", self.mailbox, least=1)
+        try:
+            make_codec(self.codec, self.type)
+        except (TypeError, ValueError) as error:
+            checks.faults.append(("codec", str(error)))
+        except Exception as error:  # noqa: BLE001 - a class of the user's
+            checks.faults.append(("codec", f"the codec cannot be made: {describe(error)}"))
+
+    @property
+    def codec_made(self) -> Codec:
+        """How a durable store keeps the values."""
+        return make_codec(self.codec, self.type)
+
+
+@attrs.frozen(kw_only=True)
+class MessageOptions(StoredOptions):
+    """How a message queue behaves.
+
+    Args:
+      lock_time: Seconds (> 0) that a message is locked for whoever claims it, unless it was
+        enqueued with a time of its own. After that it is handed out again.
+      max_length: How many messages may be there to be handled (>= 1), those that wait as a
+        requeue included. An enqueue that does not fit is refused, or waits
+        (`MessageQueue.wait_enqueue`). None: without limit.
+      store: The name of the store that keeps the queue.
+      codec: How a durable store keeps messages, as in `TimedOptions`.
+      type: The class that msgpack and json decode messages into, as in `TimedOptions`.
+      mailbox: How many casts and submitted operations may wait for the queue (>= 1).
+
+    Raises:
+      OptionsError: If an option breaks its rule; ``.faults`` has every one.
+
+    Source: seed 001, Carmine's ``worker`` and ``enqueue`` options (there in milliseconds).
+    """
+
+    lock_time: Seconds = 3600.0
+    max_length: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        checks = Checks()
+        checks.seconds("lock_time", self.lock_time, positive=True)
+        if self.max_length is not None:
+            checks.integer("max_length", self.max_length, least=1)
+        self._check_stored(checks)
+        checks.done()
+
+
+@attrs.frozen(kw_only=True)
+class TimedOptions(StoredOptions):
     """How a timed queue behaves.
 
     Args:
@@ -124,10 +182,6 @@ class TimedOptions(QueueOptions):
     sync_args: tuple[object, ...] = attrs.field(default=(), converter=items)
     sync_interval: Seconds | None = None
     sync_timeout: Seconds | None = None
-    store: str = "memory"
-    codec: CodecName = "msgpack"
-    type: Target | None = None
-    mailbox: int = MAILBOX
 
     def __attrs_post_init__(self) -> None:
         checks = Checks()
@@ -136,20 +190,10 @@ class TimedOptions(QueueOptions):
         if self.max_reservations is not None:
             checks.integer("max_reservations", self.max_reservations, least=1)
         checks.string("on_exhausted", self.on_exhausted)
-        checks.string("store", self.store)
-        self._check_codec(checks)
-        checks.integer("mailbox", self.mailbox, least=1)
+        self._check_stored(checks)
         self._check_values(checks)
         self._check_refill(checks)
         checks.done()
-
-    def _check_codec(self, checks: Checks) -> None:
-        try:
-            make_codec(self.codec, self.type)
-        except (TypeError, ValueError) as error:
-            checks.faults.append(("codec", str(error)))
-        except Exception as error:  # noqa: BLE001 - a class of the user's
-            checks.faults.append(("codec", f"the codec cannot be made: {describe(error)}"))
 
     def _check_values(self, checks: Checks) -> None:
         if self.unique is True:
@@ -175,11 +219,6 @@ class TimedOptions(QueueOptions):
         for option in ("sync_args", "sync_interval", "sync_timeout"):
             if self.sync_fn is None and getattr(self, option) not in ((), None):
                 checks.faults.append((option, f"{option} needs a sync_fn"))
-
-    @property
-    def codec_made(self) -> Codec:
-        """How a durable store keeps the values."""
-        return make_codec(self.codec, self.type)
 
     @property
     def traps(self) -> list[tuple[str, str]]:

@@ -23,13 +23,14 @@ from queueactors.cores.timed import (
 from queueactors.engines import ROOM, SYNCS, TAKERS
 from supervisors import ActorError, bare_nursery, describe
 
-from ._handle import QueueHandle
+from ._handle import QueueHandle, SubmitView
 from ._live import AnyReservation, LiveReservation, key_of
 from ._operations import (
     Ask,
     AskStatistics,
     Decoded,
     TakeOver,
+    check_id,
     check_limit,
     operation,
     submitted,
@@ -37,7 +38,7 @@ from ._operations import (
 from ._timed_kind import decode_any, decode_many, decode_one, decode_shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
     from datetime import datetime
 
     from queueactors._codecs import Values
@@ -344,7 +345,7 @@ class TimedQueue(QueueHandle["TimedOptions"]):
 
         Returns, and raises, what `wait_insert` does.
         """
-        return TakeOver(queue, letter.id, self._insertion((letter,), 0, None, 0))
+        return TakeOver("wait_insert", queue, letter.id, self._insertion((letter,), 0, None, 0))
 
     @asynccontextmanager
     async def reserved(
@@ -439,7 +440,7 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         Args:
           *ids: Their numbers, as reservations, `peek` and the log have them.
         """
-        return Ask("remove", (tuple(map(_check_id, ids)),))
+        return Ask("remove", (tuple(map(check_id, ids)),))
 
     @operation
     def peek(self, state: PeekState = "ready", limit: int = 1) -> Ask[list[TimedMessage]]:
@@ -480,23 +481,6 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         return Ask("close")
 
     @operation
-    def pause(self, seconds: float | None = None) -> Ask[None]:
-        """Hand nothing out; what is inserted still goes in, and reservations go on.
-
-        It survives restarts. A second pause replaces the first.
-
-        Args:
-          seconds: Until it ends by itself (> 0). None: until `resume`.
-        """
-        duration = None if seconds is None else nanoseconds("seconds", seconds)
-        return Ask("pause", (duration,))
-
-    @operation
-    def resume(self) -> Ask[None]:
-        """Hand out again. If the queue is not paused: nothing happens."""
-        return Ask("resume")
-
-    @operation
     def sync(self) -> Ask[int]:
         """Refill now, whatever ``sync_interval`` says; wait for it.
 
@@ -517,6 +501,10 @@ class TimedQueue(QueueHandle["TimedOptions"]):
 
     # -- helpers -------------------------------------------------------------------------------
 
+    def _accept(self, value: object) -> Coroutine[object, object, int]:
+        """Add a value that another part of the runtime hands on; wait until there is room."""
+        return self.wait_insert(value)
+
     def _insertion(
         self,
         values: tuple[object, ...],
@@ -535,11 +523,6 @@ class TimedQueue(QueueHandle["TimedOptions"]):
             raise ValueError(f"expected either delay or at, got delay={delay!r} and at={at!r}")
         return values, 0, _check_priority(priority), instant("at", at, now=self.clock.now_ns())
 
-    def _deadline(self, timeout: float | None) -> int | None:
-        if timeout is None:
-            return None
-        return self._actor.clock.now_ns() + nanoseconds("timeout", timeout, positive=False)
-
     def _duration(self, seconds: float | None, instead: str) -> int:
         """Return how long a reservation is to last; ``instead``: what to call for 0."""
         if seconds == 0:
@@ -547,19 +530,8 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         return nanoseconds("seconds", self._seconds if seconds is None else seconds)
 
 
-class TimedSubmit:
-    """The operations of a `TimedQueue`, sent without waiting: each returns a `PendingReply`.
-
-    Arguments and checks at the call are the same. Each raises `trio.WouldBlock` if the mailbox
-    is full, and then nothing was sent. A reply may be dropped: the operation is carried out all
-    the same, also a `TimedQueue.reserve` that nobody looks at.
-    """
-
-    def __init__(self, queue: TimedQueue) -> None:
-        self._queue = queue
-
-    def __repr__(self) -> str:
-        return f"{self._queue!r}.submit"
+class TimedSubmit(SubmitView["TimedQueue"]):
+    """The operations of a `TimedQueue`, sent without waiting, see `SubmitView`."""
 
     insert = submitted(TimedQueue.insert)
     wait_insert = submitted(TimedQueue.wait_insert)
@@ -578,15 +550,7 @@ class TimedSubmit:
     statistics = submitted(TimedQueue.statistics)
     clear = submitted(TimedQueue.clear)
     close = submitted(TimedQueue.close)
-    pause = submitted(TimedQueue.pause)
-    resume = submitted(TimedQueue.resume)
     sync = submitted(TimedQueue.sync)
-
-
-def _check_id(id: object) -> int:
-    if not isinstance(id, int) or isinstance(id, bool):
-        raise TypeError(f"expected ids to be ints, got {id!r}")
-    return id
 
 
 def _check_error(error: object) -> str | None:

@@ -58,6 +58,23 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT
         """,
     ),
+    (
+        """
+        CREATE TABLE message (
+          id INTEGER PRIMARY KEY,  -- queue.number << 40 | the message's id
+          codec TEXT NOT NULL,
+          state TEXT NOT NULL,
+          mid TEXT NOT NULL,
+          enqueued_at INTEGER NOT NULL,
+          ready_at INTEGER NOT NULL,
+          lock_time INTEGER,  -- nanoseconds; NULL: the queue's
+          attempt INTEGER NOT NULL DEFAULT 0,
+          key INTEGER NOT NULL DEFAULT 0,
+          deadline_at INTEGER NOT NULL DEFAULT 0,
+          value BLOB NOT NULL
+        ) STRICT
+        """,
+    ),
 )
 
 
@@ -323,10 +340,10 @@ class StoreFile:
             kept = msgspec.json.encode([base | each for each in changes.kept]).decode()
             yield from self._repeat(table.clear, (*_span(base), kept, SLICE))
         for sql, rows in (
+            (table.delete, changes.gone),  # first: one that is rewritten comes back
             (table.insert_fresh, changes.fresh),
             (table.insert, changes.new),
             (table.update, changes.updated),
-            (table.delete, changes.gone),
         ):
             for first in range(0, len(rows), SLICE):
                 connection.executemany(sql, rows[first : first + SLICE])

@@ -74,8 +74,7 @@ class SqliteJournal:
 
     async def _load(self, file: StoreFile) -> StoredRecords:
         kind = self.kind
-        self.changed.clear()
-        self.changed.cleared = False
+        self.changed.written()
         self._kept.clear()
         self._head, self._next_id = None, 1
         stored = file.queue(self.queue)
@@ -143,7 +142,11 @@ class SqliteJournal:
                 if each < next_id:
                     gone.append((base | each,))
             elif each < next_id:
-                updated.append(table.changed_row(base, message))
+                if each in changed.rewritten:
+                    gone.append((base | each,))  # and put in once more
+                    new.append(table.new_row(base, codec, message))
+                else:
+                    updated.append(table.changed_row(base, message))
             elif table.is_fresh(message):
                 fresh.append(table.new_row(base, codec, message, fresh=True))
             else:
@@ -171,8 +174,7 @@ class SqliteJournal:
         self._is_new = self._release = False  # from now on the living may have reservations
         self._head = msgspec.json.decode(changes.head)
         self._next_id = cast("int", self._head["next_id"])
-        self.changed.clear()
-        self.changed.cleared = False
+        self.changed.written()
 
     async def recovered(self) -> None:
         """Wait until the store works again."""

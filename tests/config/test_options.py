@@ -189,15 +189,18 @@ def test_a_number_too_large_for_a_float_is_a_fault() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "q.toml:2: queue.b: kind is required: timed, channel"),
+        ("", "q.toml:2: queue.b: kind is required: timed, message, channel"),
         (
             "kind = 'timd'",
             (
-                "q.toml:3: queue.b.kind: expected kind to be 'timed' or 'channel', got 'timd' "
-                "(did you mean 'timed'?)"
+                "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message' or 'channel', "
+                "got 'timd' (did you mean 'timed'?)"
             ),
         ),
-        ("kind = 1", "q.toml:3: queue.b.kind: expected kind to be 'timed' or 'channel', got 1"),
+        (
+            "kind = 1",
+            "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message' or 'channel', got 1",
+        ),
     ],
 )
 def test_a_queue_has_a_kind(folder: Path, text: str, fault: str) -> None:
@@ -208,12 +211,6 @@ def test_a_dead_letter_queue_is_another_queue(folder: Path) -> None:
     config = load(QUEUE + "on_exhausted = 'b'\n" + QUEUE.replace("queue.a", "queue.b"))
 
     assert config.queues["a"].options.dead_letter == "b"
-
-
-def test_a_dead_letter_queue_must_be_timed(folder: Path) -> None:
-    assert faults(QUEUE + "on_exhausted = 'b'\n[queue.b]\nkind = 'log'")[0] == (
-        "q.toml:5: queue.a.on_exhausted: expected a timed queue, 'b' is none"
-    )
 
 
 def test_a_worker_works_on_a_queue_that_exists(folder: Path) -> None:

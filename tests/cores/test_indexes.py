@@ -96,7 +96,7 @@ def test_many_ready_messages_agree_with_a_heap() -> None:
 
 
 def test_a_sweep_of_ready_messages_drops_the_dead() -> None:
-    ready = ReadyMessages()
+    ready = ReadyMessages[Message]()
     messages = [Message(number, None, "ready", 0, 0, number) for number in range(1000)]
     for message in messages:
         ready.push(message, 0, message.ready_at)
@@ -112,7 +112,7 @@ def test_a_sweep_of_ready_messages_drops_the_dead() -> None:
 
 
 def _compare(history: Steps, random: Random) -> None:
-    ready = ReadyMessages()
+    ready = ReadyMessages[Message]()
     naive: list[tuple[int, int, int, Message]] = []
     now = 0
     for number, (action, value) in enumerate(history):

@@ -235,8 +235,7 @@ class TimedMachine(RuleBasedStateMachine):
             states = [each.state for each in core.records.messages.values()]
             assert len(core._ready) == states.count("ready")  # noqa: SLF001
             assert len(core._delayed) == states.count("delayed")  # noqa: SLF001
-            assert len(core._buried_ids) == states.count("buried")  # noqa: SLF001
-            assert len(core._deadlines) == len(core._others)  # noqa: SLF001
+            assert len(core._buried) == states.count("buried")  # noqa: SLF001
 
     @invariant()
     def each_exhausted_one_is_told(self) -> None:

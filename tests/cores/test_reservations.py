@@ -275,7 +275,7 @@ def test_touched_reservations_leave_nothing_behind() -> None:
     for now in range(1000):
         key = core.touch(now, key, S).key
 
-    assert core._deadlines.kept < 200  # noqa: SLF001 - its size is the point
+    assert core._others.kept < 200  # noqa: SLF001 - its size is the point
 
 
 def test_messages_buried_and_removed_leave_nothing_behind() -> None:
@@ -286,4 +286,4 @@ def test_messages_buried_and_removed_leave_nothing_behind() -> None:
         core.bury(0, reserve(core, 0).key)
         core.remove(0, [number])
 
-    assert core._buried_ids.kept < 200  # noqa: SLF001 - its size is the point
+    assert core._buried.kept < 200  # noqa: SLF001 - its size is the point

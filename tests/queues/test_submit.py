@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, assert_type
 import pytest
 import trio
 
-from queueactors import Reservation, TimedMessage, TimedQueue, TimedStatistics, TimedSubmit
+from queueactors import (
+    ChannelQueue,
+    ChannelSubmit,
+    MessageQueue,
+    MessageSubmit,
+    Reservation,
+    TimedMessage,
+    TimedQueue,
+    TimedStatistics,
+    TimedSubmit,
+)
 from supervisors import ActorCrashedError, ActorDownError, PendingReply
 
 from .kit import FaultyStore, crash_once, running, settle
@@ -19,22 +29,39 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
 
-def test_every_operation_that_answers_has_its_twin() -> None:
-    operations = {
-        name for name, method in vars(TimedQueue).items() if hasattr(method, "__wrapped__")
-    } - {"reserved", "_take_over"}
-
-    twins = {name for name in vars(TimedSubmit) if not name.startswith("_")}
-
-    assert twins == operations
-    assert len(twins) == 20
+KINDS = [
+    # the handle and its view; what the view leaves out on purpose; how many it has
+    (TimedQueue, TimedSubmit, {"reserved"}, 20),
+    (MessageQueue, MessageSubmit, set[str](), 18),
+    (ChannelQueue, ChannelSubmit, {"recv", "receive", "try_recv", "recv_many"}, 11),
+]
 
 
-@pytest.mark.parametrize("name", sorted(set(vars(TimedSubmit)) & set(vars(TimedQueue))))
-def test_a_twin_has_the_same_arguments(name: str) -> None:
-    if name.startswith("_"):
-        return
-    twin, method = getattr(TimedSubmit, name), getattr(TimedQueue, name)
+def _operations(owner: type) -> set[str]:
+    """Return the names of what is public and may be awaited or submitted."""
+    return {
+        name
+        for name in dir(owner)
+        if not name.startswith("_") and hasattr(getattr(owner, name), "__wrapped__")
+    }
+
+
+@pytest.mark.parametrize(("handle", "view", "left_out", "count"), KINDS)
+def test_every_operation_that_answers_has_its_twin(
+    handle: type, view: type, left_out: set[str], count: int
+) -> None:
+    twins = _operations(view)
+
+    assert twins == _operations(handle) - left_out
+    assert len(twins) == count
+
+
+@pytest.mark.parametrize(
+    ("handle", "view", "name"),
+    [(handle, view, name) for handle, view, _, _ in KINDS for name in sorted(_operations(view))],
+)
+def test_a_twin_has_the_same_arguments(handle: type, view: type, name: str) -> None:
+    twin, method = getattr(view, name), getattr(handle, name)
 
     assert inspect.signature(twin) == inspect.signature(method)
     assert twin.__doc__ == method.__doc__

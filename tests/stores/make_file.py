@@ -54,6 +54,17 @@ async def make(path: Path) -> None:
         await typed.insert(Email("ann@example.org", 5))
         pickled = await runtime.define("pickled", reservation_time=1, store="disk", codec="pickle")
         await pickled.insert({"a set"})
+        mails = await runtime.define("mails", kind="message", store="disk")
+        for mid in ("locked", "again", "remembered", "to come back", "requeued"):
+            await mails.enqueue({"to": mid}, mid, lock_time=60 if mid == "locked" else None)
+        claims = await mails.claim_many(5)
+        await mails.enqueue({"to": "again, new"}, "again", can_requeue=True, lock_time=5)
+        await claims[2].finish("success", backoff=7200)
+        await claims[3].finish("retry", backoff=1800)
+        await mails.enqueue({"to": "requeued, new"}, "requeued", can_requeue=True)
+        await claims[4].finish("success", backoff=900)
+        await mails.enqueue("ready", "ready")
+        await mails.enqueue("late", "late", init_backoff=600)
 
 
 def main() -> None:

@@ -1,0 +1,31 @@
+"""What of a queue's records is never written, because it ends with the process."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Unwritten:
+    """Some fields of an object, as one value: taken at each batch, put back if that is undone.
+
+    Args:
+      fields: Their names.
+    """
+
+    def __init__(self, *fields: str) -> None:
+        self._fields = fields
+        self._get = cast("Callable[[object], object]", attrgetter(*fields))
+
+    def of(self, owner: object) -> object:
+        """Return the fields' values."""
+        return self._get(owner)
+
+    def put(self, owner: object, values: object) -> None:
+        """Set the fields to values that `of` returned."""
+        each = (values,) if len(self._fields) == 1 else cast("tuple[object, ...]", values)
+        for name, value in zip(self._fields, each, strict=True):
+            setattr(owner, name, value)

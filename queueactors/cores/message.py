@@ -1,0 +1,731 @@
+"""The message queue's core: messages with names, locks, backoffs, requeues.
+
+Pure: every operation takes the instant ``now`` (epoch nanoseconds) and answers at once; nothing
+here waits, reads a clock, logs or writes. It validates first, then changes its indexes, and
+changes the records last, by plain assignments and deletions that cannot fail: so an operation
+that raises in the middle has not happened, and the indexes are rebuilt from the records.
+
+What an enqueue does to a mid that is there already, and what the end of a claim does to its
+message, is a table, which is read here: `_message_table`.
+
+Order: the instant of becoming ready, then insertion. So new messages do not overtake those that
+come back, from a backoff or from a lock that has ended, and these not the new ones.
+
+Source: seed 001, Carmine's message queue. What it does by chance or by mistake is not here: a late
+finisher changes nothing and is told; nothing is there twice; what is finished is gone at once; what
+is due comes back at that instant.
+"""
+
+from __future__ import annotations
+
+from heapq import merge
+from itertools import islice
+from typing import TYPE_CHECKING, cast
+
+import attrs
+
+from queueactors._errors import ClaimLostError, QueueClosedError, QueueFullError
+
+from ._agenda import Agenda
+from ._message_table import ENDS, PASSES, STATUSES, STEPS, Result, Status
+from ._message_values import (
+    Claimed,
+    Enqueued,
+    MessageInfo,
+    MessageRecords,
+    MessageStatistics,
+    QueuedMessage,
+    QueueStatus,
+)
+from ._pause import FOR_EVER, is_paused
+from ._ready import ReadyMessages
+from ._trash import Trash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence, Sized
+
+    from ._changed import Changed
+
+__all__ = [
+    "Claimed",
+    "Enqueued",
+    "MessageCore",
+    "MessageInfo",
+    "MessageRecords",
+    "MessageStatistics",
+    "QueueStatus",
+    "QueuedMessage",
+    "Result",
+    "Status",
+]
+
+NEVER = 1 << 63  # later than any instant in epoch nanoseconds before the year 2262
+SLICE = 1000  # messages: some 2 ms of work, after which others may run
+LOCK_TIME = 3_600_000_000_000  # nanoseconds: an hour, as in seed 001
+
+
+class MessageCore:
+    """The state machine of one message queue.
+
+    Every method takes ``now`` first: epoch nanoseconds, never smaller than before. Durations
+    are nanoseconds. A refusal is a `QueueActorsError` and has changed nothing.
+
+    Args:
+      lock_time: How long a message is locked that says nothing else.
+      max_length: How many messages may be there to be handled, those that wait as a requeue
+        included; None: without limit.
+      name: The queue's, for errors.
+      records: What a former incarnation left; None: an empty queue.
+      changed: Where to note what a store has to write; None: it writes nothing.
+      ready: Build the indexes at once. False: whoever made it runs through `rebuild`.
+    """
+
+    operations: tuple[str, ...] = (
+        "claim",
+        "claim_many",
+        "clear",
+        "close",
+        "content",
+        "enqueue",
+        "extend",
+        "finish",
+        "ids",
+        "length",
+        "message_status",
+        "pause",
+        "queue_size",
+        "queue_status",
+        "remove",
+        "resume",
+        "snooze",
+        "statistics",
+        "wait_enqueue",
+    )
+
+    one_taker = False
+
+    def __init__(  # noqa: PLR0913 - all keyword-only, all with defaults
+        self,
+        *,
+        lock_time: int = LOCK_TIME,
+        max_length: int | None = None,
+        name: str = "message",
+        records: MessageRecords | None = None,
+        changed: Changed | None = None,
+        ready: bool = True,
+    ) -> None:
+        self.name = name
+        self.records = MessageRecords() if records is None else records
+        self.notices: list[tuple[str, dict[str, object]]] = []
+        self.inserters: Sized = ()  # who waits in `wait_enqueue`; the shell sets it
+        self.syncers: Sized = ()  # likewise, for every kind; no use for them here
+        self._lock_time = lock_time
+        self._max_length = max_length
+        self._changed = changed
+        self._messages = self.records.messages
+        self._counters = self.records.counters
+        self._trash = Trash()
+        self._wake_at = NEVER  # never later than the next instant at which something happens
+        self._empty()
+        if ready:
+            for _ in self.rebuild():
+                pass
+
+    def _empty(self) -> None:
+        self._mids: dict[str, QueuedMessage] = {}  # all but requeues
+        self._requeues: dict[str, QueuedMessage] = {}  # by mid
+        self._ready = ReadyMessages[QueuedMessage]()
+        self._backoffs = Agenda[QueuedMessage]()  # by id
+        self._locks = Agenda[QueuedMessage]()  # by key
+        self._done = Agenda[QueuedMessage]()  # by id
+
+    # -- what the shell asks between operations ------------------------------------------------
+
+    def rebuild(self) -> Iterator[None]:
+        """Build all indexes from the records; yield whenever others may run."""
+        parts: list[list[QueuedMessage]] = []
+        messages = iter(self._messages.values())
+        while some := list(islice(messages, SLICE)):
+            ready = [each for each in some if each.state == "ready"]
+            ready.sort(key=_order)
+            parts.append(ready)
+            for message in some:
+                self._place(message)
+            yield
+        in_order = merge(*parts, key=_order)
+        while some := list(islice(in_order, SLICE)):
+            for message in some:
+                self._ready.push(message, 0, message.ready_at)
+            yield
+
+    def _place(self, message: QueuedMessage) -> None:
+        """Put a message where its record says; but for the order of those that are ready."""
+        if message.state == "requeue":
+            self._requeues[message.mid] = message
+            return
+        self._mids[message.mid] = message
+        match message.state:
+            case "backoff":
+                self._back_off(message, message.ready_at)
+            case "locked":
+                self._lock(message, message.key, message.deadline_at)
+            case "done":
+                self._remember(message, message.deadline_at)
+
+    def new_errands(self) -> bool:
+        """Return False: a message queue has no errands."""
+        return False
+
+    def next_deadline(self, *, waiting: bool) -> int | None:
+        """Return the next instant at which something happens by itself; None: never.
+
+        Args:
+          waiting: Whether takers wait: then the end of a pause counts.
+        """
+        if self._trash:
+            return 0
+        due = self._first_due()
+        until = self.records.paused_until if waiting else None
+        if until is None or until == FOR_EVER:
+            return None if due is None else due[0]
+        return until if due is None else min(due[0], until)
+
+    def advance(self, now: int, limit: int | None = None) -> bool:
+        """Let what has become due happen: ends of backoffs and of locks.
+
+        Args:
+          now: Epoch nanoseconds.
+          limit: How much of it at most; None: all.
+
+        Returns:
+          Whether that was all.
+        """
+        if now < self._wake_at:
+            return True
+        steps = 0
+        while (due := self._first_due()) is not None and due[0] <= now:
+            at, number, message = due
+            if steps == limit:
+                self._wake_at = at
+                return False
+            steps += 1
+            if PASSES[message.state] == "drop":
+                self._done.pop()
+                self._drop(message, at)
+            elif message.state == "locked":
+                self._locks.take(number)
+                self._make_ready(message, at)
+                self._counters.expired += 1
+            else:
+                self._backoffs.pop()
+                self._make_ready(message, at)
+        self._wake_at = NEVER if due is None else due[0]
+        if self._trash:
+            self._trash.sweep(SLICE)
+            self._wake_at = 0  # to go on with it
+            return False
+        return True
+
+    # -- taking in -----------------------------------------------------------------------------
+
+    def enqueue(  # noqa: PLR0913, PLR0917 - an engine passes positions
+        self,
+        now: int,
+        mid: str,
+        value: object,
+        init_backoff: int = 0,
+        lock_time: int | None = None,
+        can_update: bool = False,  # noqa: FBT001, FBT002
+        can_requeue: bool = False,  # noqa: FBT001, FBT002
+        reset_init_backoff: bool = False,  # noqa: FBT001, FBT002
+        in_turn: bool = False,  # noqa: FBT001, FBT002
+    ) -> Enqueued:
+        """Add a message, or change the one of its mid, as `_message_table` says.
+
+        ``in_turn``: the caller is the first of those who wait for room; everybody else stands
+        behind them.
+
+        Raises:
+          QueueClosedError: If the queue is closed.
+          QueueFullError: If it would be one more, and there is no room for it.
+        """
+        if now >= self._wake_at:
+            self.advance(now)
+        if self.records.closed:
+            raise QueueClosedError(self.name)
+        current = self._mids.get(mid)
+        status = None if current is None else self._status(current)
+        step = STEPS[status, can_update, can_requeue, reset_init_backoff]
+        match step:
+            case "add":
+                self._add(now, mid, value, init_backoff, lock_time, in_turn=in_turn)
+                return Enqueued(True, mid, "added")
+            case "requeue":
+                self._requeue(now, mid, value, lock_time, in_turn=in_turn)
+                return Enqueued(True, mid, "added")
+            case "update" | "reset":
+                message = cast("QueuedMessage", current)
+                self._note(message, rewritten=step == "update")
+                if reset_init_backoff:
+                    message = self._back_off_anew(now, message, init_backoff)
+                if step == "update":
+                    message.value = value
+                    message.lock_time = lock_time
+            case "update-requeue":
+                message = self._requeues[mid]
+                self._note(message, rewritten=True)
+                message.value = value
+                message.lock_time = lock_time
+            case refusal:
+                self._counters.refused += 1
+                return Enqueued(False, mid, None, refusal)
+        self._counters.updated += 1
+        return Enqueued(True, mid, "updated")
+
+    def wait_enqueue(  # noqa: PLR0913, PLR0917 - an engine passes positions
+        self,
+        now: int,
+        mid: str,
+        value: object,
+        init_backoff: int = 0,
+        lock_time: int | None = None,
+        can_update: bool = False,  # noqa: FBT001, FBT002
+        can_requeue: bool = False,  # noqa: FBT001, FBT002
+        reset_init_backoff: bool = False,  # noqa: FBT001, FBT002
+    ) -> Enqueued | None:
+        """Add a message, as `enqueue` does; None while there is no room for it.
+
+        Raises:
+          QueueClosedError: If the queue is closed.
+        """
+        flags = can_update, can_requeue, reset_init_backoff
+        try:
+            return self.enqueue(now, mid, value, init_backoff, lock_time, *flags, in_turn=True)
+        except QueueFullError:
+            return None
+
+    def _add(  # noqa: PLR0913 - those of `enqueue`
+        self,
+        now: int,
+        mid: str,
+        value: object,
+        init_backoff: int,
+        lock_time: int | None,
+        *,
+        in_turn: bool,
+    ) -> None:
+        self._check_room(in_turn=in_turn)
+        records = self.records
+        message = QueuedMessage(
+            records.next_id,
+            value,
+            "backoff" if init_backoff else "ready",
+            mid,
+            now,
+            now + init_backoff,
+            lock_time,
+        )
+        self._mids[mid] = message
+        if init_backoff:
+            self._back_off(message, message.ready_at)
+        else:
+            self._ready.push(message, 0, now)
+        self._came(message)
+
+    def _requeue(
+        self, now: int, mid: str, value: object, lock_time: int | None, *, in_turn: bool
+    ) -> None:
+        self._check_room(in_turn=in_turn)
+        message = QueuedMessage(self.records.next_id, value, "requeue", mid, now, now, lock_time)
+        self._requeues[mid] = message
+        self._came(message)
+
+    def _came(self, message: QueuedMessage) -> None:
+        self._note(message)
+        self._messages[message.id] = message
+        self.records.next_id = message.id + 1
+        self._counters.added += 1
+
+    def _back_off_anew(self, now: int, message: QueuedMessage, init_backoff: int) -> QueuedMessage:
+        """Let a message that is queued be ready after another backoff; return its record."""
+        if message.state == "ready" and not init_backoff:
+            return message  # and keeps its place
+        ready_at = now + init_backoff
+        fresh = message
+        if message.state == "ready":
+            # One that is gone stays in the line; so the message goes on as another record.
+            fresh = _copy(message)
+            self._ready.died(message)
+            self._mids[message.mid] = fresh
+        if init_backoff:
+            self._back_off(fresh, ready_at)
+        else:
+            self._backoffs.take(message.id)
+            self._ready.push(message, 0, ready_at)
+        if fresh is not message:
+            self._messages[message.id] = fresh
+            message.state = "gone"
+        fresh.ready_at = ready_at
+        fresh.state = "backoff" if init_backoff else "ready"
+        return fresh
+
+    def _check_room(self, *, in_turn: bool) -> None:
+        """Refuse one more message if there is no room for it.
+
+        Raises:
+          QueueFullError: If there is none.
+        """
+        if self._max_length is None:
+            return
+        room = max(self._max_length - self._unhandled(), 0)
+        crowded = not in_turn and bool(self.inserters)
+        if crowded or not room:
+            raise QueueFullError(self.name, 1, None if crowded else room, self._max_length)
+
+    # -- handing out ---------------------------------------------------------------------------
+
+    def claim(self, now: int) -> Claimed | None:
+        """Lock the first ready message; None if there is none.
+
+        Raises:
+          QueueClosedError: If the queue is closed, and nothing is left to be handled.
+        """
+        claimed = self.claim_many(now, 1)
+        return claimed[0] if claimed else None
+
+    def claim_many(self, now: int, limit: int) -> list[Claimed]:
+        """Lock up to ``limit`` ready messages.
+
+        Raises:
+          QueueClosedError: If the queue is closed, and nothing is left to be handled.
+        """
+        if now >= self._wake_at:
+            self.advance(now)
+        records = self.records
+        chosen: list[QueuedMessage] = []
+        if not is_paused(records.paused_until, now):
+            records.paused_until = None
+            while len(chosen) < limit and (message := self._ready.pop()) is not None:
+                chosen.append(message)
+        if not chosen:
+            if records.closed and not self._unhandled():
+                raise QueueClosedError(self.name)
+            return []
+        first = now if now > records.last_key else records.last_key + 1
+        pairs: list[tuple[QueuedMessage, Claimed]] = []
+        for key, message in enumerate(chosen, first):
+            lock_time = self._lock_time if message.lock_time is None else message.lock_time
+            self._lock(message, key, now + lock_time)
+            facts = message.attempt + 1, lock_time, now - message.enqueued_at, key, now + lock_time
+            pairs.append((message, Claimed(message.id, message.mid, message.value, *facts)))
+        if self._changed is not None:
+            self._changed.update(message.id for message in chosen)
+        claimed = [each for _, each in pairs]
+        self._counters.claimed += len(chosen)
+        for message, each in pairs:
+            records.last_key = message.key = each.key
+            message.deadline_at = each.deadline_at
+            message.attempt = each.attempt
+            message.state = "locked"
+        return claimed
+
+    # -- what the holder of a claim does ---------------------------------------------------------
+
+    def extend(self, now: int, key: int, duration: int | None = None) -> int:
+        """Let a lock end ``duration`` from now; None: as long as it was at first.
+
+        Returns:
+          The instant at which it ends.
+
+        Raises:
+          ClaimLostError: If the message is not locked by that claim any more.
+        """
+        message = self._claimed(now, key)
+        if duration is None:
+            duration = self._lock_time if message.lock_time is None else message.lock_time
+        deadline_at = now + duration
+        self._lock(message, key, deadline_at)
+        self._note(message)
+        message.deadline_at = deadline_at
+        return deadline_at
+
+    def finish(self, now: int, key: int, result: Result, backoff: int = 0) -> None:
+        """End a claim: what becomes of the message is said by `_message_table.ENDS`.
+
+        Raises:
+          ClaimLostError: If the message is not locked by that claim any more.
+        """
+        message = self._claimed(now, key)
+        self._locks.take(key)
+        counters = self._counters
+        match ENDS[result, backoff > 0]:
+            case "drop":
+                self._drop(message, now)
+            case "remember":
+                deadline_at = now + backoff
+                self._remember(message, deadline_at)
+                self._let_go(message, "done", message.ready_at, deadline_at)
+            case "ready":
+                self._ready.push(message, 0, now)
+                self._let_go(message, "ready", now)
+            case "back off":
+                self._back_off(message, now + backoff)
+                self._let_go(message, "backoff", now + backoff)
+        if result == "success":
+            counters.succeeded += 1
+        elif result == "retry":
+            counters.retried += 1
+        else:
+            counters.failed += 1
+
+    def snooze(self, now: int, key: int, delay: int = 0) -> None:
+        """End a claim as if it had not been: the message comes back after ``delay``.
+
+        Raises:
+          ClaimLostError: If the message is not locked by that claim any more.
+        """
+        message = self._claimed(now, key)
+        self._locks.take(key)
+        if delay:
+            self._back_off(message, now + delay)
+        else:
+            self._ready.push(message, 0, now)
+        self._counters.snoozed += 1
+        self._let_go(message, "backoff" if delay else "ready", now + delay)
+        message.attempt -= 1
+
+    def _claimed(self, now: int, key: int) -> QueuedMessage:
+        if now >= self._wake_at:
+            self.advance(now)
+        message = self._locks.get(key)
+        if message is None:
+            raise ClaimLostError(self.name, key)
+        return message
+
+    def _let_go(
+        self, message: QueuedMessage, state: str, ready_at: int, deadline_at: int = 0
+    ) -> None:
+        """Change the record of a message that is not locked any more."""
+        self._note(message)
+        message.ready_at = ready_at
+        message.deadline_at = deadline_at
+        message.key = 0
+        message.state = state  # type: ignore[assignment] # one of `MessageState`
+
+    def _drop(self, message: QueuedMessage, now: int) -> None:
+        """Remove a message that is in no index any more, but that of its mid.
+
+        What waits as its requeue is ready, and enqueued, ``now``.
+        """
+        heir = self._unname(message, now)
+        del self._messages[message.id]
+        message.state = "gone"
+        if heir is not None:
+            heir.enqueued_at = heir.ready_at = now
+            heir.state = "ready"
+
+    def _unname(self, message: QueuedMessage, now: int) -> QueuedMessage | None:
+        """Take a message out of the last index; return what comes in its place."""
+        self._note(message)
+        if message.state == "requeue":
+            del self._requeues[message.mid]
+            return None
+        heir = self._requeues.pop(message.mid, None)
+        if heir is None:
+            del self._mids[message.mid]
+        else:
+            self._note(heir)
+            self._mids[message.mid] = heir
+            self._ready.push(heir, 0, now)
+        return heir
+
+    def _note(self, message: QueuedMessage, *, rewritten: bool = False) -> None:
+        """Note that a message is about to change; ``rewritten``: its content as well."""
+        if self._changed is not None:
+            self._changed.add(message.id)
+            if rewritten:
+                self._changed.rewritten.add(message.id)
+
+    # -- what an operator does -----------------------------------------------------------------
+
+    def message_status(self, now: int, mid: str) -> Status | None:
+        """Return what a mid is; None: there is no such message."""
+        if now >= self._wake_at:
+            self.advance(now)
+        message = self._mids.get(mid)
+        return None if message is None else self._status(message)
+
+    def queue_status(self, now: int) -> QueueStatus:
+        """Return how many messages there are, by what they wait for."""
+        if now >= self._wake_at:
+            self.advance(now)
+        return QueueStatus(
+            nqueued=len(self._ready),
+            nlocked=len(self._locks),
+            nbackoff=len(self._backoffs) + len(self._done),
+            ntotal=len(self._mids),
+        )
+
+    def queue_size(self, now: int) -> int:
+        """Return how many messages can be claimed now, but for a pause."""
+        return self.queue_status(now).nqueued
+
+    def ids(self, _now: int) -> list[int]:
+        """Return the numbers of all messages."""
+        return list(self._messages)
+
+    def content(self, now: int, ids: Sequence[int]) -> dict[str, MessageInfo]:
+        """Return those messages of these numbers that are there, and are no requeues."""
+        if now >= self._wake_at:
+            self.advance(now)
+        found: dict[str, MessageInfo] = {}
+        for message in filter(None, map(self._messages.get, ids)):
+            if message.state != "requeue":
+                until = {"backoff": message.ready_at, "done": message.deadline_at}
+                at = until.get(message.state)
+                found[message.mid] = MessageInfo(
+                    message=message.value,
+                    status=self._status(message),
+                    attempts=message.attempt,
+                    backoff=None if at is None else (at - now) / 1e9,
+                    age=(now - message.enqueued_at) / 1e9,
+                    id=message.id,
+                )
+        return found
+
+    def remove(self, now: int, ids: Sequence[int]) -> int:
+        """Take messages out by their numbers, whatever they are; return how many there were.
+
+        What waits as the requeue of one is ready then, unless it is taken out as well.
+        """
+        if now >= self._wake_at:
+            self.advance(now)
+        gone = [self._messages[each] for each in dict.fromkeys(ids) if each in self._messages]
+        gone.sort(key=lambda message: message.state != "requeue")  # they go first
+        heirs: list[QueuedMessage] = []
+        for message in gone:
+            match message.state:
+                case "ready":
+                    self._ready.died(message)
+                case "backoff":
+                    self._backoffs.take(message.id)
+                case "locked":
+                    self._locks.take(message.key)
+                case "done":
+                    self._done.take(message.id)
+            heir = self._unname(message, now)
+            if heir is not None:
+                heirs.append(heir)
+        removed = len(gone)
+        for message in gone:
+            del self._messages[message.id]
+            message.state = "gone"
+        for message in heirs:
+            message.enqueued_at = message.ready_at = now
+            message.state = "ready"
+        return removed
+
+    def clear(self, now: int) -> int:
+        """Remove all messages; claims are void. Return how many there were."""
+        held = self.length(now)
+        if held:
+            self._trash.throw(
+                self._messages.popitem,
+                self._mids.popitem,
+                self._requeues.popitem,
+                *self._ready.containers(),
+                *self._backoffs.containers(),
+                *self._locks.containers(),
+                *self._done.containers(),
+            )
+            self._empty()
+            self._messages = self.records.messages = {}
+            self._wake_at = 0  # to sweep
+            if self._changed is not None:
+                self._changed.clear()
+                self._changed.cleared = True
+        return held
+
+    def close(self, now: int) -> None:
+        """Take nothing in any more. What is there can still be claimed and finished."""
+        if now >= self._wake_at:
+            self.advance(now)
+        self.records.closed = True
+
+    def pause(self, now: int, duration: int | None = None) -> None:
+        """Hand nothing out, for ``duration`` or until `resume`."""
+        self.records.paused_until = FOR_EVER if duration is None else now + duration
+
+    def resume(self, _now: int) -> None:
+        """Hand out again."""
+        self.records.paused_until = None
+
+    def length(self, now: int) -> int:
+        """Return how many messages the queue holds, whatever they wait for."""
+        if now >= self._wake_at:
+            self.advance(now)
+        return len(self._mids)
+
+    def statistics(self, now: int) -> MessageStatistics:
+        """Return the queue's numbers; who waits, and the actor's, are for the shell to fill in."""
+        if now >= self._wake_at:
+            self.advance(now)
+        records = self.records
+        first = self._ready.first()
+        return MessageStatistics(
+            queued=len(self._ready),
+            backoff=len(self._backoffs),
+            locked=len(self._locks),
+            done=len(self._done),
+            requeues=len(self._requeues),
+            set_aside=records.set_aside,
+            oldest_age=None if first is None else (now - first.ready_at) / 1e9,
+            closed=records.closed,
+            paused=is_paused(records.paused_until, now),
+            **attrs.asdict(self._counters),
+        )
+
+    # -- helpers -------------------------------------------------------------------------------
+
+    def _status(self, message: QueuedMessage) -> Status:
+        return STATUSES[message.state, message.mid in self._requeues]
+
+    def _unhandled(self) -> int:
+        """Return how many messages are still to be handled, requeues included."""
+        return len(self._messages) - len(self._done)
+
+    def _first_due(self) -> tuple[int, int, QueuedMessage] | None:
+        """Return what next happens by itself: when, its number in its agenda, to which message."""
+        first = None
+        for agenda in (self._locks, self._backoffs, self._done):
+            due = agenda.first()
+            if due is not None and (first is None or due[0] < first[0]):
+                first = due
+        return first
+
+    def _lock(self, message: QueuedMessage, key: int, deadline_at: int) -> None:
+        self._locks.put(key, deadline_at, message)
+        self._wake_at = min(self._wake_at, deadline_at)
+
+    def _back_off(self, message: QueuedMessage, ready_at: int) -> None:
+        self._backoffs.put(message.id, ready_at, message)
+        self._wake_at = min(self._wake_at, ready_at)
+
+    def _remember(self, message: QueuedMessage, deadline_at: int) -> None:
+        self._done.put(message.id, deadline_at, message)
+        self._wake_at = min(self._wake_at, deadline_at)
+
+    def _make_ready(self, message: QueuedMessage, ready_at: int) -> None:
+        """Let a message be ready whose time has come. Not written: it follows from what is."""
+        self._ready.push(message, 0, ready_at)
+        message.ready_at = ready_at
+        message.key = 0
+        message.state = "ready"
+
+
+def _order(message: QueuedMessage) -> tuple[int, int]:
+    return message.ready_at, message.id
+
+
+def _copy(message: QueuedMessage) -> QueuedMessage:
+    return QueuedMessage(*(getattr(message, field) for field in message.__struct_fields__))

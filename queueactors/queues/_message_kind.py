@@ -1,0 +1,75 @@
+"""What a store needs to keep a message queue."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+
+from queueactors._options import nanoseconds
+from queueactors.cores.message import MessageCore, MessageRecords, QueuedMessage
+from queueactors.stores import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from queueactors._codecs import Values
+    from queueactors.cores import Changed
+    from queueactors.stores import StoredMessage
+
+    from ._options import MessageOptions
+
+TABLE: Final = Table(
+    "message",
+    QueuedMessage,
+    fixed=["mid"],
+    head=MessageRecords().head(),
+    fresh={"attempt": 0, "key": 0, "deadline_at": 0},
+)
+
+
+@attrs.define(eq=False)
+class MessageKind:
+    """What a store needs to keep a message queue.
+
+    Args:
+      name: The queue's.
+      options: The queue's.
+      values: How its messages are encoded; None: they are not.
+    """
+
+    name: str
+    options: MessageOptions
+    values: Values | None = None
+    table: Table = attrs.field(default=TABLE, init=False)
+
+    def new_records(self) -> MessageRecords:
+        """Return the records of a new queue."""
+        return MessageRecords()
+
+    def stored_records(
+        self,
+        head: Mapping[str, int | None],
+        messages: Mapping[int, StoredMessage],
+        set_aside: int,
+        released_at: int | None,
+    ) -> MessageRecords:
+        """Return the records that were written, see `queueactors.stores.Kind`."""
+        records = MessageRecords(set_aside=set_aside, **head)  # type: ignore[arg-type] # those of `MessageRecords.head`
+        records.messages = cast("dict[int, QueuedMessage]", messages)
+        if released_at is not None:
+            for message in records.messages.values():
+                if message.state == "locked":
+                    message.deadline_at = min(message.deadline_at, released_at)
+        return records
+
+    def core(self, records: object, changed: Changed | None = None) -> MessageCore:
+        """Return a core over those records; its indexes are still to be rebuilt."""
+        return MessageCore(
+            name=self.name,
+            lock_time=nanoseconds("lock_time", self.options.lock_time),
+            max_length=self.options.max_length,
+            records=cast("MessageRecords", records),
+            changed=changed,
+            ready=False,
+        )
