@@ -46,7 +46,22 @@ from .queues import (
     TimedSubmit,
 )
 from .stores import MemoryStore
-from .workers import Delivery, Worker, WorkerOptions, WorkerStatus, exp_backoff
+from .workers import (
+    Delivery,
+    Error,
+    Observation,
+    Retry,
+    Snooze,
+    Success,
+    Summary,
+    Worker,
+    WorkerOptions,
+    WorkerStatistics,
+    WorkerStatus,
+    default_throttle,
+    exp_backoff,
+    monitor_fn,
+)
 
 if TYPE_CHECKING:
     from .config import Config, ConfigError, Fault, load_config
@@ -67,6 +82,7 @@ __all__ = [
     "DeadLetter",
     "Delivery",
     "Enqueued",
+    "Error",
     "Fault",
     "LiveReservation",
     "MemoryStore",
@@ -75,6 +91,7 @@ __all__ = [
     "MessageQueue",
     "MessageStatistics",
     "MessageSubmit",
+    "Observation",
     "OptionsError",
     "PendingReply",
     "QueueActorsError",
@@ -89,10 +106,14 @@ __all__ = [
     "ReservationError",
     "ReservationExpiredError",
     "ReservationNotFoundError",
+    "Retry",
     "Runtime",
+    "Snooze",
     "SqliteStore",
     "StoreError",
     "StoreLockedError",
+    "Success",
+    "Summary",
     "TimedMessage",
     "TimedOptions",
     "TimedQueue",
@@ -101,9 +122,12 @@ __all__ = [
     "Worker",
     "WorkerNotFoundError",
     "WorkerOptions",
+    "WorkerStatistics",
     "WorkerStatus",
+    "default_throttle",
     "exp_backoff",
     "load_config",
+    "monitor_fn",
     "open_runtime",
     "wait_until_idle",
 ]

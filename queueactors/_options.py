@@ -143,6 +143,34 @@ def nanoseconds(option: str, value: object, *, positive: bool = True) -> int:
     raise ValueError(f"expected {option} to be {_rule(value, positive=positive)}, got {value!r}")
 
 
+def check_seconds(option: str, value: object, *, positive: bool = False) -> None:
+    """Check a duration where it is a plain argument, not an option.
+
+    Raises:
+      TypeError: If it is no number.
+      ValueError: If it is not finite and >= 0 (> 0 if ``positive``).
+    """
+    if not isinstance(value, _NUMBER) or isinstance(value, bool):
+        rule = _rule(value, positive=positive)
+        raise TypeError(f"expected {option} to be {rule}, got {value!r}")
+    if not is_seconds(value, positive=positive):
+        rule = _rule(value, positive=positive)
+        raise ValueError(f"expected {option} to be {rule}, got {value!r}")
+
+
+def check_integer(option: str, value: object, *, least: int) -> None:
+    """Check a whole number where it is a plain argument, not an option.
+
+    Raises:
+      TypeError: If it is no int.
+      ValueError: If it is less than ``least``.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected {option} to be an int >= {least}, got {value!r}")
+    if value < least:
+        raise ValueError(f"expected {option} to be an int >= {least}, got {value!r}")
+
+
 def instant(option: str, value: object, *, now: int) -> int:
     """Return an instant, given as epoch nanoseconds or as a datetime, as epoch nanoseconds.
 
