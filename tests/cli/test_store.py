@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from queueactors.stores._file import MIGRATIONS
 from queueactors.stores._owner import Owner
 from tests.stores.kit_file import message, opened, put
 
@@ -71,7 +72,7 @@ def test_a_queue_goes_out_and_in_again(folder: Path, store: Path, start: Start) 
     assert re.search(r"^q: these 3 messages were imported at 20\d\d-.*; see --again$", out)
     code, out, err = start("store", "check", "q.toml", "--store", "disk").end()
     assert (code, err) == (0, "")
-    assert "data/disk.sqlite: schema version 1, " in out
+    assert f"data/disk.sqlite: schema version {len(MIGRATIONS)}, " in out
     assert (
         "  queue q (timed): 3 messages, 12 B of values\n    ready 3\n    msgpack 3\n  ok\n" in out
     )
@@ -91,7 +92,11 @@ def test_results_can_be_read_by_programs(folder: Path, store: Path, start: Start
     assert told("import", "a.sqlite", "p", "x") == imported
     assert told("import", "a.sqlite", "p", "x") == imported | {"resumed": 3}
     checked = told("store", "check", "a.sqlite")
-    assert (checked["ok"], checked["version"], checked["owner"]) == (True, 1, None)
+    assert (checked["ok"], checked["version"], checked["owner"]) == (
+        True,
+        len(MIGRATIONS),
+        None,
+    )
     vacuumed = told("store", "vacuum", "a.sqlite")
     assert vacuumed["bytes"] == store.stat().st_size
 

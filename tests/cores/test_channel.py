@@ -160,7 +160,7 @@ class ChannelMachine(RuleBasedStateMachine):
 
 
 TestChannel = pytest.mark.slow(ChannelMachine.TestCase)
-TestChannel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestChannel.settings = settings(max_examples=100, stateful_step_count=40)
 
 
 # -- all or nothing ------------------------------------------------------------------------------

@@ -259,4 +259,4 @@ def outcome(operation: Callable[..., object], *args: object) -> object:  # type:
 
 
 TestTimedCore = pytest.mark.slow(TimedMachine.TestCase)
-TestTimedCore.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestTimedCore.settings = settings(max_examples=60, stateful_step_count=50)

@@ -183,7 +183,7 @@ async def play(steps: list[Step], options: dict[str, object], seed: int) -> None
     options=OPTIONS,
     seed=st.integers(0, 1 << 16),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_history_goes_as_in_memory_however_often_the_file_is_read_again(
     steps: list[Step], options: dict[str, object], seed: int
 ) -> None:

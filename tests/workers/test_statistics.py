@@ -64,13 +64,13 @@ def test_percentiles_are_within_1_percent_of_the_exact_ones(shape: str) -> None:
 VALUES = st.floats(0, MOST) | st.floats(0, 1) | st.integers(0, 1000) | st.sampled_from([0.0, 1.0])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(VALUES, min_size=1))
 def test_percentiles_are_as_close_for_any_values(values: list[float]) -> None:
     assert close(sketch(values).summary(), values)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(VALUES, min_size=1))
 def test_percentiles_rise_from_the_smallest_to_the_largest(values: list[float]) -> None:
     it = sketch(values).summary()
@@ -80,7 +80,7 @@ def test_percentiles_rise_from_the_smallest_to_the_largest(values: list[float]) 
     assert rising == sorted(rising)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(VALUES, min_size=1), st.randoms(use_true_random=False))
 def test_the_order_of_values_makes_no_difference(values: list[float], dice: Random) -> None:
     mixed = dice.sample(values, len(values))
@@ -91,7 +91,7 @@ def test_the_order_of_values_makes_no_difference(values: list[float], dice: Rand
     assert one.sum == pytest.approx(other.sum, rel=1e-15)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(VALUES, min_size=1))
 def test_all_but_the_percentiles_is_exact(values: list[float]) -> None:
     it = sketch(values).summary()
