@@ -323,7 +323,7 @@ async def test_a_definition_that_is_likely_to_surprise_is_logged(
         "file": None,
         "line": None,
         "path": "queue.jobs.on_exhausted",
-        "message": "without max_reservations no message is ever exhausted",
+        "message": "without max_reservations only `fail` exhausts a message",
     }
 
 

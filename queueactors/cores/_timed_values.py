@@ -29,6 +29,7 @@ class Reservation(NamedTuple):
       value: What was inserted.
       deadline_at: Epoch nanoseconds at which it ends by itself.
       attempt: The how-manieth reservation of this message it is, from 1.
+      inserted_at: Epoch nanoseconds of the insert.
     """
 
     id: int
@@ -36,6 +37,7 @@ class Reservation(NamedTuple):
     value: object
     deadline_at: int
     attempt: int
+    inserted_at: int
 
 
 @attrs.frozen
@@ -103,7 +105,7 @@ class TimedStatistics(QueueStatistics):
       expired: Reservations that ended by their deadline.
       released: Messages given back.
       deleted: Messages finished.
-      exhausted: Messages whose last allowed reservation ended.
+      exhausted: Messages whose last allowed reservation ended, or that `fail` gave up.
       refills: Refills begun.
       refill_errors: Refills that failed.
       left_out: Values that a refill brought and that found no room.
@@ -182,7 +184,7 @@ class Message(msgspec.Struct, gc=False, eq=False):
     attempt: int = 0  # reservations so far
     key: int = 0  # of the reservation, live or expired; 0: none
     deadline_at: int = 0  # of that reservation
-    error: str | None = None  # of the last release or bury
+    error: str | None = None  # of the last release, bury or fail
 
 
 @attrs.define(eq=False)

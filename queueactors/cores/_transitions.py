@@ -23,6 +23,8 @@ Cause = Literal[
     "prolongate",
     "touch",
     "release",
+    "snooze",
+    "fail",
     "delete",
     "bury",
     "kick",
@@ -39,7 +41,7 @@ Case = Literal[
     "",  # always, or in no other case of the same cause
     "delay",  # there is one, or an instant that has not come
     "expired_ok",  # that option, and nobody has taken the message since it expired
-    "drop",  # it was the last allowed reservation, and `on_exhausted` says so
+    "drop",  # it was the last allowed reservation, or ended by `fail`; `on_exhausted` says so
     "bury",  # likewise
     "dead letter",  # likewise: it says the name of a queue
     "delivered",  # that queue has the dead letter
@@ -84,6 +86,11 @@ TRANSITIONS: Final = (
     Transition("release", "reserved", None, "drop"),
     Transition("release", "reserved", "buried", "bury"),
     Transition("release", "reserved", "dead", "dead letter"),
+    Transition("snooze", "reserved", "ready"),
+    Transition("snooze", "reserved", "delayed", "delay"),
+    Transition("fail", "reserved", None, "drop"),
+    Transition("fail", "reserved", "buried", "bury"),
+    Transition("fail", "reserved", "dead", "dead letter"),
     Transition("expiry", "reserved", "ready"),
     Transition("expiry", "reserved", None, "drop"),
     Transition("expiry", "reserved", "buried", "bury"),

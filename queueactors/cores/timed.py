@@ -98,6 +98,7 @@ class TimedCore(TimedIndexes):
         "close",
         "dead_letters",
         "delete",
+        "fail",
         "insert",
         "insert_nowait",
         "kick",
@@ -112,6 +113,8 @@ class TimedCore(TimedIndexes):
         "reserve",
         "reserve_many",
         "resume",
+        "size",
+        "snooze",
         "statistics",
         "sync",
         "touch",
@@ -334,7 +337,9 @@ class TimedCore(TimedIndexes):
         deadline_at = now + duration
         attempt = message.attempt + 1
         self._hold(message, key, deadline_at)
-        reservation = Reservation(message.id, key, message.value, deadline_at, attempt)
+        reservation = Reservation(
+            message.id, key, message.value, deadline_at, attempt, message.inserted_at
+        )
         if self._changed is not None:
             self._changed.add(message.id)
         self._counters.reserved_total += 1
@@ -373,7 +378,8 @@ class TimedCore(TimedIndexes):
             if message.key:
                 del self._expired[message.key]
             self._hold(message, key, deadline_at)
-            facts = (message.id, key, message.value, deadline_at, message.attempt + 1)
+            value, attempt = message.value, message.attempt + 1
+            facts = (message.id, key, value, deadline_at, attempt, message.inserted_at)
             taken.append(new(Reservation, facts))
         if self._changed is not None:
             self._changed.update(message.id for message in chosen)
@@ -443,6 +449,40 @@ class TimedCore(TimedIndexes):
         message.key = 0
         message.state = "delayed" if delay else "ready"
         self._counters.released += 1
+
+    def snooze(self, now: int, key: int, delay: int = 0) -> None:
+        """Give a message back as `release` does, as if it had not been reserved.
+
+        The attempt does not count, so it never exhausts the message.
+
+        Raises:
+          ReservationError: If the reservation is not live.
+        """
+        message = self._live(now, key)
+        self._let_go(message)
+        if self._changed is not None:
+            self._changed.add(message.id)
+        ready_at = now + delay
+        if delay:
+            self._delay(message, ready_at)
+        else:
+            self._ready.push(message, message.priority, ready_at)
+        attempt = message.attempt - 1
+        message.attempt = attempt
+        message.ready_at = ready_at
+        message.key = 0
+        message.state = "delayed" if delay else "ready"
+        self._counters.released += 1
+
+    def fail(self, now: int, key: int, error: str | None = None) -> None:
+        """End the last attempt at a message: it goes where an exhausted one goes.
+
+        Raises:
+          ReservationError: If the reservation is not live.
+        """
+        message = self._live(now, key)
+        self._let_go(message)
+        self._exhaust(message, message.error if error is None else error)
 
     def delete(self, now: int, keys: Sequence[int], expired_ok: bool = False) -> int:  # noqa: FBT001, FBT002 - an engine passes positions
         """Finish messages; return how many. Live reservations go whatever the others are.
@@ -582,15 +622,20 @@ class TimedCore(TimedIndexes):
             self.advance(now)
         return len(self._messages) - len(self._dead)
 
-    def statistics(self, now: int) -> TimedStatistics:
-        """Return the queue's numbers."""
+    def size(self, now: int) -> int:
+        """Return how many messages are ready."""
         if now >= self._wake_at:
             self.advance(now)
+        held = len(self._growing) + len(self._others) + len(self._delayed)
+        return len(self._messages) - held - len(self._buried) - len(self._dead)
+
+    def statistics(self, now: int) -> TimedStatistics:
+        """Return the queue's numbers."""
+        ready = self.size(now)
         records = self.records
         reserved = len(self._growing) + len(self._others)
         delayed = len(self._delayed)
         buried = len(self._buried)
-        ready = len(self._messages) - reserved - delayed - buried - len(self._dead)
         first = self._ready.first()
         return TimedStatistics(
             ready=ready,
@@ -736,7 +781,9 @@ class TimedCore(TimedIndexes):
         key = now if now > records.last_key else records.last_key + 1
         self._let_go(message)
         self._hold(message, key, deadline_at)
-        reservation = Reservation(message.id, key, message.value, deadline_at, message.attempt)
+        reservation = Reservation(
+            message.id, key, message.value, deadline_at, message.attempt, message.inserted_at
+        )
         if self._changed is not None:
             self._changed.add(message.id)
         records.last_key = key

@@ -225,7 +225,7 @@ class TimedOptions(StoredOptions):
         """What is valid and yet likely to surprise: the option, and why."""
         if self.on_exhausted == "drop" or self.max_reservations is not None:
             return []
-        return [("on_exhausted", "without max_reservations no message is ever exhausted")]
+        return [("on_exhausted", "without max_reservations only `fail` exhausts a message")]
 
     @property
     def dead_letter(self) -> str | None:

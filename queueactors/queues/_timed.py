@@ -309,6 +309,38 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         return Ask("bury", (key_of(reservation), _check_error(error)))
 
     @operation
+    def snooze(self, reservation: AnyReservation, seconds: float = 0) -> Ask[None]:
+        """Give a message back as if it had not been reserved: the attempt does not count.
+
+        So its next reservation has the same ``attempt``, and it is never exhausted by this.
+
+        Args:
+          reservation: The reservation, or its key.
+          seconds: Before it is ready again (>= 0).
+
+        Raises:
+          ReservationExpiredError: If its deadline has passed.
+          ReservationNotFoundError: If it is not yours any more.
+        """
+        return Ask("snooze", (key_of(reservation), nanoseconds("seconds", seconds, positive=False)))
+
+    @operation
+    def fail(self, reservation: AnyReservation, error: str | None = None) -> Ask[None]:
+        """Give a message up: this attempt was its last, whatever ``max_reservations`` says.
+
+        It goes where ``on_exhausted`` says, at once.
+
+        Args:
+          reservation: The reservation, or its key.
+          error: What went wrong; kept with the message. None: nothing to say.
+
+        Raises:
+          ReservationExpiredError: If its deadline has passed.
+          ReservationNotFoundError: If it is not yours any more.
+        """
+        return Ask("fail", (key_of(reservation), _check_error(error)))
+
+    @operation
     def delete(self, *reservations: AnyReservation, expired_ok: bool = False) -> Ask[int]:
         """Finish messages: they leave the queue. Each reservation counts for itself.
 
@@ -462,6 +494,11 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         return Ask("length")
 
     @operation
+    def _size(self) -> Ask[int]:
+        """Return how many messages are ready."""
+        return Ask("size")
+
+    @operation
     def statistics(self) -> Ask[TimedStatistics]:
         """Return the queue's numbers; counters are kept across restarts of the actor."""
         return AskStatistics(self._actor, "inserting")
@@ -541,12 +578,15 @@ class TimedSubmit(SubmitView["TimedQueue"]):
     prolongate = submitted(TimedQueue.prolongate)
     touch = submitted(TimedQueue.touch)
     release = submitted(TimedQueue.release)
+    snooze = submitted(TimedQueue.snooze)
+    fail = submitted(TimedQueue.fail)
     bury = submitted(TimedQueue.bury)
     delete = submitted(TimedQueue.delete)
     kick = submitted(TimedQueue.kick)
     remove = submitted(TimedQueue.remove)
     peek = submitted(TimedQueue.peek)
     len = submitted(TimedQueue.len)
+    _size = submitted(TimedQueue._size)  # noqa: SLF001 - the two are one thing
     statistics = submitted(TimedQueue.statistics)
     clear = submitted(TimedQueue.clear)
     close = submitted(TimedQueue.close)

@@ -99,8 +99,8 @@ class TimedKind:
 
 def decode_one(values: Values, taken: Reservation) -> Reservation:
     """Return a reservation with the value that was inserted."""
-    message, key, value, deadline_at, attempt = taken
-    return Reservation(message, key, values.decode(value), deadline_at, attempt)
+    message, key, value, *rest = taken
+    return Reservation(message, key, values.decode(value), *rest)
 
 
 def decode_any(values: Values, taken: Reservation | None) -> Reservation | None:

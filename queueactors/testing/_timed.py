@@ -131,6 +131,26 @@ async def _a_release_may_delay_and_change_the_priority(make: MakeStore) -> None:
         equal(await drain(queue), ["a", "b"])
 
 
+async def _a_snooze_does_not_count_as_an_attempt(make: MakeStore) -> None:
+    async with a_queue(make, max_reservations=1) as queue:
+        await queue.insert("a", "b")
+        held = await queue.reserve()
+        await trio.sleep(1)
+        await queue.snooze(held)
+        equal(await drain(queue), ["b", "a"])
+        await queue.insert("c")
+        await queue.snooze(await queue.reserve(), 5)
+        (message,) = await queue.peek("delayed")
+        equal((message.value, message.attempts), ("c", 0))
+        started = trio.current_time()
+        again = await queue.reserve()
+        equal((again.value, again.attempt, trio.current_time() - started), ("c", 1, 5))
+        await queue.delete(again)
+        for use in (queue.snooze, queue.fail):
+            with refused(ReservationNotFoundError):
+                await use(again)
+
+
 # -- handing out -------------------------------------------------------------------------------
 
 
@@ -404,6 +424,36 @@ async def _an_exhausted_message_can_be_buried(make: MakeStore) -> None:
         equal((message.value, message.attempts, message.error), ("a", 1, "bad"))
 
 
+async def _a_message_that_is_given_up_goes_where_exhausted_ones_go(make: MakeStore) -> None:
+    async with a_runtime(make) as runtime:
+        for on_exhausted in ("drop", "bury"):
+            queue = await runtime.define(
+                on_exhausted, reservation_time=30, on_exhausted=on_exhausted, unique=True
+            )
+            await queue.insert("a")
+            await queue.fail(await queue.reserve(), "bad")
+            buried = [(each.value, each.error) for each in await queue.peek("buried", 9)]
+            equal(buried, [("a", "bad")] if on_exhausted == "bury" else [])
+            equal((await queue.statistics()).exhausted, 1)
+            equal(await queue.insert("a"), int(on_exhausted == "drop"))
+        other = await runtime.define("other", reservation_time=30)
+        queue = await runtime.define("q", reservation_time=30, on_exhausted="other")
+        await queue.insert("a")
+        await queue.fail(await queue.reserve(), "bad")
+        letter = (await other.reserve(timeout=10)).value
+        equal(
+            letter,
+            DeadLetter(
+                value="a",
+                queue="q",
+                id=1,
+                attempts=1,
+                error="bad",
+                inserted_at=queue.clock.now_ns(),
+            ),
+        )
+
+
 async def _an_exhausted_message_goes_to_the_queue_for_dead_letters(make: MakeStore) -> None:
     async with a_runtime(make) as runtime:
         other = await runtime.define("other", reservation_time=30)
@@ -569,6 +619,8 @@ async def _a_bad_argument_is_refused_before_anything_happens(make: MakeStore) ->
             (ValueError, lambda: queue.touch(held, 0)),
             (TypeError, lambda: queue.touch("key")),  # type: ignore[arg-type]
             (ValueError, lambda: queue.release(held, delay=-1)),
+            (ValueError, lambda: queue.snooze(held, -1)),
+            (TypeError, lambda: queue.fail(held, KeyError())),  # type: ignore[arg-type]
             (TypeError, lambda: queue.release(held, priority=True)),
             (TypeError, lambda: queue.release(held, priority=1.5)),  # type: ignore[arg-type]
             (TypeError, lambda: queue.release(held, error=KeyError())),  # type: ignore[arg-type]
@@ -758,6 +810,7 @@ TIMED_RULES: Final[tuple[TimedRule, ...]] = (
     _the_instant_of_becoming_ready_counts,
     _a_released_message_goes_to_the_tail,
     _a_release_may_delay_and_change_the_priority,
+    _a_snooze_does_not_count_as_an_attempt,
     _an_empty_queue_has_nothing_to_reserve_now,
     _a_reservation_says_what_it_is,
     _reserve_waits_for_an_insert,
@@ -782,6 +835,7 @@ TIMED_RULES: Final[tuple[TimedRule, ...]] = (
     _without_unique_it_goes_in_again,
     _a_message_is_handed_out_as_often_as_allowed,
     _an_exhausted_message_can_be_buried,
+    _a_message_that_is_given_up_goes_where_exhausted_ones_go,
     _an_exhausted_message_goes_to_the_queue_for_dead_letters,
     _initial_values_go_in_once,
     _a_restart_changes_nothing,

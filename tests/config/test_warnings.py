@@ -103,13 +103,13 @@ def test_on_exhausted_without_a_limit_never_happens(folder: Path) -> None:
     default = '[defaults.queue]\non_exhausted = "bury"\n'
 
     assert warnings(QUEUE + dead) == [
-        "q.toml:8: queue.b.on_exhausted: without max_reservations no message is ever exhausted"
+        "q.toml:8: queue.b.on_exhausted: without max_reservations only `fail` exhausts a message"
     ]
     assert warnings(QUEUE + dead + "max_reservations = 1\n") == []
     assert warnings(QUEUE + default) == [
         (
             "q.toml:6: defaults.queue.on_exhausted: "
-            "without max_reservations no message is ever exhausted"
+            "without max_reservations only `fail` exhausts a message"
         )
     ]
 

@@ -204,6 +204,18 @@ class NaiveQueue:
             item.place, item.key = ("delayed" if delay else "ready"), None
             item.ready_at = now + delay
 
+    def snooze(self, now: int, key: int, delay: int) -> None:
+        item = self.live(key)
+        self.count("released")
+        item.attempts -= 1
+        item.place, item.key = ("delayed" if delay else "ready"), None
+        item.ready_at = now + delay
+
+    def fail(self, _now: int, key: int, error: str | None) -> None:
+        item = self.live(key)
+        item.error = item.error if error is None else error
+        self.exhaust(item)
+
     def delete(self, _now: int, keys: Sequence[int], expired_ok: bool) -> int:  # noqa: FBT001
         stale: list[int] = []
         for key in dict.fromkeys(keys):
@@ -369,19 +381,24 @@ class NaiveQueue:
     def reservation(self, item: Item, now: int, deadline_at: int) -> Reservation:
         self.last_key = item.key = max(now, self.last_key + 1)
         item.deadline_at = deadline_at
-        return Reservation(item.id, item.key, item.value, deadline_at, item.attempts)
+        return Reservation(
+            item.id, item.key, item.value, deadline_at, item.attempts, item.inserted_at
+        )
 
     def exhausted(self, item: Item) -> bool:
         """Send a message away if it had its last reservation."""
         if self.max_reservations is None or item.attempts < self.max_reservations:
             return False
+        self.exhaust(item)
+        return True
+
+    def exhaust(self, item: Item) -> None:
         self.count("exhausted")
         item.key = None
         if self.on_exhausted == "drop":
             self.items.remove(item)
         else:
             item.place = "buried" if self.on_exhausted == "bury" else "dead"
-        return True
 
     def check_drained(self) -> None:
         if self.closed and all(item.place in {"dead", "buried"} for item in self.items):

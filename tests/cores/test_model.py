@@ -162,6 +162,14 @@ class TimedMachine(RuleBasedStateMachine):
     def release(self, pick: int, delay: int, priority: int | None, error: str | None) -> None:
         self.both("release", self.key(pick), delay, priority, error)
 
+    @rule(pick=picks, delay=delays)
+    def snooze(self, pick: int, delay: int) -> None:
+        self.both("snooze", self.key(pick), delay)
+
+    @rule(pick=picks, error=errors)
+    def fail(self, pick: int, error: str | None) -> None:
+        self.both("fail", self.key(pick), error)
+
     @rule(picks=st.lists(picks, max_size=4), expired_ok=st.booleans())
     def delete(self, picks: list[int], *, expired_ok: bool) -> None:
         self.both("delete", list(map(self.key, picks)), expired_ok)
@@ -222,6 +230,7 @@ class TimedMachine(RuleBasedStateMachine):
         for state in STATES:
             assert core.peek(now, state, ALL) == naive.peek(state)
         assert core.statistics(now) == naive.statistics(now)
+        assert core.size(now) == len(naive.first("ready"))
         assert core.length(now) == len(naive.items) - len(naive.first("dead"))
         assert sorted(core.dead_letters(now), key=_id) == naive.dead_letters(now)
         for waiting in (False, True):

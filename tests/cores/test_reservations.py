@@ -34,7 +34,9 @@ def core() -> TimedCore:
 def test_a_reservation_says_what_it_is(core: TimedCore) -> None:
     reservation = core.reserve(5, 10)
 
-    assert reservation == Reservation(id=1, key=5, value="a", deadline_at=15, attempt=1)
+    assert reservation == Reservation(
+        id=1, key=5, value="a", deadline_at=15, attempt=1, inserted_at=0
+    )
 
 
 def test_prolongate_adds_to_the_deadline(core: TimedCore) -> None:

@@ -88,13 +88,13 @@ class History:
         """Return in which case of its cause a message took a step."""
         last = old is not None and self.limit is not None and old.attempt >= self.limit
         match cause:
-            case "release" | "expiry" if last:
+            case "fail" | "release" | "expiry" if last or cause == "fail":
                 return EXHAUSTED[self.on_exhausted]
             case "insert" | "insert_nowait" | "wait_insert" if (
                 arguments[1] or arguments[3] == self.now + 1
             ):
                 return "delay"
-            case "release" if arguments[1]:
+            case "release" | "snooze" if arguments[1]:
                 return "delay"
             case "delete" if state(old) == "ready" and arguments[1]:
                 return "expired_ok"
@@ -165,6 +165,8 @@ OPERATIONS: dict[str, tuple[float, Callable[[History], tuple[object, ...]]]] = {
     "prolongate": (3, lambda h: (h.key(), h.duration())),
     "touch": (3, lambda h: (h.key(), h.duration())),
     "release": (6, lambda h: (h.key(), h.delay(), None, h.dice.choice((None, "bad")))),
+    "snooze": (2, lambda h: (h.key(), h.delay())),
+    "fail": (2, lambda h: (h.key(), h.dice.choice((None, "bad")))),
     "delete": (4, lambda h: (h.two_keys(), h.dice.random() < 0.5)),
     "bury": (3, lambda h: (h.key(), "bad")),
     "kick": (2, lambda h: (h.dice.randint(1, 3),)),
@@ -177,6 +179,7 @@ OPERATIONS: dict[str, tuple[float, Callable[[History], tuple[object, ...]]]] = {
     "resume": (0.2, lambda _: ()),
     "peek": (0.2, lambda _: ()),
     "length": (0.2, lambda _: ()),
+    "size": (0.2, lambda _: ()),
     "statistics": (0.2, lambda _: ()),
     "dead_letters": (0.2, lambda _: ()),
     "sync": (0.2, lambda _: ()),

@@ -190,12 +190,15 @@ async def see_the_loss(rig: Rig) -> None:
 
 
 def test_a_live_reservation_shows_the_present_one() -> None:
-    live = LiveReservation(Reservation(id=1, key=2, value="v", deadline_at=3, attempt=4))
+    live = LiveReservation(
+        Reservation(id=1, key=2, value="v", deadline_at=3, attempt=4, inserted_at=5)
+    )
 
     assert (live.id, live.key, live.value, live.deadline_at, live.attempt) == (1, 2, "v", 3, 4)
     assert not live.lost
     assert repr(live) == (
-        "<LiveReservation of Reservation(id=1, key=2, value='v', deadline_at=3, attempt=4)>"
+        "<LiveReservation of Reservation(id=1, key=2, value='v', deadline_at=3, attempt=4, "
+        "inserted_at=5)>"
     )
 
 

@@ -117,6 +117,14 @@ ACTS: Final[dict[str, Act]] = {
         lambda queue, held: queue.release(held[0], LONG),
         lambda naive, now, held: naive.release(now, held[0].key, NS, None, None),
     ),
+    "snooze": Act(
+        lambda queue, held: queue.snooze(held[0], LONG),
+        lambda naive, now, held: naive.snooze(now, held[0].key, NS),
+    ),
+    "fail": Act(
+        lambda queue, held: queue.fail(held[0], "no"),
+        lambda naive, now, held: naive.fail(now, held[0].key, "no"),
+    ),
     "bury": Act(
         lambda queue, held: queue.bury(held[0], "no"),
         lambda naive, now, held: naive.bury(now, held[0].key, "no"),

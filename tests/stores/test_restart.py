@@ -115,11 +115,19 @@ async def _both(queue: TimedQueue, naive: NaiveQueue, random: Random) -> None:
     if naive.first("ready"):
         names += ["reserve", "try_reserve", "reserve_many"] * 3
     held = [
-        Reservation(each.id, cast("int", each.key), each.value, each.deadline_at, each.attempts)
+        Reservation(
+            each.id,
+            cast("int", each.key),
+            each.value,
+            each.deadline_at,
+            each.attempts,
+            each.inserted_at,
+        )
         for each in naive.first("reserved")
     ]
     if len(held) >= 2:
-        names += ["prolongate", "touch", "release", "release for later", "bury", "delete", "remove"]
+        names += ["prolongate", "touch", "release", "release for later", "snooze", "fail", "bury"]
+        names += ["delete", "remove"]
     act = ACTS[random.choice(names)]
     answer = await act.real(queue, held[:2])
     assert answer == act.plain(naive, queue.clock.now_ns(), held[:2])
