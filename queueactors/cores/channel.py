@@ -27,7 +27,7 @@ from ._statistics import QueueStatistics
 from ._trash import Trash
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sized
+    from collections.abc import Iterator, Sequence, Sized
 
 __all__ = ["ChannelCore", "ChannelRecords", "ChannelStatistics", "Places"]
 
@@ -44,7 +44,7 @@ class ChannelStatistics(QueueStatistics):
       waiting: Receivers that wait for a value: 0 or 1.
       sending: Senders that wait for room.
       sent: Values that went in, ever.
-      received: Values that were handed out, ever.
+      received: Values that were handed out, ever; without those that a worker gave back.
       cleared: Values that were thrown away by `clear`, ever.
       closed: Whether it is closed.
       paused: Whether it hands nothing out at present.
@@ -147,6 +147,7 @@ class ChannelCore:
     operations: tuple[str, ...] = (
         "clear",
         "close",
+        "give_back",
         "is_closed",
         "is_empty",
         "length",
@@ -238,6 +239,19 @@ class ChannelCore:
         self.records.items.append(value)
         self.records.sent += 1
         return True
+
+    def give_back(self, _now: int, values: Sequence[object]) -> int:
+        """Put values that were received back to the front; return how many.
+
+        In their order, whatever the limit, and also if the channel was closed since: they were
+        in it.
+        """
+        records = self.records
+        count = len(values)
+        records.items.extendleft(reversed(values))
+        records.received -= count
+        self.places.taken += count
+        return count
 
     # -- handing out ---------------------------------------------------------------------------
 

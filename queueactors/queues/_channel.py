@@ -21,7 +21,7 @@ from ._operations import Ask, AskStatistics, check_limit, operation, submitted
 from ._snapshot import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Coroutine, Sequence
 
     from ._actor import QueueActor
     from ._options import ChannelOptions
@@ -266,6 +266,11 @@ class ChannelQueue(
     def _accept(self, value: object) -> Coroutine[object, object, None]:
         """Send a value that another part of the runtime hands on; wait until there is room."""
         return self.send(value)
+
+    @operation
+    def _give_back(self, values: Sequence[Value]) -> Ask[int]:
+        """Put values that were received back to the front, in their order, whatever the limit."""
+        return Ask("give_back", (values,))
 
     def _taken_in(self, value: object) -> object:
         return snapshot(value) if self._copies else value

@@ -389,6 +389,32 @@ async def _clear_throws_all_away_and_makes_room(make: MakeStore) -> None:
         equal(await channel.clear(), 0)
 
 
+async def _what_is_given_back_comes_first(make: MakeStore) -> None:
+    async with a_channel(make, limit=3) as channel, trio.open_nursery() as nursery:
+        await fill(channel, *"abc")
+        taken = await channel.recv_many(2)
+        await fill(channel, *"de")
+        (sender,) = await start_calls(nursery, lambda: channel.send("f"))
+        equal(await channel._give_back(taken), 2)  # noqa: SLF001 - for workers
+        equal((await channel.len(), await channel.try_send("g")), (5, False))
+        await channel.close()
+        await wait_all_tasks_blocked()
+        equal(sender.outcome, QueueClosedError)
+        equal(await channel.recv_many(9), ["a", "b", "c", "d", "e"])
+        await channel._give_back(["e"])  # noqa: SLF001
+        equal(await drain(channel), ["e"])
+
+
+async def _what_is_given_back_wakes_a_receiver(make: MakeStore) -> None:
+    async with a_channel(make) as channel, trio.open_nursery() as nursery:
+        await fill(channel, "a")
+        taken = await channel.recv_many(2)
+        (one,) = await start_calls(nursery, channel.recv)
+        await channel._give_back(taken)  # noqa: SLF001
+        await wait_all_tasks_blocked()
+        equal(one.outcome, "a")
+
+
 async def _a_paused_channel_takes_in_and_hands_nothing_out(make: MakeStore) -> None:
     async with a_channel(make, limit=2) as channel, trio.open_nursery() as nursery:
         await channel.pause()
@@ -592,6 +618,8 @@ CHANNEL_RULES: Final[tuple[ChannelRule, ...]] = (
     _what_was_on_its_way_at_the_close_still_comes,
     _async_with_closes_it_also_when_cancelled,
     _clear_throws_all_away_and_makes_room,
+    _what_is_given_back_comes_first,
+    _what_is_given_back_wakes_a_receiver,
     _a_paused_channel_takes_in_and_hands_nothing_out,
     _a_pause_ends_at_its_instant,
     _a_paused_channel_that_is_closed_and_drained_has_ended,

@@ -108,6 +108,13 @@ class ChannelMachine(RuleBasedStateMachine):
             expected = tuple(found) or None
         assert take() == expected
 
+    @rule(back=st.lists(values, max_size=3))
+    def give_back(self, back: list[object]) -> None:
+        back = back[: self.counts["received"]]
+        assert self.core.give_back(self.now, back) == len(back)
+        self.items[:0] = back
+        self.counts["received"] -= len(back)
+
     @rule(duration=st.sampled_from([None, 1, 5]))
     def pause(self, duration: int | None) -> None:
         self.core.pause(self.now, duration)
@@ -172,6 +179,7 @@ OPERATIONS: dict[str, Callable[[ChannelCore], object]] = {
     "recv": lambda core: core.recv(0),
     "recv_many": lambda core: core.recv_many(0, 9),
     "recv_many, not all": lambda core: core.recv_many(0, 2),
+    "give_back": lambda core: core.give_back(0, ["new", "newer"]),
     "clear": lambda core: core.clear(0),
     "close": lambda core: core.close(0),
     "pause": lambda core: core.pause(0, 5),
