@@ -50,12 +50,13 @@ async def _look(runtime: Runtime) -> object | None:
     children = list(_children(runtime.supervisor))
     if any(info.state in {"starting", "restarting"} for info, _ in children):
         return None  # it may have work to do
-    workers = {worker.name: worker.status() for worker in runtime.workers()}
-    if any(status.busy for status in workers.values()):
+    if any(worker.busy for worker in runtime.workers()):
         return None
+    workers = {worker.name: worker.handled for worker in runtime.workers()}
     # Not those that say they run: one that crashed a moment ago says no, and comes back.
     up = {id(start) for info, start in children if info.state == "running"}
-    served = {worker.queue.name for worker in runtime.workers() if id(worker) in up}
+    workers_up = [each for each in runtime.workers() if id(each) in up and not each.stopped]
+    served = {worker.queue.name for worker in workers_up}
     queues: list[QueueStatistics] = []
     for queue in runtime.queues():
         try:

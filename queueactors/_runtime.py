@@ -40,7 +40,7 @@ from ._errors import QueueNotFoundError, WorkerNotFoundError
 from ._options import Checks, Target, make_options
 from .queues import KINDS, AnyQueue, Errands, Options, Queue, QueueActor, TimedOptions
 from .stores import Place
-from .workers import Worker, WorkerOptions
+from .workers import BATCH, Worker, WorkerOptions, unfit
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -246,8 +246,8 @@ class Runtime:
           QueueNotFoundError: If there is no such queue.
           OptionsError: If an option breaks its rule.
           TypeError: If there is no such option, or a required one is missing.
-          ValueError: If there is a worker of that name, or the queue is another runtime's, or no
-            timed queue.
+          ValueError: If there is a worker of that name, or the queue is another runtime's, or an
+            option is not for its kind, or there is no queue that ``dead_letter`` names.
           supervisors.SupervisorStoppedError: If the runtime has ended, or is about to.
         """
         queue_name = queue if isinstance(queue, str) else queue.name
@@ -255,9 +255,8 @@ class Runtime:
             raise ValueError(
                 f"queue {queue_name!r} is of another runtime; give the name of one here"
             )
-        if self.queue(queue_name).kind != "timed":
-            raise ValueError(f"queue {queue_name!r} is no timed queue; a worker needs one")
         given = make_options(WorkerOptions, queue=queue_name, handler=handler, **options)
+        self._check_worker(given)
         if name is None:
             name = _free_name(queue_name, self._workers)
         elif name in self._workers:
@@ -269,6 +268,21 @@ class Runtime:
             del self._workers[name]
             raise
         return worker
+
+    async def spawn_task(
+        self, queue: Queue | str, handler: Target, *, batch: int = BATCH, **options: object
+    ) -> Worker:
+        """Start a worker that gets what is in a channel in lists: seed 000's word.
+
+        Args:
+          queue: The channel, or its name.
+          handler: Called with one `Delivery`, whose value is a list.
+          batch: How many values a list has at most (>= 1).
+          **options: More, see `start_worker` and `WorkerOptions`.
+
+        Raises what `start_worker` does; `ValueError` also if the queue is no channel.
+        """
+        return await self.start_worker(queue, handler, batch=batch, **options)  # type: ignore[arg-type] # by name
 
     # -- operation -----------------------------------------------------------------------------
 
@@ -325,6 +339,8 @@ class Runtime:
         for worker in self._workers.values():
             if worker.options.queue == name:
                 raise ValueError(f"worker {worker.name!r} feeds on queue {name!r}; remove it first")
+            if worker.options.dead_letter == name:
+                raise ValueError(f"dead letters of worker {worker.name!r} go to queue {name!r}")
         for other in self._queues.values():
             if other.handle.options.dead_letter == name:
                 raise ValueError(
@@ -430,8 +446,23 @@ class Runtime:
 
         return deliver
 
+    def _check_worker(self, options: WorkerOptions) -> None:
+        """Refuse what a configuration refuses, too.
+
+        Raises:
+          ValueError: If an option is not for the queue's kind, or names no queue.
+        """
+        for _, told in unfit(options, self.queue(options.queue).kind):
+            raise ValueError(told)
+        target = options.dead_letter
+        if target is not None and target not in self._queues:
+            hint = did_you_mean(target, self._queues)
+            raise ValueError(f"there is no queue {target!r} for dead_letter{hint}; define it first")
+
     def _add_worker(self, name: str, options: WorkerOptions) -> Worker:
-        worker = self._workers[name] = Worker(name, self.queue(options.queue), options, self)
+        queue = self.queue(options.queue)
+        random = Random() if self._random is None else self._random  # noqa: S311 - for waits
+        worker = self._workers[name] = Worker(name, queue, options, self, random)
         return worker
 
     def _specs(self) -> list[ChildSpec]:

@@ -181,7 +181,7 @@ async def test_it_waits_for_a_refill_that_a_worker_will_want_once_it_is_restarte
     async with open_runtime(table) as runtime:
         status = runtime.worker("w").status
         # As if it had crashed and its supervisor had not noticed: up, and not running.
-        runtime.worker("w")._running = False  # noqa: SLF001
+        runtime.worker("w")._alive = False  # noqa: SLF001
         assert not status().running
         await wait_until_idle(runtime)
 
@@ -306,7 +306,7 @@ async def test_it_waits_for_a_queue_that_is_about_to_be_restarted(
 
         status = runtime.worker("w").status()
         assert status.busy == 0
-        casts_that_crashed = 20 - status.succeeded
+        casts_that_crashed = 20 - status.statistics.counts["success"]
         assert 0 <= casts_that_crashed <= 3
 
 
@@ -317,7 +317,7 @@ async def test_casts_that_nobody_has_taken_yet_are_work(autojump_clock: MockCloc
         runtime.queue("jobs").insert_nowait("x")
         await wait_until_idle(runtime)
 
-        assert runtime.worker("jobs").status().succeeded == 1
+        assert runtime.worker("jobs").status().statistics.counts["success"] == 1
 
 
 @pytest.mark.parametrize("down", ["stopped", "parked"])

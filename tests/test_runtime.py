@@ -989,7 +989,7 @@ async def test_a_handler_that_runs_before_all_is_up_may_use_the_runtime(
     defined: list[str] = []
 
     async def handler(delivery: Delivery) -> None:
-        runtime: Runtime = delivery.runtime  # type: ignore[assignment]
+        runtime: Runtime = delivery.runtime
         with pytest.raises(RuntimeError, match=r"^the runtime is still starting$"):
             runtime.tree()
         defined.append((await runtime.define("more", reservation_time=30)).name)
@@ -1007,7 +1007,7 @@ async def test_a_handler_that_runs_before_all_is_up_may_use_the_runtime(
         await wait_until_idle(runtime)
 
         assert defined == ["more"]
-        assert runtime.worker("w").status().retried == 0
+        assert runtime.worker("w").status().statistics.counts["retry"] == 0
 
 
 # -- helpers ---------------------------------------------------------------------------------------

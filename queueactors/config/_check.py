@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from queueactors.queues import KINDS
-from queueactors.workers._options import WorkerOptions
+from queueactors.workers._options import WorkerOptions, unfit
 from supervisors import did_you_mean
 
 from ._reader import Reader, defaults, required
@@ -215,18 +215,28 @@ def _workers(reader: Reader, tables: dict[str, Tables]) -> dict[str, WorkerOptio
             continue
         options = reader.build(WorkerOptions, path, table)
         _exists(reader, path, "queue", table, tables["queue"])
-        _check_fed(reader, path, table, tables["queue"])
+        _check_letters(reader, path, table, tables["queue"])
+        if options is not None:
+            _check_fed(reader, path, options, tables["queue"])
         if options is not None:
             workers[name] = options
     return workers
 
 
-def _check_fed(reader: Reader, path: KeyPath, table: Table, queues: Tables) -> None:
-    """Note a queue of a kind that no worker can feed on."""
-    at = (*path, "queue")
-    name = table.get("queue")
-    if isinstance(name, str) and queues.get(name, {}).get("kind") == "channel":
-        reader.refuse(at, f"expected a timed queue, {reader.got(at, name)} is none")
+def _check_letters(reader: Reader, path: KeyPath, table: Table, queues: Tables) -> None:
+    """Note a queue for dead letters that is not there."""
+    at = (*path, "dead_letter")
+    name = table.get("dead_letter")
+    if isinstance(name, str) and name not in queues and at not in reader.refused:
+        reader.unknown(at, "queue", name, queues)
+
+
+def _check_fed(reader: Reader, path: KeyPath, options: WorkerOptions, queues: Tables) -> None:
+    """Note options that are not for the kind of the worker's queue."""
+    kind = queues.get(options.queue, {}).get("kind")
+    if isinstance(kind, str) and kind in KINDS:
+        for option, told in unfit(options, kind):
+            reader.refuse((*path, option), told)
 
 
 def _exists(reader: Reader, path: KeyPath, key: str, table: Table, known: Tables) -> None:

@@ -288,6 +288,7 @@ class ChannelSubmit(SubmitView["ChannelQueue"]):
     len = submitted(ChannelQueue.len)
     statistics = submitted(ChannelQueue.statistics)
     clear = submitted(ChannelQueue.clear)
+    _give_back = submitted(ChannelQueue._give_back)  # noqa: SLF001 - the two are one thing
 
 
 class _Send(Ask[None]):

@@ -3,13 +3,14 @@
 from ._backoff import exp_backoff
 from ._delivery import Delivery
 from ._monitor import Observation, monitor_fn
-from ._options import WorkerOptions
+from ._options import BATCH, WorkerOptions, unfit
 from ._results import Error, Retry, Snooze, Success
 from ._statistics import Summary, WorkerStatistics
 from ._throttle import default_throttle
 from ._worker import Worker, WorkerStatus
 
 __all__ = [
+    "BATCH",
     "Delivery",
     "Error",
     "Observation",
@@ -24,4 +25,5 @@ __all__ = [
     "default_throttle",
     "exp_backoff",
     "monitor_fn",
+    "unfit",
 ]

@@ -2,70 +2,117 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
 if TYPE_CHECKING:
-    from queueactors.cores.timed import Reservation
-    from queueactors.queues import TimedQueue
+    from queueactors.queues import AnyQueue
+
+    from ._sources import Source
+
+AnyRuntime = Any  # type: ignore[explicit-any] # a `Runtime`, which is built on this
+Held = Any  # type: ignore[explicit-any] # what a source knows a message by
+Value = Any  # type: ignore[explicit-any] # what went into the queue
 
 
 class Delivery:
     """What a handler gets.
 
     Args:
-      reservation: Of the message, as it is now.
-      queue: Where it is from.
+      source: Where the worker has it from.
+      held: What that source knows it by.
+      id: See below.
+      value: See below.
+      attempt: See below.
+      age: See below.
+      lock_time: Seconds that the queue lets the worker have it, unless it is extended. None:
+        without limit.
+
+    Attributes:
+      id: The message's number: stable, unique in its queue. A channel does not number its values:
+        there it is the worker that does.
+      value: What went into the queue; with ``batch`` a list of such.
+      attempt: The how-manieth attempt at this message it is, from 1.
+      age: Seconds from when it went in to when it was taken. None: it is a channel's; that does
+        not keep it.
+      mid: The message's own name, in a message queue; in others None.
       runtime: The `Runtime` that the worker belongs to.
     """
 
-    __slots__ = ("_reservation", "lock", "lost", "queue", "running", "runtime")
+    __slots__ = (
+        "_held",
+        "_source",
+        "age",
+        "attempt",
+        "id",
+        "lock",
+        "lock_time",
+        "lost",
+        "mid",
+        "running",
+        "value",
+    )
 
-    def __init__(self, reservation: Reservation, queue: TimedQueue, runtime: object) -> None:
-        self._reservation = reservation
-        self.queue = queue
-        self.runtime = runtime
+    def __init__(  # noqa: PLR0913, PLR0917 - sources make it, one for each message
+        self,
+        source: Source,
+        held: Held,
+        id: int,
+        value: Value,
+        attempt: int,
+        age: float | None,
+        lock_time: float | None = None,
+        mid: str | None = None,
+    ) -> None:
+        self._source = source
+        self._held = held
+        self.id = id
+        self.value = value
+        self.attempt = attempt
+        self.age = age
+        self.lock_time = lock_time
+        self.mid = mid
         self.running = True  # its handler
-        self.lost = False  # its reservation
-        self.lock = trio.Lock()  # an extension changes the key; nobody may use the old one then
+        self.lost = False  # its message
+        self.lock: trio.Lock | None = None  # an extension changes the key; nobody uses the old then
 
     def __repr__(self) -> str:
         return f"<Delivery {self.id} of {self.queue.name!r}, attempt {self.attempt}>"
 
     @property
-    def id(self) -> int:
-        """The message's number: stable, unique in its queue."""
-        return self._reservation.id
+    def queue(self) -> AnyQueue:
+        """Where the message is from."""
+        return self._source.queue
+
+    @property
+    def runtime(self) -> AnyRuntime:
+        """The `Runtime` that the worker belongs to."""
+        return self._source.runtime
 
     @property
     def key(self) -> int:
-        """What proves the reservation at present."""
-        return self._reservation.key
+        """What proves at present that the message is the worker's; a channel's has its ``id``."""
+        return getattr(self._held, "key", self.id)
 
     @property
-    def value(self) -> object:
-        """What was inserted."""
-        return self._reservation.value
-
-    @property
-    def attempt(self) -> int:
-        """The how-manieth reservation of this message it is, from 1."""
-        return self._reservation.attempt
-
-    @property
-    def deadline_at(self) -> int:
-        """Epoch nanoseconds at which the reservation ends by itself, as it stands."""
-        return self._reservation.deadline_at
+    def deadline_at(self) -> int | None:
+        """Epoch nanoseconds until which it is the worker's, as it stands; None: without limit."""
+        return getattr(self._held, "deadline_at", None)
 
     async def extend(self, seconds: float | None = None) -> None:
-        """Let the reservation last ``seconds`` from now; the worker extends it by itself too.
+        """Keep the message for ``seconds`` from now; the worker extends it by itself too.
+
+        From a channel: nothing to do, it is the worker's for as long as it takes.
 
         Args:
-          seconds: > 0. None: the queue's ``reservation_time``.
+          seconds: > 0. None: as long as at the beginning.
 
         Raises:
-          ReservationError: If the reservation is not yours any more.
+          ReservationError: If it is a timed queue's, and not yours any more.
+          ClaimLostError: If it is a message queue's, and not yours any more.
         """
+        if self.lock is None:
+            self.lock = trio.Lock()
         async with self.lock:
-            self._reservation = await self.queue.touch(self._reservation, seconds)
+            self._held = await self._source.extend(self._held, seconds)

@@ -1,63 +1,67 @@
-"""A worker: feeds a timed queue's messages to your function, some at a time.
+"""A worker: feeds a queue's messages to your function, some at a time.
 
 One task takes messages, as many as handlers are free; each runs in a task of its own; one more
-task keeps their reservations alive. A handler that raises never harms the worker or the queue:
-its message is given back, after a backoff. Asked to stop, the worker takes nothing more and
-waits for its handlers; when its ``shutdown`` seconds are over they are cancelled and their
-messages given back at once.
+task keeps what they have from expiring. A handler that raises never harms the worker or the queue.
+Asked to stop, the worker takes nothing more and waits for its handlers; when its ``shutdown``
+seconds are over they are cancelled, and their messages given back, as if they had not been taken.
+
+How kinds of queues differ is in `_sources`, how messages are picked up in `_pick_up`, what becomes
+of one in `_handling`. Here is what holds these together, over restarts, stops and starts.
 """
 
 from __future__ import annotations
 
-import inspect
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Final
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 import structlog
 import trio
 
-from queueactors._errors import QueueActorsError, QueueClosedError, ReservationError
+from queueactors._errors import QueueActorsError, ReservationError
 from queueactors._insist import insist
-from queueactors._options import is_seconds
-from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe
+from queueactors._options import check_integer
+from supervisors import ActorError, bare_nursery, describe
 
-from ._delivery import Delivery
+from ._answers import Answers
+from ._handling import GRACE, Handling
+from ._paces import Paces
+from ._pick_up import PickUps
+from ._sources import Source, make_source
+from ._statistics import WorkerCounters, WorkerStatistics
 
 if TYPE_CHECKING:
-    from queueactors._options import Target
-    from queueactors.queues import TimedQueue
-    from supervisors import ChildStatus
+    from queueactors.queues import AnyQueue
+    from supervisors import ChildStatus, DownReason
 
+    from ._delivery import Delivery
     from ._options import WorkerOptions
 
-GRACE: Final = 1.0  # seconds that a worker that stops waits for its queue's answer
-KEEP_ALIVE: Final = 3  # a reservation is extended this often in its time
-DOWN: Final = 1.0  # seconds between two looks at a queue that is down
+KEEP_ALIVE: Final = 3  # what a handler has is extended this often in its time
+
+Log = structlog.typing.FilteringBoundLogger
+AnyRuntime = Any  # type: ignore[explicit-any] # a `Runtime`, which is built on this
 
 
 @attrs.frozen(kw_only=True)
 class WorkerStatus:
-    """A worker's numbers, counted since it was defined.
+    """What a worker does, and has done since it was defined.
 
     Args:
       running: Whether it takes messages.
       concurrency: How many handlers may run at a time.
-      busy: How many run now.
-      succeeded: Messages whose handler returned.
-      retried: Failed attempts: the handler raised, or took too long.
-      lost: Attempts whose reservation had ended meanwhile: the message is somebody else's.
+      busy: How many messages have a handler now.
       restarts: How often the worker itself was restarted.
+      statistics: Times, sizes and counts.
     """
 
     running: bool
     concurrency: int
     busy: int
-    succeeded: int
-    retried: int
-    lost: int
     restarts: int
+    statistics: WorkerStatistics
 
 
 @attrs.define(eq=False)
@@ -68,246 +72,296 @@ class Worker:
       name: The worker's.
       queue: Where the messages are from.
       options: What to run, and how.
-      runtime: Given to the handler with each delivery.
+      runtime: The `Runtime`; given to the handler with each delivery.
+      random: For the jitter of waits.
     """
 
     name: str
-    queue: TimedQueue
+    queue: AnyQueue
     options: WorkerOptions
-    runtime: object = None
+    runtime: AnyRuntime = None
+    random: Random = attrs.field(factory=Random, repr=False)
+    _source: Source = attrs.field(init=False)
+    _handling: Handling = attrs.field(init=False)
+    _pick_ups: PickUps = attrs.field(init=False)
+    _counters: WorkerCounters = attrs.field(factory=WorkerCounters, init=False)
+    _concurrency: int = attrs.field(init=False)
     _busy: set[Delivery] = attrs.field(factory=set, init=False)
     _changed: trio.lowlevel.ParkingLot = attrs.field(
         factory=trio.lowlevel.ParkingLot, init=False
-    )  # whoever waits for a change in _busy
-    _running: bool = attrs.field(default=False, init=False)
+    )  # whoever waits for a change in all this
+    _on: bool = attrs.field(init=False)  # nobody has said `stop`
+    _on_at: float = attrs.field(
+        default=inf, init=False
+    )  # on trio's clock: when it starts by itself
+    _alive: bool = attrs.field(default=False, init=False)  # there is an incarnation
+    _ending: bool = attrs.field(default=False, init=False)  # its supervisor has asked it to stop
+    _serving: bool = attrs.field(default=False, init=False)  # it takes messages, or drains
     _starts: int = attrs.field(default=0, init=False)
-    _succeeded: int = attrs.field(default=0, init=False)
-    _retried: int = attrs.field(default=0, init=False)
-    _lost: int = attrs.field(default=0, init=False)
+    _intake: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _keeping: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _keep_at: float = attrs.field(default=inf, init=False)  # when something must be extended
+
+    def __attrs_post_init__(self) -> None:
+        options, counters = self.options, self._counters
+        source = self._source = make_source(self.queue, options.batch, self.runtime)
+        paces = Paces(options, self.random)
+        answers = Answers(options, self.queue.kind == "message", paces, counters)
+        changed = self._changed.unpark_all
+        self._handling = Handling(options, source, answers, counters, self.runtime, changed)
+        self._pick_ups = PickUps(self.name, options, source, paces, counters)
+        self._concurrency = options.concurrency
+        self._on = options.auto_start is True
 
     def __repr__(self) -> str:
         return f"<Worker {self.name!r} of queue {self.queue.name!r}, {len(self._busy)} busy>"
 
+    # -- for operators -------------------------------------------------------------------------
+
     def status(self) -> WorkerStatus:
-        """Return the worker's numbers."""
+        """Return what it does, and its numbers."""
         return WorkerStatus(
-            running=self._running,
-            concurrency=self.options.concurrency,
+            running=self._on and self._alive and not self._ending,
+            concurrency=self._concurrency,
             busy=len(self._busy),
-            succeeded=self._succeeded,
-            retried=self._retried,
-            lost=self._lost,
             restarts=max(self._starts - 1, 0),
+            statistics=self._counters.statistics(),
         )
+
+    @property
+    def busy(self) -> int:
+        """How many messages it has: with a handler, or from a channel until they are finished."""
+        return max(len(self._busy), self._source.holds)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether only `start` lets it take messages."""
+        return not self._on and self._on_at == inf
+
+    @property
+    def handled(self) -> int:
+        """How often a handler has ended."""
+        return self._handling.ended
+
+    async def start(self) -> bool:
+        """Let it take messages; return False if it did already.
+
+        It ends what `stop`, ``auto_start=False``, or a stop by the runtime or its supervisor did.
+        """
+        running = self._on and self._alive and not self._ending
+        self._on, self._on_at = True, inf
+        self._changed.unpark_all()
+        if self._alive or self.runtime is None:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.runtime.start(f"worker.{self.name}")
+        return not running
+
+    async def stop(self) -> bool:
+        """Let it take nothing more, and wait for its handlers; return False if it was stopped.
+
+        Those that have not finished after its ``shutdown`` seconds are cancelled, and their
+        messages given back; that was no attempt. It stays stopped, also over restarts of its
+        task, until `start`. If the wait is cancelled, it stops all the same.
+
+        A handler must not await it: it would wait for itself, until it is cancelled.
+        """
+        was_on = self._on or self._on_at < inf
+        self._on, self._on_at = False, inf
+        self._intake.cancel()
+        await trio.lowlevel.checkpoint()
+        while self._serving and not self._on:
+            await self._changed.park()
+        return was_on
+
+    def scale(self, concurrency: int) -> None:
+        """Let so many handlers run at a time, from now on; those that run go on.
+
+        Args:
+          concurrency: >= 1.
+
+        Raises:
+          TypeError: If it is no int.
+          ValueError: If it is < 1.
+        """
+        check_integer("concurrency", concurrency, least=1)
+        self._concurrency = concurrency
+        self._pick_ups.interrupt()
+        self._changed.unpark_all()
+
+    async def queue_size(self) -> int:
+        """Return how many messages it could take now."""
+        return await self._source.size()
+
+    async def queue_status(self) -> Any:  # type: ignore[explicit-any] # a QueueStatus
+        """Return the message queue's numbers by status.
+
+        Raises:
+          ValueError: If its queue is of another kind.
+        """
+        return await self._messages().queue_status()
+
+    async def queue_content(self) -> Any:  # type: ignore[explicit-any] # MessageInfos by mid
+        """Return what is in the message queue.
+
+        Raises:
+          ValueError: If its queue is of another kind.
+        """
+        return await self._messages().queue_content()
+
+    def _messages(self) -> AnyQueue:
+        if self.queue.kind != "message":
+            raise ValueError(
+                f"queue {self.queue.name!r} is a {self.queue.kind} queue; only message queues say"
+            )
+        return self.queue
+
+    # -- an incarnation ------------------------------------------------------------------------
 
     async def __call__(self, *, task_status: ChildStatus) -> None:
         """Be one incarnation: take messages until cancelled, then drain."""
+        if not self._starts and not isinstance(self.options.auto_start, bool):
+            self._on_at = trio.current_time() + self.options.auto_start
         self._starts += 1
         self._busy.clear()
-        log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+        log: Log = structlog.get_logger("queueactors")
         log = log.bind(worker=self.name, queue=self.queue.name)
-        intake = trio.CancelScope()
-        async with bare_nursery() as outside:
-            outside.start_soon(_cancel_when_cancelled, intake)
-            with task_status.shield():  # handlers go on when the worker is asked to stop
-                async with bare_nursery() as handlers:
-                    handlers.start_soon(self._keep_alive, log)
-                    self._running = True
-                    task_status.started(self)
-                    try:
-                        with intake:
-                            await self._take(handlers, log)
-                    finally:
-                        self._running = False
-                    await self._drain()
-                    handlers.cancel_scope.cancel()
-            outside.cancel_scope.cancel()
+        self._alive, self._ending = True, False
+        try:
+            async with bare_nursery() as outside:
+                outside.start_soon(self._end_when_cancelled)
+                with task_status.shield():  # handlers go on when the worker is asked to stop
+                    async with bare_nursery() as inside:
+                        inside.start_soon(self._keep_alive, log)
+                        task_status.started(self)
+                        while not self._ending:
+                            await self._serve(log)
+                        inside.cancel_scope.cancel()
+                outside.cancel_scope.cancel()
+        finally:
+            self._alive = self._serving = False
+            self._changed.unpark_all()
 
-    async def _take(
-        self, handlers: trio.Nursery, log: structlog.typing.FilteringBoundLogger
-    ) -> None:
-        """Start a handler for each message, as long as some are free."""
-        while True:
-            free = self.options.concurrency - len(self._busy)
-            if not free:
+    def child_down(self, _reason: DownReason) -> None:
+        """Give back what it still holds: it was killed, or given up after a crash."""
+        with suppress(trio.WouldBlock, ActorError):  # then the next incarnation has it
+            self._source.leave_back()
+
+    async def _end_when_cancelled(self) -> None:
+        """Carry a cancellation from outside the shield to what is inside it."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            self._ending = True
+            self._intake.cancel()
+
+    async def _serve(self, log: Log) -> None:
+        """Take messages from when the worker is on until it is not; then drain."""
+        async with bare_nursery() as handlers:
+            with trio.CancelScope() as self._intake:
+                if self._ending:
+                    self._intake.cancel()
+                await self._until_on()
+                self._serving = True
+                await self._take(handlers, log)
+            if not self._serving:
+                return
+            await self._drain()
+            handlers.cancel_scope.cancel()
+        await self._give_back(log)
+        self._serving = False
+        self._changed.unpark_all()
+
+    async def _until_on(self) -> None:
+        while not self._on:
+            with trio.CancelScope(deadline=self._on_at):
                 await self._changed.park()
-                continue
-            try:
-                taken = await insist(lambda: self.queue.reserve_many(free))  # noqa: B023
-            except QueueClosedError:
-                log.info("worker_drained")
-                await trio.sleep_forever()
-            except ActorError as error:
-                # Whatever it is, the queue may come back, also if it is gone with a supervisor;
-                # and a crash of the worker would cancel handlers that have nothing to do with it.
-                reason = error.reason if isinstance(error, ActorDownError) else "crashed"
-                log.warning("worker_waits", reason=reason)
-                await trio.sleep(DOWN)
-                continue
-            for reservation in taken:
-                delivery = Delivery(reservation, self.queue, self.runtime)
-                self._busy.add(delivery)
-                handlers.start_soon(self._handle, delivery, log)
+            if self._on_at <= trio.current_time():
+                self._on, self._on_at = True, inf
+        await trio.lowlevel.checkpoint()
 
     async def _drain(self) -> None:
         """Wait for the handlers; and for the queue's answers, but not for a queue that is down.
 
         It may be down because both restart together, and then it waits for this worker.
         """
-        while any(delivery.running for delivery in self._busy):
-            await self._changed.park()
-        with trio.move_on_after(GRACE):
-            while self._busy:
+        seconds = inf if self._ending else self.options.shutdown  # the supervisor knows its own
+        with trio.move_on_after(seconds):
+            while any(delivery.running for delivery in self._busy):
+                await self._changed.park()
+            with trio.move_on_after(GRACE):
+                while self._busy:
+                    await self._changed.park()
+
+    async def _give_back(self, log: Log) -> None:
+        """Give back what no handler has any more; what cannot be given back, it keeps."""
+        try:
+            with trio.move_on_after(GRACE) as patience:
+                await self._source.give_back()
+            if patience.cancelled_caught:
+                self._source.leave_back()
+        except (trio.WouldBlock, ActorError, QueueActorsError) as error:
+            log.warning("messages_kept", messages=self._source.holds, error=describe(error))
+
+    async def _take(self, handlers: trio.Nursery, log: Log) -> None:
+        """Start a handler for each message, as long as some are free."""
+        while True:
+            free = self._concurrency - len(self._busy)
+            if free > 0:
+                taken = await self._pick_ups.take(free, handlers, log)
+                if taken:
+                    self._begin(handlers, taken, log)
+            else:
                 await self._changed.park()
 
-    async def _handle(self, delivery: Delivery, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Run the handler once, and tell the queue what came of it."""
-        log = log.bind(id=delivery.id, attempt=delivery.attempt)
-        facts = {"queue": self.queue.name, "id": delivery.id, "attempt": delivery.attempt}
+    def _begin(self, handlers: trio.Nursery, taken: list[Delivery], log: Log) -> None:
+        """Start a handler for each of some messages."""
+        picked_up, lock_time = self._counters.picked_up, inf
+        for delivery in taken:
+            if delivery.age is not None:
+                picked_up(delivery.age, delivery.attempt)
+            if delivery.lock_time is not None and delivery.lock_time < lock_time:
+                lock_time = delivery.lock_time
+            self._busy.add(delivery)
+            handlers.start_soon(self._handle, delivery, log)
+        keep_at = trio.current_time() + lock_time / KEEP_ALIVE
+        if keep_at < self._keep_at:
+            self._keep_at = self._keeping.deadline = keep_at
+
+    async def _handle(self, delivery: Delivery, log: Log) -> None:
         try:
-            with structlog.contextvars.bound_contextvars(**facts):
-                await self._run(delivery)
-        except Exception as error:
-            self._retried += 1
-            first = error if delivery.attempt == 1 else None  # one traceback is enough
-            log.warning("handler_failed", error=describe(error), exc_info=first)
-            delay = self._pace(delivery.attempt, log)
-            await self._tell(delivery, log, error=describe(error), delay=delay)
-        except BaseException as error:
-            await self._tell(delivery, log, error=describe(error))
-            raise
-        else:
-            await self._tell(delivery, log)
+            await self._handling.handle(delivery, log)
         finally:
             self._busy.discard(delivery)
             self._changed.unpark_all()
 
-    async def _run(self, delivery: Delivery) -> None:
-        options = self.options
-        seconds = inf if options.max_runtime is None else options.max_runtime
-        with trio.move_on_after(seconds) as limit:
-            if _is_async(options.handler):
-                await options.handler(delivery, *options.args)  # type: ignore[misc] # checked
-            else:
-                (result,) = await trio.to_thread.run_sync(
-                    _boxed,
-                    options.handler,
-                    delivery,
-                    *options.args,
-                    abandon_on_cancel=True,
-                    limiter=trio.CapacityLimiter(1),  # an abandoned thread would keep its place
-                )
-                if inspect.isawaitable(result):
-                    await result
-        if limit.cancelled_caught:
-            raise trio.TooSlowError(f"the handler exceeded max_runtime of {seconds} s")
+    # -- keeping -------------------------------------------------------------------------------
 
-    async def _tell(
-        self,
-        delivery: Delivery,
-        log: structlog.typing.FilteringBoundLogger,
-        *,
-        error: str | None = None,
-        delay: float = 0.0,
-    ) -> None:
-        """Finish the message, or give it back; also if the worker is being killed."""
-        delivery.running = False
-        self._changed.unpark_all()
-        try:
-            await self._tell_queue(delivery, log, error, delay)
-        except trio.Cancelled:
-            with trio.move_on_after(GRACE, shield=True) as patience:
-                await self._tell_queue(delivery, log, error, delay)
-            if patience.cancelled_caught:
-                self._leave_word(delivery, log, error, delay)
-            raise
-
-    def _leave_word(
-        self,
-        delivery: Delivery,
-        log: structlog.typing.FilteringBoundLogger,
-        error: str | None,
-        delay: float,
-    ) -> None:
-        """Put into the mailbox what the queue's next incarnation is to do."""
-        log.warning("delivery_not_told", error="no answer", done=error is None)
-        if error is None:
-            word = Operation("delete", ((delivery.key,), True))
-        else:
-            word = Operation("release", (delivery.key, round(delay * 1e9), None, error))
-        with suppress(trio.WouldBlock, ActorError):  # then it comes back at its deadline
-            self.queue._mailbox.cast(word)  # noqa: SLF001 - the handle has no such release
-
-    async def _tell_queue(
-        self,
-        delivery: Delivery,
-        log: structlog.typing.FilteringBoundLogger,
-        error: str | None,
-        delay: float,
-    ) -> None:
-        queue = self.queue
-        try:
-            async with delivery.lock:
-                if error is None:
-                    await insist(lambda: queue.delete(delivery.key, expired_ok=True))
-                    self._succeeded += 1
-                else:
-                    await insist(lambda: queue.release(delivery.key, delay, error=error))
-        except ReservationError:
-            self._lost += 1
-            log.warning("delivery_lost", done=error is None)
-        except (ActorError, QueueActorsError) as failure:
-            # It is not known to the queue; the message comes back when its reservation ends.
-            log.warning("delivery_not_told", error=describe(failure), done=error is None)
-
-    def _pace(self, attempt: int, log: structlog.typing.FilteringBoundLogger) -> float:
-        """Return the seconds before the next attempt; a bad backoff function means none."""
-        backoff = self.options.backoff
-        if not callable(backoff):
-            return backoff
-        try:
-            seconds = backoff(attempt)
-        except Exception as error:
-            log.exception("backoff_failed", error=describe(error))
-            return 0.0
-        if not is_seconds(seconds, positive=False):
-            log.error("backoff_failed", error=f"expected seconds >= 0, got {seconds!r}")
-            return 0.0
-        return seconds
-
-    async def _keep_alive(self, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Extend the reservations of running handlers before they end."""
-        every = self.queue.options.reservation_time / KEEP_ALIVE
+    async def _keep_alive(self, log: Log) -> None:
+        """Extend what running handlers have before its time is up; idle, sleep."""
         clock = self.queue.clock
+        self._keep_at = inf
         while True:
-            await trio.sleep(every)
+            with trio.CancelScope(deadline=self._keep_at) as self._keeping:
+                await trio.sleep_forever()
+            next_at = inf
             for delivery in list(self._busy):
-                late = delivery.deadline_at - clock.now_ns() < 2 * every * 1e9
-                if delivery.lost or not delivery.running or not late:
+                if delivery.lock_time is None or delivery.lost or not delivery.running:
                     continue
-                try:
-                    await insist(delivery.extend)
-                except ReservationError:
-                    delivery.lost = True
-                    log.warning("reservation_lost", id=delivery.id, attempt=delivery.attempt)
-                except (ActorError, QueueActorsError) as error:
-                    log.warning("reservation_not_extended", id=delivery.id, error=describe(error))
+                every = delivery.lock_time / KEEP_ALIVE
+                deadline_at = cast("int", delivery.deadline_at)
+                late = deadline_at - clock.now_ns() < 2 * every * 1e9
+                if late:
+                    await self._extend(delivery, log)
+                next_at = min(next_at, every)
+            self._keep_at = trio.current_time() + next_at
 
-
-async def _cancel_when_cancelled(scope: trio.CancelScope) -> None:
-    """Carry a cancellation from outside a shield to a scope inside it."""
-    try:
-        await trio.sleep_forever()
-    finally:
-        scope.cancel()
-
-
-def _boxed(handler: Target, *args: object) -> tuple[object]:
-    """Call a handler; in a tuple, because trio lets no coroutine out of a thread."""
-    return (handler(*args),)
-
-
-def _is_async(handler: object) -> bool:
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-        getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
-    )
+    async def _extend(self, delivery: Delivery, log: Log) -> None:
+        log = log.bind(id=delivery.id, attempt=delivery.attempt)
+        try:
+            await insist(delivery.extend)
+        except ReservationError:
+            delivery.lost = True
+            log.warning("reservation_lost")
+        except (ActorError, QueueActorsError) as error:
+            log.warning("reservation_not_extended", error=describe(error))

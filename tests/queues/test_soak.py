@@ -247,7 +247,7 @@ class Load:
         assert told.inserted == self.inserted + casts + self.refilled
         assert told.duplicates == self.duplicates
         assert told.inserted == told.deleted + told.exhausted + self.removed
-        deleted = told.deleted - self.deleted - worker.status().succeeded
+        deleted = told.deleted - self.deleted - worker.status().statistics.counts["success"]
         assert 0 <= deleted <= self.deleted_by_casts
         assert told.exhausted == self.posted == (await self.dead.statistics()).deleted
         assert told.restarts >= self.crashes.count.total()

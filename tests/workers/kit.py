@@ -16,7 +16,7 @@ from queueactors.config import StoreConfig
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 
-    from queueactors import Config, Delivery, Runtime, TimedQueue
+    from queueactors import Config, Delivery, Runtime, TimedQueue, Worker
     from queueactors.engines import Engine, Method, Parked
     from queueactors.stores import Kind, Place
 
@@ -91,6 +91,11 @@ def lasts(seconds: float) -> Callable[[], Awaitable[object]]:
         await trio.sleep(seconds)
 
     return act
+
+
+def count(worker: Worker, key: str) -> int:
+    """Return one of a worker's counts."""
+    return worker.status().statistics.counts[key]
 
 
 def named(events: list[MutableMapping[str, object]], name: str) -> list[dict[str, object]]:

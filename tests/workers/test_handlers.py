@@ -12,7 +12,7 @@ import trio
 
 from queueactors import Delivery, OptionsError, wait_until_idle
 
-from .kit import Boom, Handler, a_queue, lasts, named, raises, settle, states
+from .kit import Boom, Handler, a_queue, count, lasts, named, raises, settle, states
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -69,7 +69,10 @@ async def test_any_callable_is_a_handler(handler: Target) -> None:
             await wait_until_idle(runtime)
 
             assert got == [("x", ("more", 2))]
-            assert (worker.status().succeeded, worker.status().retried) == (1, 0)
+            assert (
+                count(worker, "success"),
+                count(worker, "retry"),
+            ) == (1, 0)
             assert await states(queue) == {}
 
 
@@ -89,7 +92,7 @@ async def test_a_delivery_says_what_it_is(autojump_clock: MockClock) -> None:
         await wait_until_idle(runtime)
 
         assert seen
-        assert worker.status().retried == 0
+        assert count(worker, "retry") == 0
 
 
 async def test_log_lines_of_an_async_handler_are_bound_to_its_message(
@@ -144,7 +147,10 @@ async def test_a_handler_that_raises_gives_its_message_back_with_the_error(
         await wait_until_idle(runtime)
 
         assert handler.begun == [("x", 1), ("x", 2)]
-        assert (worker.status().succeeded, worker.status().retried) == (1, 1)
+        assert (
+            count(worker, "success"),
+            count(worker, "retry"),
+        ) == (1, 1)
         assert worker.status().restarts == 0
     (event,) = named(events, "handler_failed")
     assert (event["worker"], event["queue"], event["id"]) == ("jobs", "jobs", 1)
@@ -178,7 +184,10 @@ async def test_a_handler_that_exceeds_max_runtime_is_cancelled_and_tried_again(
         assert 19.9 <= trio.current_time() - started < 20.1
         assert handler.cancelled == ["x"]
         assert handler.done == ["x"]
-        assert (worker.status().succeeded, worker.status().retried) == (1, 1)
+        assert (
+            count(worker, "success"),
+            count(worker, "retry"),
+        ) == (1, 1)
     (event,) = named(events, "handler_failed")
     assert event["error"] == "TooSlowError: the handler exceeded max_runtime of 10 s"
 
@@ -200,7 +209,10 @@ async def test_an_error_while_max_runtime_cancels_a_handler_is_a_failed_attempt(
         worker = await runtime.start_worker(queue, handler, max_runtime=10)
         await wait_until_idle(runtime)
 
-        assert (worker.status().succeeded, worker.status().retried) == (1, 1)
+        assert (
+            count(worker, "success"),
+            count(worker, "retry"),
+        ) == (1, 1)
         assert worker.status().restarts == 0
 
 
@@ -218,7 +230,7 @@ async def test_a_handler_that_swallows_its_cancellation_and_returns_has_succeede
         await wait_until_idle(runtime)
 
         assert handler.begun == [("x", 1)]
-        assert worker.status().succeeded == 1
+        assert count(worker, "success") == 1
 
 
 async def test_a_thread_that_exceeds_max_runtime_is_abandoned_and_frees_its_place() -> None:
@@ -237,7 +249,7 @@ async def test_a_thread_that_exceeds_max_runtime_is_abandoned_and_frees_its_plac
                 await wait_until_idle(runtime)
 
                 assert sorted(map(str, begun)) == ["stuck", "stuck", "x", "y"]
-                assert worker.status().retried == 1  # those after it did run
+                assert count(worker, "retry") == 1  # those after it did run
     finally:
         release.set()
 
@@ -263,14 +275,14 @@ async def test_a_handler_may_extend_its_reservation(autojump_clock: MockClock) -
     async def handler(delivery: Delivery) -> None:
         for seconds in (100, None):
             await delivery.extend(seconds)
-            deadlines.append((delivery.deadline_at - queue.clock.now_ns()) / 1e9)
+            deadlines.append(((delivery.deadline_at or 0) - queue.clock.now_ns()) / 1e9)
 
     async with a_queue("x") as (runtime, queue):
         worker = await runtime.start_worker(queue, handler)
         await wait_until_idle(runtime)
 
         assert deadlines == [100, 30]
-        assert worker.status().succeeded == 1
+        assert count(worker, "success") == 1
 
 
 async def test_ctrl_c_in_a_handler_ends_the_runtime_and_gives_the_message_back(

@@ -10,7 +10,7 @@ import trio
 from queueactors import wait_until_idle
 from queueactors.testing import CrashingStore
 
-from .kit import Boom, Handler, a_queue, lasts, named, on_a_store, raises, settle, states
+from .kit import Boom, Handler, a_queue, count, lasts, named, on_a_store, raises, settle, states
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -33,7 +33,7 @@ async def test_a_handler_may_take_longer_than_the_reservation_time(
         assert sorted(handler.begun, key=str) == [(n, 1) for n in range(5)]
         numbers = await queue.statistics()
         assert (numbers.expired, numbers.deleted) == (0, 5)
-        assert worker.status().lost == 0
+        assert count(worker, "lost") == 0
     assert [event["event"] for event in events if event["log_level"] == "warning"] == []
 
 
@@ -45,7 +45,7 @@ async def test_keep_alive_leaves_a_longer_extension_of_the_handlers_own_alone(
     async def handler(delivery: Delivery) -> None:
         await delivery.extend(1000)
         for _ in range(99):
-            deadlines.append(delivery.deadline_at)
+            deadlines.append(delivery.deadline_at or 0)
             await trio.sleep(9)
 
     async with a_queue("x", reservation_time=30) as (runtime, queue):
@@ -63,7 +63,7 @@ async def test_a_reservation_that_is_kept_alive_never_has_less_than_a_third_left
 
     async def handler(delivery: Delivery) -> None:
         for _ in range(100):
-            left.append((delivery.deadline_at - queue.clock.now_ns()) / 1e9)
+            left.append(((delivery.deadline_at or 0) - queue.clock.now_ns()) / 1e9)
             await trio.sleep(1)
 
     async with a_queue(reservation_time=30) as (runtime, queue):
@@ -87,10 +87,13 @@ async def test_a_reservation_that_was_lost_is_reported_and_counted_once(
         await wait_until_idle(runtime)
 
         assert handler.done == ["x"]
-        assert (worker.status().succeeded, worker.status().lost) == (0, 1)
+        assert (
+            count(worker, "success"),
+            count(worker, "lost"),
+        ) == (1, 1)
     assert len(named(events, "reservation_lost")) == 1
     (event,) = named(events, "delivery_lost")
-    assert event["done"] is True
+    assert event["result"] == "success"
 
 
 async def test_a_failure_after_the_reservation_was_lost_is_counted_as_both(
@@ -108,10 +111,13 @@ async def test_a_failure_after_the_reservation_was_lost_is_counted_as_both(
         await queue.clear()
         await trio.sleep(100)
 
-        assert (worker.status().retried, worker.status().lost) == (1, 1)
+        assert (
+            count(worker, "retry"),
+            count(worker, "lost"),
+        ) == (1, 1)
         assert await queue.len() == 0
     (event,) = named(events, "delivery_lost")
-    assert event["done"] is False
+    assert event["result"] == "retry"
 
 
 @pytest.mark.parametrize("every", [3, 4, 5])
@@ -143,7 +149,7 @@ async def test_keep_alive_goes_on_after_the_queue_was_down_for_a_while(
         await trio.sleep(500)
 
         assert handler.begun == [("x", 1)]
-        assert worker.status().succeeded == 1
+        assert count(worker, "success") == 1
     assert named(events, "reservation_not_extended")
 
 
@@ -156,4 +162,4 @@ async def test_a_handler_that_raises_while_its_extension_is_answered_is_told_in_
         worker = await runtime.start_worker(queue, handler, backoff=0)
         await wait_until_idle(runtime)
 
-        assert worker.status().succeeded == 1
+        assert count(worker, "success") == 1

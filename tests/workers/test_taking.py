@@ -16,6 +16,7 @@ from .kit import (
     FaultyStore,
     Handler,
     a_queue,
+    count,
     lasts,
     named,
     on_a_store,
@@ -253,6 +254,6 @@ async def test_a_worker_that_crashes_is_restarted_and_gives_its_messages_back_at
 
         assert handler.cancelled == ["x"]
         assert sorted(map(str, handler.done)) == ["x", "y", "z"]
-        assert (worker.status().restarts, worker.status().lost) == (1, 0)
+        assert (worker.status().restarts, count(worker, "lost")) == (1, 0)
     (event,) = named(events, "child_crashed")
     assert isinstance(event["exc_info"], ValueError)

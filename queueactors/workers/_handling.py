@@ -1,0 +1,209 @@
+"""One message in the hands of a worker: its handler is run, and its queue told what came of it."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import attrs
+import structlog
+import trio
+
+from queueactors._errors import QueueActorsError, ReservationError
+from queueactors.cores.timed import DeadLetter
+from supervisors import ActorError, describe
+
+from ._answers import Answers, without_cancelled
+from ._dead_letters import post
+from ._sources import UNCOUNTED, Ending, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from queueactors._options import Target
+
+    from ._delivery import Delivery
+    from ._options import WorkerOptions
+    from ._statistics import WorkerCounters
+
+GRACE: Final = 1.0  # seconds that a worker that stops waits for its queue's answer
+LETTER_AFTER: Final = 30.0  # seconds until a message whose dead letter was refused comes back
+
+Log = structlog.typing.FilteringBoundLogger
+AnyRuntime = Any  # type: ignore[explicit-any] # a `Runtime`, which is built on this
+
+
+@attrs.define(eq=False)
+class Handling:
+    """Handles deliveries, each in a task of its own.
+
+    Args:
+      options: The worker's.
+      source: The worker's.
+      answers: The worker's.
+      counters: The worker's.
+      runtime: Where the queue for dead letters is looked up.
+      changed: Called when a delivery's handler has ended.
+    """
+
+    options: WorkerOptions
+    source: Source
+    answers: Answers
+    counters: WorkerCounters
+    runtime: AnyRuntime
+    changed: Callable[[], object]
+    ended: int = attrs.field(default=0, init=False)  # handlers, ever
+    _is_async: bool = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        handler = self.options.handler
+        self._is_async = _is_async(handler)
+
+    async def handle(self, delivery: Delivery, log: Log) -> None:
+        """Run the handler once, and tell the queue what came of it."""
+        structlog.contextvars.bind_contextvars(  # the context is this task's own
+            queue=self.source.queue.name, id=delivery.id, attempt=delivery.attempt
+        )
+        ending = await self._ending_of(delivery, log)
+        await self._tell(delivery, ending, log)
+
+    async def _ending_of(self, delivery: Delivery, log: Log) -> Ending:
+        """Run the handler, and return what is to become of its message."""
+        started = trio.current_time()
+        try:
+            result = await self._run(delivery)
+        except BaseException as error:
+            rest = without_cancelled(error)
+            cancelled = rest is not error and trio.current_effective_deadline() == -inf
+            if cancelled or not _is_failure(error):
+                if isinstance(rest, Exception):
+                    self.answers.tell(delivery, rest, log)
+                await self._tell(delivery, UNCOUNTED, log)
+                if cancelled and isinstance(rest, Exception):
+                    raise _cancellation(error) from None
+                raise
+            ending = self.answers.failed(delivery, error, log)
+        else:
+            ending = self.answers.returned(delivery, result, log)
+        self.ended += 1
+        self.counters.handled(trio.current_time() - started, ending.word)
+        return ending
+
+    async def _run(self, delivery: Delivery) -> object:
+        seconds = self.options.max_runtime
+        if seconds is None:
+            return await self._call(delivery)
+        with trio.move_on_after(seconds):
+            return await self._call(delivery)
+        raise trio.TooSlowError(f"the handler exceeded max_runtime of {seconds} s")
+
+    async def _call(self, delivery: Delivery) -> object:
+        options = self.options
+        handler = options.handler
+        if self._is_async:
+            return await cast("Awaitable[object]", handler(delivery, *options.args))
+        (result,) = await trio.to_thread.run_sync(
+            _boxed,
+            handler,
+            delivery,
+            *options.args,
+            abandon_on_cancel=True,
+            limiter=trio.CapacityLimiter(1),  # an abandoned thread would keep its place
+        )
+        return await result if inspect.isawaitable(result) else result
+
+    # -- telling -------------------------------------------------------------------------------
+
+    async def _tell(self, delivery: Delivery, ending: Ending, log: Log) -> None:
+        """Finish the message, or give it back; also if the worker is being killed."""
+        try:
+            if ending.word == "error" and self.options.dead_letter is not None:
+                ending = await self._post(delivery, ending, self.options.dead_letter, log)
+            self._let_go(delivery)
+            await self._tell_queue(delivery, ending, log)
+        except trio.Cancelled:
+            if delivery.running:  # its dead letter was not posted
+                ending = UNCOUNTED
+                self._let_go(delivery)
+            with trio.move_on_after(GRACE, shield=True) as patience:
+                await self._tell_queue(delivery, ending, log)
+            if patience.cancelled_caught:
+                self._leave_word(delivery, ending, log)
+            raise
+
+    def _let_go(self, delivery: Delivery) -> None:
+        delivery.running = False
+        self.changed()
+
+    async def _post(self, delivery: Delivery, ending: Ending, queue: str, log: Log) -> Ending:
+        """Post a dead letter; if it is refused, the message comes back for another last attempt."""
+        letter = DeadLetter(
+            value=delivery.value,
+            queue=self.source.queue.name,
+            id=delivery.id,
+            attempts=delivery.attempt,
+            error=ending.error,
+            inserted_at=self.source.inserted_at(delivery),
+        )
+        try:
+            await post(self.runtime.queue(queue), letter)
+        except Exception as error:  # noqa: BLE001 - the value may be anything
+            facts = {"id": delivery.id, "attempt": delivery.attempt, "error": describe(error)}
+            log.warning("dead_letter_waits", **facts)
+            return Ending("snooze", LETTER_AFTER, ending.error)
+        return ending
+
+    def _leave_word(self, delivery: Delivery, ending: Ending, log: Log) -> None:
+        """Put into the mailbox what the queue's next incarnation is to do."""
+        self._not_told(delivery, ending, "no answer", log)
+        with suppress(trio.WouldBlock, ActorError):  # then it comes back at its deadline
+            self.source.leave_word(delivery, ending)
+
+    async def _tell_queue(self, delivery: Delivery, ending: Ending, log: Log) -> None:
+        try:
+            if delivery.lock is None:
+                await self.source.finish(delivery, ending)
+            else:
+                async with delivery.lock:
+                    await self.source.finish(delivery, ending)
+        except ReservationError:
+            self.counters.count("lost")
+            facts = {"id": delivery.id, "attempt": delivery.attempt, "result": ending.word}
+            log.warning("delivery_lost", **facts)
+        except (ActorError, QueueActorsError) as failure:
+            # The queue does not know; the message comes back when its time is up.
+            self._not_told(delivery, ending, describe(failure), log)
+
+    @staticmethod
+    def _not_told(delivery: Delivery, ending: Ending, error: str, log: Log) -> None:
+        facts = {"id": delivery.id, "attempt": delivery.attempt, "result": ending.word}
+        log.warning("delivery_not_told", error=error, **facts)
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Whether an error is the handler's own: no exit, and no Ctrl-C.
+
+    A cancellation that nobody asked for is one: it was raised anew.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(_is_failure, error.exceptions))
+    return isinstance(error, Exception | trio.Cancelled)
+
+
+def _cancellation(error: BaseException) -> BaseException:
+    """Return the cancellations that a group holds."""
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return cast("BaseException", group.split(trio.Cancelled)[0])
+
+
+def _boxed(handler: Target, *args: object) -> tuple[object]:
+    """Call a handler; in a tuple, because trio lets no coroutine out of a thread."""
+    return (handler(*args),)
+
+
+def _is_async(handler: object) -> bool:
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+        getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
+    )
