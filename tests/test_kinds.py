@@ -105,8 +105,6 @@ async def test_a_definition_of_what_cannot_be_is_refused(
             match=r"^queue 'd': a channel is kept in memory only, and store 'disk' is durable$",
         ):
             await runtime.define("d", kind="channel", store="disk")
-        with pytest.raises(ValueError, match=r"^queue 'c' is no timed queue; a worker needs one$"):
-            await runtime.start_worker("c", print)
         with pytest.raises(ValueError, match=r"^expected limit to be an int >= 1, got 0$"):
             await runtime.define("e", kind="channel", limit=0)
         with pytest.raises(TypeError, match=r"^there is no option 'reservation_time'"):
@@ -142,8 +140,8 @@ async def test_a_second_definition_with_another_limit_is_logged(
             "5: queue.c: a channel is kept in memory only, and store 'memory' is durable",
         ),
         (
-            f'{CHANNEL}[worker.w]\nqueue = "c"\nhandler = "builtins:print"',
-            "5: worker.w.queue: expected a timed queue, 'c' is none",
+            f'{CHANNEL}[worker.w]\nqueue = "c"\nhandler = "builtins:print"\ndead_letter = "d"',
+            "7: worker.w.dead_letter: there is no queue 'd'",
         ),
         (f"{CHANNEL}limit = 0", "4: queue.c.limit: expected limit to be an int >= 1, got 0"),
     ],

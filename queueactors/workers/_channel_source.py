@@ -105,7 +105,7 @@ class ChannelSource:
         return [self._delivery(each) for each in new]
 
     def _delivery(self, kept: Kept) -> Delivery:
-        return Delivery(self, kept, kept.id, kept.value, kept.attempts + 1, None)
+        return Delivery(self, kept, kept.id, kept.value, kept.attempts + 1, None, kept.taken_at)
 
     def _due(self, limit: int) -> list[Delivery]:
         """Return deliveries of those that wait no longer."""
@@ -190,10 +190,6 @@ class ChannelSource:
         if self.batch is None:
             return [each.value for each in left]
         return [value for each in left for value in each.value]
-
-    def inserted_at(self, delivery: Delivery) -> int:
-        """Return when it was taken; the channel does not keep when it was sent."""
-        return self._kept[delivery.id].taken_at
 
     async def size(self) -> int:
         """Return how many values are in the channel."""

@@ -26,6 +26,7 @@ class Delivery:
       value: See below.
       attempt: See below.
       age: See below.
+      inserted_at: See below.
       lock_time: Seconds that the queue lets the worker have it, unless it is extended. None:
         without limit.
 
@@ -36,6 +37,7 @@ class Delivery:
       attempt: The how-manieth attempt at this message it is, from 1.
       age: Seconds from when it went in to when it was taken. None: it is a channel's; that does
         not keep it.
+      inserted_at: Epoch nanoseconds at which it went in; from a channel, at which it was taken.
       mid: The message's own name, in a message queue; in others None.
       runtime: The `Runtime` that the worker belongs to.
     """
@@ -46,6 +48,7 @@ class Delivery:
         "age",
         "attempt",
         "id",
+        "inserted_at",
         "lock",
         "lock_time",
         "lost",
@@ -62,6 +65,7 @@ class Delivery:
         value: Value,
         attempt: int,
         age: float | None,
+        inserted_at: int,
         lock_time: float | None = None,
         mid: str | None = None,
     ) -> None:
@@ -71,6 +75,7 @@ class Delivery:
         self.value = value
         self.attempt = attempt
         self.age = age
+        self.inserted_at = inserted_at
         self.lock_time = lock_time
         self.mid = mid
         self.running = True  # its handler

@@ -11,12 +11,12 @@ import attrs
 import structlog
 import trio
 
-from queueactors._errors import QueueActorsError, ReservationError
+from queueactors._errors import ClaimLostError, QueueActorsError, ReservationError
+from queueactors._insist import insist
 from queueactors.cores.timed import DeadLetter
 from supervisors import ActorError, describe
 
 from ._answers import Answers, without_cancelled
-from ._dead_letters import post
 from ._sources import UNCOUNTED, Ending, Source
 
 if TYPE_CHECKING:
@@ -145,10 +145,11 @@ class Handling:
             id=delivery.id,
             attempts=delivery.attempt,
             error=ending.error,
-            inserted_at=self.source.inserted_at(delivery),
+            inserted_at=delivery.inserted_at,
         )
         try:
-            await post(self.runtime.queue(queue), letter)
+            accept = self.runtime.queue(queue)._accept  # noqa: SLF001 - waits for room
+            await insist(lambda: accept(letter))
         except Exception as error:  # noqa: BLE001 - the value may be anything
             facts = {"id": delivery.id, "attempt": delivery.attempt, "error": describe(error)}
             log.warning("dead_letter_waits", **facts)
@@ -168,7 +169,7 @@ class Handling:
             else:
                 async with delivery.lock:
                     await self.source.finish(delivery, ending)
-        except ReservationError:
+        except (ClaimLostError, ReservationError):
             self.counters.count("lost")
             facts = {"id": delivery.id, "attempt": delivery.attempt, "result": ending.word}
             log.warning("delivery_lost", **facts)

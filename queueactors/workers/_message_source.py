@@ -11,10 +11,9 @@ from queueactors._insist import insist
 from ._delivery import Delivery
 
 if TYPE_CHECKING:
-    from queueactors.queues import AnyQueue
+    from queueactors.queues import Claim, MessageQueue
     from supervisors import PendingReply
 
-    from ._delivery import Held
     from ._sources import Ending
 
 
@@ -27,32 +26,49 @@ class MessageSource:
       runtime: What deliveries say they belong to.
     """
 
-    queue: AnyQueue
+    queue: MessageQueue
     runtime: object
     holds: int = attrs.field(default=0, init=False)
 
     async def take(self, limit: int) -> list[Delivery]:
         """Claim."""
         queue = self.queue
+        claims = await insist(lambda: queue.claim_many(limit))
+        now = queue.clock.now_ns()
         return [
             Delivery(
-                self, each, each.id, each.message, each.attempt, each.age, each.lock_time, each.mid
+                self,
+                each,
+                each.id,
+                each.message,
+                each.attempt,
+                each.age,
+                now - round(each.age * 1e9),
+                each.lock_time,
+                each.mid,
             )
-            for each in await insist(lambda: queue.claim_many(limit))
+            for each in claims
         ]
 
     async def finish(self, delivery: Delivery, ending: Ending) -> None:
         """Finish the claim, or snooze it."""
-        claim = delivery._held  # noqa: SLF001 - a source's own
-        if ending.word == "snooze":
-            await insist(lambda: claim.snooze(ending.seconds or 0))
-        else:
-            await insist(lambda: claim.finish(ending.word, ending.seconds))
+        queue, key = self.queue, delivery.key
+        match ending.word:
+            case "snooze":
+                await insist(lambda: queue.snooze(key, ending.seconds or 0))
+            case word:
+                await insist(lambda: queue.finish(key, word, ending.seconds))
 
     def leave_word(self, delivery: Delivery, ending: Ending) -> None:
-        """TODO."""
+        """Submit what `finish` does."""
+        submit, key = self.queue.submit, delivery.key
+        match ending.word:
+            case "snooze":
+                submit.snooze(key, ending.seconds or 0)
+            case word:
+                submit.finish(key, word, ending.seconds)
 
-    async def extend(self, held: Held, seconds: float | None) -> Held:
+    async def extend(self, held: Claim, seconds: float | None) -> Claim:
         """Extend the claim."""
         await held.extend(seconds)
         return held
@@ -63,16 +79,10 @@ class MessageSource:
     def leave_back(self) -> None:
         """Do nothing, likewise."""
 
-    def inserted_at(self, delivery: Delivery) -> int:
-        """Return what its age when it was claimed says."""
-        raise NotImplementedError(delivery)
-
     async def size(self) -> int:
-        """Return how many messages are queued."""
-        size: int = await self.queue.queue_size()
-        return size
+        """Return how many messages can be claimed."""
+        return await self.queue.queue_size()
 
     def submit_size(self) -> PendingReply[int]:
-        """Ask how many messages are queued."""
-        reply: PendingReply[int] = self.queue.submit.queue_size()
-        return reply
+        """Ask how many messages can be claimed."""
+        return self.queue.submit.queue_size()

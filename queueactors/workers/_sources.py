@@ -6,7 +6,7 @@ worker's task.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 import attrs
 
@@ -69,7 +69,7 @@ class Source(Protocol):
         """Tell the queue what is to become of a message.
 
         Raises:
-          ReservationError: If it is not the worker's any more.
+          ReservationError: If it is not the worker's any more; or `ClaimLostError`, likewise.
         """
 
     def leave_word(self, delivery: Delivery, ending: Ending) -> None:
@@ -93,9 +93,6 @@ class Source(Protocol):
           trio.WouldBlock: If the queue's mailbox is full.
           ActorDownError: If nobody is about to restart it.
         """
-
-    def inserted_at(self, delivery: Delivery) -> int:
-        """Return the epoch nanoseconds at which a message went in."""
 
     def submit_size(self) -> PendingReply[int]:
         """Ask how many messages could be taken, without waiting for the answer."""
@@ -122,12 +119,12 @@ class TimedSource:
         queue = self.queue
         taken = await insist(lambda: queue.reserve_many(limit))
         now, lock_time = queue.clock.now_ns(), queue.options.reservation_time
-        return [
-            Delivery(
-                self, each, each.id, each.value, each.attempt, (now - each[5]) / 1e9, lock_time
-            )
-            for each in taken
-        ]
+        deliveries = []
+        for each in taken:
+            id, _, value, _, attempt, inserted_at = each  # noqa: A001
+            age = (now - inserted_at) / 1e9
+            deliveries.append(Delivery(self, each, id, value, attempt, age, inserted_at, lock_time))
+        return deliveries
 
     async def finish(self, delivery: Delivery, ending: Ending) -> None:
         """Delete, release, fail or snooze."""
@@ -165,11 +162,6 @@ class TimedSource:
     def leave_back(self) -> None:
         """Do nothing, likewise."""
 
-    def inserted_at(self, delivery: Delivery) -> int:
-        """Return what the reservation says."""
-        held: Reservation = delivery._held  # noqa: SLF001 - a source's own
-        return held.inserted_at
-
     def submit_size(self) -> PendingReply[int]:
         """Ask how many messages are ready."""
         return self.queue.submit._size()  # noqa: SLF001 - for workers
@@ -188,5 +180,5 @@ def make_source(queue: AnyQueue, batch: int | None, runtime: object) -> Source:
     if queue.kind == "message":
         from ._message_source import MessageSource
 
-        return cast("Source", MessageSource(queue, runtime))
+        return MessageSource(queue, runtime)
     return TimedSource(queue, runtime)

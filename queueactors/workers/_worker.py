@@ -20,7 +20,7 @@ import attrs
 import structlog
 import trio
 
-from queueactors._errors import QueueActorsError, ReservationError
+from queueactors._errors import ClaimLostError, QueueActorsError, ReservationError
 from queueactors._insist import insist
 from queueactors._options import check_integer
 from supervisors import ActorError, bare_nursery, describe
@@ -360,7 +360,7 @@ class Worker:
         log = log.bind(id=delivery.id, attempt=delivery.attempt)
         try:
             await insist(delivery.extend)
-        except ReservationError:
+        except (ClaimLostError, ReservationError):
             delivery.lost = True
             log.warning("reservation_lost")
         except (ActorError, QueueActorsError) as error:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from queueactors import Config, Delivery, Runtime, TimedQueue, Worker
     from queueactors.engines import Engine, Method, Parked
+    from queueactors.queues import AnyQueue
     from queueactors.stores import Kind, Place
 
 settle = wait_all_tasks_blocked
@@ -76,6 +77,49 @@ class Handler:
         finally:
             self.now -= 1
         self.done.append(delivery.value)
+
+
+KINDS = ("timed", "channel", "message")
+
+
+@asynccontextmanager
+async def any_queue(
+    kind: str, *values: object, dead: str | None = None
+) -> AsyncIterator[tuple[Runtime, AnyQueue]]:
+    """Run a runtime with a queue ``jobs`` of some kind that holds ``values``.
+
+    Args:
+      kind: Its kind.
+      *values: What goes in.
+      dead: The kind of another queue, ``dead``. None: there is none.
+    """
+    async with open_runtime() as runtime:
+        for name, each in {"dead": dead, "jobs": kind}.items():
+            if each is not None:
+                timed: dict[str, object] = {"reservation_time": 30} if each == "timed" else {}
+                await runtime.define(name, kind=each, **timed)
+        await put(runtime.queue("jobs"), *values)
+        yield runtime, runtime.queue("jobs")
+
+
+async def put(queue: AnyQueue, *values: object) -> None:
+    """Put values into a queue of whatever kind."""
+    for value in values:
+        await queue._accept(value)  # noqa: SLF001 - one word for all kinds
+
+
+def answers(*results: object) -> Callable[[Delivery], Awaitable[object]]:
+    """Return a handler that gives one answer after the other, then None; it raises errors."""
+    left = list(results)
+
+    async def handler(_delivery: Delivery) -> object:
+        await trio.lowlevel.checkpoint()
+        result = left.pop(0) if left else None
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return handler
 
 
 def raises(error: BaseException) -> Callable[[], Awaitable[object]]:
