@@ -78,11 +78,10 @@ class ChannelSource:
         while True:
             if self._sent:
                 self._see_answers()
-            again = self._due(limit)
-            if again:
-                await trio.lowlevel.checkpoint()  # a retry without backoff must not hold the loop
-                return again
             at = self._waiting[0][0] if self._waiting else inf
+            if at <= trio.current_time():
+                await trio.lowlevel.checkpoint()  # retries without backoff must not hold the loop
+                return self._due(limit)
             with trio.CancelScope(deadline=at) as self._wait:
                 try:
                     return await self._receive(limit)
@@ -110,8 +109,6 @@ class ChannelSource:
     def _due(self, limit: int) -> list[Delivery]:
         """Return deliveries of those that wait no longer."""
         due: list[Delivery] = []
-        if not self._waiting:
-            return due
         now = trio.current_time()
         while self._waiting and len(due) < limit and self._waiting[0][0] <= now:
             kept = self._kept[heappop(self._waiting)[1]]
