@@ -152,7 +152,7 @@ class Handling:
             await insist(lambda: accept(letter))
         except Exception as error:  # noqa: BLE001 - the value may be anything
             facts = {"id": delivery.id, "attempt": delivery.attempt, "error": describe(error)}
-            log.warning("dead_letter_waits", **facts)
+            log.warning("dead_letter_not_posted", **facts)
             return Ending("snooze", LETTER_AFTER, ending.error)
         return ending
 

@@ -37,7 +37,10 @@ class Paces:
     def backoff(self, attempt: int, log: structlog.typing.FilteringBoundLogger) -> float:
         """Return the seconds before the next attempt; a bad function means none."""
         given = self.options.backoff
-        return self._told(given, attempt, "backoff_failed", log) or 0.0
+        seconds, error = _told(given, attempt)
+        if error is not None:
+            log.error("backoff_failed", error=describe(error), exc_info=error)
+        return seconds or 0.0
 
     def throttle(self, queue_size: int, log: structlog.typing.FilteringBoundLogger) -> float:
         """Return the seconds to the next pick-up; for a bad function, what ``"auto"`` means."""
@@ -46,42 +49,33 @@ class Paces:
             return 0.0
         if isinstance(given, str):
             return default_throttle(queue_size)
-        seconds = self._told(given, queue_size, "throttle_failed", log, none_ok=True)
-        return default_throttle(queue_size) if seconds is None else seconds
+        seconds, error = _told(given, queue_size, none_ok=True)
+        if error is not None:
+            log.error("throttle_failed", error=describe(error), exc_info=error)
+            return default_throttle(queue_size)
+        return seconds or 0.0
 
     def end_of_queue(self, dry_runs: int, log: structlog.typing.FilteringBoundLogger) -> float:
         """Return the seconds until an empty queue is another dry run."""
         given = self.options.eoq_backoff
-        seconds = None
-        if given is not None:
-            seconds = self._told(given, dry_runs, "eoq_backoff_failed", log)
+        seconds, error = (None, None) if given is None else _told(given, dry_runs)
+        if error is not None:
+            log.error("eoq_backoff_failed", error=describe(error), exc_info=error)
         if seconds is None:
             seconds = end_of_queue_backoff(dry_runs, self.random)
         return max(seconds, LEAST)
 
-    @staticmethod
-    def _told(
-        given: float | Callable[[int], float | None],
-        argument: int,
-        event: str,
-        log: structlog.typing.FilteringBoundLogger,
-        *,
-        none_ok: bool = False,
-    ) -> float | None:
-        """Return the seconds that an option stands for; None: its function fails.
 
-        With ``none_ok`` the function's own None is 0.
-        """
-        if not callable(given):
-            return given
-        try:
-            seconds = given(argument)
-        except Exception as error:
-            log.exception(event, error=describe(error))
-            return None
-        if none_ok and seconds is None:
-            return 0.0
-        if not is_seconds(seconds, positive=False):
-            log.error(event, error=f"expected seconds >= 0, got {seconds!r}")
-            return None
-        return seconds
+def _told(
+    given: float | Callable[[int], float | None], argument: int, *, none_ok: bool = False
+) -> tuple[float | None, Exception | None]:
+    """Return the seconds that an option stands for; or None and why its function fails."""
+    if not callable(given):
+        return given, None
+    try:
+        seconds = given(argument)
+    except Exception as error:  # noqa: BLE001 - whatever the function does
+        return None, error
+    if (none_ok and seconds is None) or is_seconds(seconds, positive=False):
+        return seconds, None
+    return None, ValueError(f"expected seconds >= 0, got {seconds!r}")

@@ -233,7 +233,7 @@ async def test_a_dead_letter_that_is_refused_brings_its_message_back(
         await wait_until_idle(runtime)
 
         assert (count(worker, "error"), count(worker, "success")) == (1, 1)
-    (event,) = named(events, "dead_letter_waits")
+    (event,) = named(events, "dead_letter_not_posted")
     assert event["error"] == "QueueClosedError: queue 'dead' is closed"
 
 
