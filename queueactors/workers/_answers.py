@@ -40,6 +40,18 @@ class Answers:
     counters: WorkerCounters
     _ignored: bool = attrs.field(default=False, init=False)  # a backoff, and that was logged
 
+    def used_up(
+        self, delivery: Delivery, log: structlog.typing.FilteringBoundLogger
+    ) -> Ending | None:
+        """Return what becomes of a message that has had all its attempts; None: one is left.
+
+        The last one did not end: perhaps it ended the process, and would again.
+        """
+        most = self.options.max_attempts
+        if most is None or delivery.attempt <= most:
+            return None
+        return self._given_up(delivery, f"none of its {most} attempts came to an end", log)
+
     def returned(
         self, delivery: Delivery, result: object, log: structlog.typing.FilteringBoundLogger
     ) -> Ending:

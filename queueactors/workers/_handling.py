@@ -62,11 +62,11 @@ class Handling:
         self._is_async = _is_async(handler)
 
     async def handle(self, delivery: Delivery, log: Log) -> None:
-        """Run the handler once, and tell the queue what came of it."""
+        """Run the handler, if an attempt is left, and tell the queue what came of it."""
         structlog.contextvars.bind_contextvars(  # the context is this task's own
             queue=self.source.queue.name, id=delivery.id, attempt=delivery.attempt
         )
-        ending = await self._ending_of(delivery, log)
+        ending = self.answers.used_up(delivery, log) or await self._ending_of(delivery, log)
         await self._tell(delivery, ending, log)
 
     async def _ending_of(self, delivery: Delivery, log: Log) -> Ending:

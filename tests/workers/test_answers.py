@@ -177,6 +177,21 @@ async def test_a_message_gets_max_attempts_and_no_more(
     assert (event["attempt"], event["error"]) == (3, "Boom: c")
 
 
+async def test_a_message_whose_last_attempt_did_not_end_is_not_handled_once_more(
+    autojump_clock: MockClock,
+) -> None:
+    async with any_queue("message", "x", dead="message") as (runtime, queue):
+        for _ in range(3):  # as often, whoever had it was killed
+            await queue.claim()
+        worker = await runtime.start_worker(queue, answers(), max_attempts=3, dead_letter="dead")
+
+        letter = (await runtime.queue("dead").claim()).message
+
+        assert (letter.attempts, letter.error) == (4, "none of its 3 attempts came to an end")
+        assert (count(worker, "success"), count(worker, "error")) == (0, 0)  # no handler ran
+        assert worker.handled == 0
+
+
 @pytest.mark.parametrize("kind", COUNTED)
 @pytest.mark.parametrize("dead", KINDS)
 async def test_a_dead_letter_goes_to_a_queue_of_any_kind(
