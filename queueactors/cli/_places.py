@@ -31,11 +31,13 @@ class Place:
       path: The file.
       configured: Whether a configuration names it: then it may be made.
       values: How the values of queues are encoded, where a configuration says it.
+      kinds: Of what kind they are, likewise.
     """
 
     path: Path
     configured: bool = False
     values: Mapping[str, Values] = attrs.field(factory=dict)
+    kinds: Mapping[str, str] = attrs.field(factory=dict)
 
 
 def find_place(source: str, store: str | None, queues: Sequence[str] = ()) -> Place:
@@ -83,7 +85,8 @@ def _configured(source: str, config: Config, store: str | None, queues: Sequence
         for name, queue in config.queues.items()
         if queue.options.store == store and (codec := queue.options.codec_made)
     }
-    return Place(files[store], configured=True, values=values)
+    kinds = {name: queue.kind for name, queue in config.queues.items()}
+    return Place(files[store], configured=True, values=values, kinds=kinds)
 
 
 def tables() -> dict[str, Table]:
@@ -120,6 +123,15 @@ def owned(place: Place, *, create: bool = False) -> Iterator[StoreFile]:
                 file.close()
         finally:
             owner.release()
+
+
+def kind_of(place: Place, queue: str) -> str | None:
+    """Return the kind of a queue: as it is configured, or as it is in the file; None: neither."""
+    if queue in place.kinds or not place.path.is_file():
+        return place.kinds.get(queue)
+    with owned(place) as file:
+        stored = file.queue(queue)
+    return None if stored is None else stored.kind
 
 
 def require(path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ._places import failures, find_place, owned, require, tables
+from ._places import failures, find_place, kind_of, owned, require, tables
 from ._progress import Progress
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def import_(  # noqa: PLR0913 - as many as the command has
     require(path)
     with failures(place.path):
         now = (datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1) * 1000
-        lines = Import(path, queue, tables(), now)
+        lines = Import(path, queue, tables(), now, kind_of(place, queue))
         with Progress("checking", lines.messages) as progress:
             lines.check(progress)
     with (

@@ -144,6 +144,7 @@ class MessageCore:
     def rebuild(self) -> Iterator[None]:
         """Build all indexes from the records; yield whenever others may run."""
         parts: list[list[QueuedMessage]] = []
+        alone: list[QueuedMessage] = []
         messages = iter(self._messages.values())
         while some := list(islice(messages, SLICE)):
             ready = [each for each in some if each.state == "ready"]
@@ -151,7 +152,10 @@ class MessageCore:
             parts.append(ready)
             for message in some:
                 self._place(message)
+                if message.state == "requeue" and message.mid not in self._mids:
+                    alone.append(message)
             yield
+        parts.append(sorted(filter(self._free, alone), key=_order))
         in_order = merge(*parts, key=_order)
         while some := list(islice(in_order, SLICE)):
             for message in some:
@@ -160,10 +164,10 @@ class MessageCore:
 
     def _place(self, message: QueuedMessage) -> None:
         """Put a message where its record says; but for the order of those that are ready."""
-        if message.state == "requeue":
-            self._requeues[message.mid] = message
-            return
-        self._mids[message.mid] = message
+        named = self._requeues if message.state == "requeue" else self._mids
+        if message.mid in named:
+            self._rename(message)
+        named[message.mid] = message
         match message.state:
             case "backoff":
                 self._back_off(message, message.ready_at)
@@ -171,6 +175,33 @@ class MessageCore:
                 self._lock(message, message.key, message.deadline_at)
             case "done":
                 self._remember(message, message.deadline_at)
+
+    def _rename(self, message: QueuedMessage) -> None:
+        """Give a message a mid of its own, because an earlier one has the same.
+
+        A store has a mid twice when a message could not be decoded for a time, and meanwhile
+        another one of its mid was enqueued. Neither may be lost. The same name comes out until it
+        is written.
+        """
+        was = mid = message.mid
+        while mid in self._mids or mid in self._requeues:
+            mid = f"{mid}#{message.id}"
+        self._note(message, rewritten=True)
+        message.mid = mid
+        self.notices.append(("message_renamed", {"id": message.id, "mid": mid, "was": was}))
+
+    def _free(self, message: QueuedMessage) -> bool:
+        """Let a requeue be ready if what it waited for is not there; return whether that is so.
+
+        It is not when it cannot be decoded any more: nobody will finish it.
+        """
+        if message.mid in self._mids:
+            return False
+        self._note(message)
+        self._mids[message.mid] = self._requeues.pop(message.mid)
+        message.state = "ready"
+        self.notices.append(("requeue_freed", {"id": message.id, "mid": message.mid}))
+        return True
 
     def new_errands(self) -> bool:
         """Return False: a message queue has no errands."""

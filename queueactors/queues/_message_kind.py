@@ -25,6 +25,8 @@ TABLE: Final = Table(
     fixed=["mid"],
     head=MessageRecords().head(),
     fresh={"attempt": 0, "key": 0, "deadline_at": 0},
+    held="locked",
+    second="requeue",
 )
 
 
@@ -59,7 +61,7 @@ class MessageKind:
         records.messages = cast("dict[int, QueuedMessage]", messages)
         if released_at is not None:
             for message in records.messages.values():
-                if message.state == "locked":
+                if message.state == TABLE.held:
                     message.deadline_at = min(message.deadline_at, released_at)
         return records
 

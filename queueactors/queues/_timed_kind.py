@@ -31,6 +31,7 @@ TABLE: Final = Table(
     fixed=["inserted_at"],
     head=TimedRecords().head(),
     fresh={"attempt": 0, "key": 0, "deadline_at": 0, "error": None},
+    held="reserved",
 )
 
 
@@ -74,7 +75,7 @@ class TimedKind:
         records.messages = cast("dict[int, Message]", messages)
         if released_at is not None:
             for message in records.messages.values():
-                if message.state == "reserved":
+                if message.state == TABLE.held:
                     message.deadline_at = min(message.deadline_at, released_at)
         return records
 

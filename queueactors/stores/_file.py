@@ -318,6 +318,11 @@ class StoreFile:
         first, last = _span(queue.base)
         return iter(self._connection.execute(table.select, (MOST, first + after + 1, last)))
 
+    def mids(self, queue: StoredQueue) -> Iterator[str]:
+        """Yield the names of a queue's messages, if they have names."""
+        sql = f"SELECT mid FROM {queue.kind} WHERE id BETWEEN ? AND ?"
+        return (str(row[0]) for row in self._connection.execute(sql, _span(queue.base)))
+
     def noted(self, key: str) -> str | None:
         """Return what `note` has written."""
         rows = self._connection.execute("SELECT value FROM store WHERE key = ?", (key,))

@@ -195,10 +195,30 @@ class _Inspection:
             self._done += 1
             if self._done % TELL == 0:
                 self._progress(self._done)
+        if table.second is not None:
+            self._check_names(stored, table)
         next_id = stored.head.get("next_id") or 0
         if highest >= next_id:
             told = f"queue {queue.name!r} has message {highest}, and its next id is {next_id}"
             self._report.faults.append(told)
+
+    def _check_names(self, stored: StoredQueue, table: Table) -> None:
+        """Find messages that have the same name; and those that wait for one that is not there."""
+        found = f"FROM {table.name} WHERE id BETWEEN ? AND ?"
+        firsts = f"SELECT mid {found} AND state != ?"
+        seconds = f"SELECT mid {found} AND state = ?"
+        span, second = (stored.base, stored.base | MOST), table.second
+        doubled = f"SELECT mid {found} GROUP BY mid, state = ? HAVING count(*) > 1"
+        alone = f"{seconds} AND mid NOT IN ({firsts}) ORDER BY id"
+        for what, sql, values in (
+            ("mids twice", doubled, (*span, second)),
+            (f"mids that are {second} only", alone, (*span, second, *span, second)),
+        ):
+            mids = [mid for (mid,) in self._connection.execute(sql, values)]
+            if mids:
+                shown = ", ".join(map(repr, mids[:SHOWN])) + (", ..." if mids[SHOWN:] else "")
+                told = f"queue {stored.name!r} has {len(mids)} {what}: {shown}"
+                self._report.faults.append(told)
 
     def _decode(self, queue: QueueReport, message: int, codec: str, data: bytes) -> None:
         """Try to decode a value, as its queue would."""

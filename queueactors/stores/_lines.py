@@ -111,7 +111,7 @@ class Lines:
 
     def read(self, line: bytes) -> dict[str, object]:
         """Return the fields of the message in a line; its value is bytes in the queue's codec, or
-        an `Encoded`.
+        an `Encoded`. What would be unique and is left out, ``id`` and ``mid``, is None.
 
         Raises:
           LineError: If it is no message.
@@ -141,6 +141,9 @@ def _line_type(table: Table, now: int) -> type[msgspec.Struct]:
         if default is msgspec.NODEFAULT:
             default = now if field.name.endswith("_at") else 0
             default = "ready" if field.name == "state" else default
+        if field.name == "mid":  # who reads it gives it one
+            known.append((field.name, _Mid | None, None))
+            continue
         known.append((field.name, _Integer if field.type is int else field.type, default))
     known.append(("codec", str | None, None))
     known.append(("value", msgspec.Raw, msgspec.UNSET))
@@ -150,6 +153,7 @@ def _line_type(table: Table, now: int) -> type[msgspec.Struct]:
 
 
 _Integer = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_Mid = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 def _put_value(line: dict[str, object], codec: str, data: bytes) -> None:

@@ -39,9 +39,12 @@ class Table:
       head: What a new queue is beside its messages.
       fresh: What the table says of a message that nothing has happened to yet. So that need not be
         written.
+      held: The state of a message that somebody has; then it has a ``key``.
+      second: If messages have names (``mid``), each its own: the state in which one may have that
+        of another which is not in it. None: they have none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all keyword-only, but two
         self,
         name: str,
         message: type[msgspec.Struct],
@@ -49,10 +52,14 @@ class Table:
         fixed: Collection[str],
         head: Mapping[str, int | None],
         fresh: Mapping[str, object],
+        held: str,
+        second: str | None = None,
     ) -> None:
         self.name = name
         self.message = message
         self.head = head
+        self.held = held
+        self.second = second
         facts = message.__struct_fields__[2:]
         early = [field for field in facts if field not in fresh]
         changing = [field for field in facts if field not in fixed]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
 from hashlib import sha256
 from typing import IO, TYPE_CHECKING, Final, cast
 
@@ -20,6 +21,7 @@ from supervisors import did_you_mean
 
 from ._file import Changes, NotAStoreError, StoredQueue, StoreFile
 from ._lines import FORMAT, HEADER, Header, LineError, Lines, header_line, read_header
+from ._names import Names
 from ._table import BITS, MOST
 
 if TYPE_CHECKING:
@@ -202,19 +204,32 @@ class Import:
       queue: The name of the queue that they go to. Of a file with several queues: that one.
       tables: By kind.
       now: Epoch nanoseconds.
+      kind: That of the queue, where it is known: the lines' header says the same, if there is one.
 
     Raises:
       TransferError: If it is not complete; or if there is no such queue in it, or no kind.
     """
 
-    def __init__(self, path: Path, queue: str, tables: Mapping[str, Table], now: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        queue: str,
+        tables: Mapping[str, Table],
+        now: int,
+        kind: str | None = None,
+    ) -> None:
         self._path = path
         self._queue = queue
         self._now = now
         with path.open("rb") as stream:
             self._section = _find(path, queue, list(_sections(path, stream)))
         header = self._section.header
-        self._kind = "timed" if header is None else header.kind
+        self._kind = (kind or "timed") if header is None else header.kind
+        if kind not in {None, self._kind}:
+            raise TransferError(
+                f"{path} has a queue of kind {self._kind!r}, and queue {queue!r} is of kind "
+                f"{kind!r}; nothing of it was imported"
+            )
         if self._kind not in tables:
             raise TransferError(f"{path}: there is no kind of queue {self._kind!r}")
         self._table = tables[self._kind]
@@ -229,12 +244,29 @@ class Import:
         Raises:
           TransferError: If one is.
         """
-        header, last = self._section.header, 0
-        for done, (number, fields) in enumerate(self._read(), 1):
-            if header is not None:
-                last = self._check_numbers(number, fields, header, last)
-            if done % TELL == 0:
-                progress(done)
+        header, last, second = self._section.header, 0, self._table.second
+        with closing(Names(second or "")) as names:
+            for done, (number, fields) in enumerate(self._read(), 1):
+                if header is not None:
+                    last = self._check_numbers(number, fields, header, last)
+                if second is not None:
+                    self._check_name(number, fields, names)
+                if done % TELL == 0:
+                    progress(done)
+            for number, mid in names.alone():
+                told = f"expected another message of mid {mid!r}, as state is {second!r}"
+                self._refuse(number, told)
+
+    def _check_name(self, number: int, fields: dict[str, object], names: Names) -> None:
+        """Refuse a name that another line has."""
+        mid, state = cast("str | None", fields["mid"]), cast("str", fields["state"])
+        if mid is None:
+            if state == self._table.second:
+                self._refuse(number, f"expected mid, as state is {state!r}")
+            return
+        line = names.add(mid, state, number)
+        if line is not None:
+            self._refuse(number, f"mid {mid!r} is that of line {line}")
 
     def _check_numbers(
         self, number: int, fields: dict[str, object], header: Header, last: int
@@ -245,10 +277,23 @@ class Import:
         if not last < own < next_id:
             told = f"expected id to be more than {last} and below next_id, {next_id}, got {own}"
             self._refuse(number, told)
-        least = int(fields.get("state") == "reserved")
+        least = int(fields["state"] == self._table.held)
         if not least <= key <= last_key:
             self._refuse(number, f"expected key from {least} to last_key, {last_key}, got {key}")
         return own
+
+    def _check_target(self, file: StoreFile, stored: StoredQueue, begun: int) -> None:
+        """Refuse names that messages in the queue have; so many lines have been imported before."""
+        with closing(Names(self._table.second or "")) as names:
+            names.fill(file.mids(stored))
+            for done, (number, fields) in enumerate(self._read()):
+                mid = cast("str | None", fields["mid"])
+                if mid is None:
+                    continue
+                if done < begun:  # one that is to come may wait for this one
+                    names.discard(mid)
+                elif mid in names:
+                    self._refuse(number, f"mid {mid!r} is in queue {self._queue!r}", begun)
 
     def run(self, file: StoreFile, progress: Callable[[int], None], *, again: bool) -> None:
         """Put the messages in, some in each transaction.
@@ -260,6 +305,7 @@ class Import:
 
         Raises:
           NotAStoreError: If the queue there is of another kind.
+          TransferError: If messages there have names that lines have.
         """
         stored = file.queue(self._queue)
         if stored is not None and stored.kind != self._kind:
@@ -275,6 +321,8 @@ class Import:
             as_it_was = stored is None and self._section.header is not None
             noted = _Noted(messages=0, as_it_was=as_it_was, at=self._now)
         self.resumed = noted.messages
+        if stored is not None and self._table.second is not None:
+            self._check_target(file, stored, noted.messages)
         lines = self._read()
         for _ in range(noted.messages):
             next(lines)
@@ -295,7 +343,10 @@ class Import:
         elif header is not None:
             head |= {key: value for key, value in header.head.items() if key in head}
         if not noted.as_it_was:
-            _renumber(some, head)
+            _renumber(some, head, self._table.held)
+        for fields in some:
+            if fields.get("mid", "") is None:
+                fields["mid"] = f"{self._section.digest[:16]}-{fields['id']}"
         at = max(self._now if header is None else header.at, 0 if stored is None else stored.at)
         number = file.last_number() + 1 if stored is None else stored.number
         base, table = number << BITS, self._table
@@ -347,8 +398,9 @@ class Import:
                     except LineError as error:
                         self._refuse(number, str(error))
 
-    def _refuse(self, line: int, what: str) -> None:
-        raise TransferError(f"{self._path}:{line}: {what}; nothing of it was imported")
+    def _refuse(self, line: int, what: str, begun: int = 0) -> None:
+        came = f"nothing of it but the first {begun} messages" if begun else "nothing of it"
+        raise TransferError(f"{self._path}:{line}: {what}; {came} was imported")
 
 
 def _sections(path: Path, stream: IO[bytes]) -> Iterator[Section]:
@@ -394,7 +446,7 @@ def _find(path: Path, queue: str, sections: list[Section]) -> Section:
     return section
 
 
-def _renumber(some: list[dict[str, object]], head: dict[str, int | None]) -> None:
+def _renumber(some: list[dict[str, object]], head: dict[str, int | None], held: str) -> None:
     """Give messages the next ids, and keys that nobody has."""
     next_id, last_key = head["next_id"] or 1, head.get("last_key") or 0
     if next_id + len(some) > MOST:
@@ -402,7 +454,7 @@ def _renumber(some: list[dict[str, object]], head: dict[str, int | None]) -> Non
     for fields in some:
         fields["id"] = next_id
         next_id += 1
-        if fields.get("key") or fields.get("state") == "reserved":
+        if fields["key"] or fields["state"] == held:
             last_key += 1
             fields["key"] = last_key
     head["next_id"] = next_id

@@ -78,6 +78,23 @@ def test_a_queue_goes_out_and_in_again(folder: Path, store: Path, start: Start) 
     )
 
 
+def test_lines_become_messages_of_the_kind_that_the_queue_has(folder: Path, start: Start) -> None:
+    (folder / "q.toml").write_text(
+        TWO.replace('kind = "timed"\nreservation_time = "30s"', 'kind = "message"')
+    )
+    for name in ("x", "y"):
+        (folder / name).write_text(f'{{"mid": "{name}", "value": 1}}\n{{"value": 2}}\n')
+
+    assert start("import", "q.toml", "q", "x").end() == (0, "q: 2 messages from x\n", "")
+    assert start("import", "data/disk.sqlite", "q", "y").end() == (0, "q: 2 messages from y\n", "")
+    (folder / "z").write_text('{"value": 0}\n{"mid": "x", "value": 0}\n')
+    assert start("import", "q.toml", "q", "z").end() == (
+        1,
+        "",
+        "z:2: mid 'x' is in queue 'q'; nothing of it was imported\n",
+    )
+
+
 def test_results_can_be_read_by_programs(folder: Path, store: Path, start: Start) -> None:
     def told(*args: str) -> dict[str, object]:
         code, out, err = start(*args, "--json").end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import asynccontextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -12,7 +13,8 @@ import msgspec
 
 from queueactors import Config, SqliteStore, open_runtime
 from queueactors.config import StoreConfig
-from queueactors.queues._timed_kind import TABLE
+from queueactors.cores.message import MessageCore, QueuedMessage
+from queueactors.queues import KINDS
 from queueactors.stores._file import StandardDriver, StoreFile
 from tests.cores.kit import STATES
 from tests.cores.naive import NaiveQueue
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from queueactors import Clock, Runtime, TimedQueue
-    from queueactors.cores.timed import Message, TimedRecords
+    from queueactors import Clock, MessageQueue, Runtime, TimedQueue
+    from queueactors.cores.timed import Message
+    from queueactors.stores import StoredMessage
     from queueactors.stores._actor import StoreActor
+    from queueactors.stores._protocol import StoredRecords
 
 # How many times as long as usual the tests torture, that could go on for ever.
 TORTURE = int(os.environ.get("QUEUEACTORS_TORTURE", "1"))
@@ -66,6 +70,12 @@ async def define(runtime: Runtime, name: str = "q", **options: object) -> TimedQ
     return await runtime.define(name, **(given | options))  # type: ignore[call-overload, no-any-return] # they are the queue's
 
 
+async def define_messages(runtime: Runtime, name: str = "q", **options: object) -> MessageQueue:
+    """Define a message queue in it."""
+    given: dict[str, object] = {"store": "disk", "lock_time": LONG, "codec": "bytes"}
+    return await runtime.define(name, kind="message", **(given | options))
+
+
 def a_model(**options: object) -> NaiveQueue:
     """Return a plain list that does what the queue ``q`` of `define` does."""
     given: dict[str, object] = {"unique": False, "max_reservations": None, "on_exhausted": "drop"}
@@ -81,7 +91,7 @@ def actor_of(runtime: Runtime) -> StoreActor:
 def in_memory(runtime: Runtime, name: str = "q") -> Seen:
     """Return what its queue is to itself."""
     store = cast("SqliteStore", runtime._stores["disk"])  # noqa: SLF001
-    records = cast("TimedRecords", store._journals[name].records)  # noqa: SLF001
+    records = cast("StoredRecords", store._journals[name].records)  # noqa: SLF001
     return Seen(_facts(records.messages.values()), **_numbers(records.head()))  # type: ignore[arg-type]
 
 
@@ -108,8 +118,10 @@ def stored(path: Path, name: str = "q") -> Seen:
         queue = file.queue(name)
         if queue is None:
             return Seen({}, 1, 0, None)
-        rows = list(TABLE.messages(list(file.messages(queue, TABLE)), "bytes"))
-        return Seen(_facts(cast("list[Message]", rows)), **_numbers(queue.head))  # type: ignore[arg-type]
+        table = KINDS[queue.kind].table
+        assert table is not None
+        rows = table.messages(list(file.messages(queue, table)), "bytes")
+        return Seen(_facts(rows), **_numbers(queue.head))  # type: ignore[arg-type]
     finally:
         file.close()
 
@@ -132,20 +144,63 @@ def expected(naive: NaiveQueue) -> Seen:
     return Seen(messages, naive.next_id, naive.last_key, naive.paused_until)
 
 
-def _facts(messages: Iterable[Message]) -> Facts:
+@attrs.frozen
+class MessageModel:
+    """A message queue's core that nobody writes: what one in a store must always be like."""
+
+    core: MessageCore
+
+    @classmethod
+    def new(cls) -> MessageModel:
+        """Return what the queue of `define_messages` is at first."""
+        return cls(MessageCore(name="q", lock_time=int(LONG * 1e9)))
+
+    def copy(self) -> MessageModel:
+        """Return another that is the same."""
+        records = deepcopy(self.core.records)
+        return MessageModel(MessageCore(name="q", lock_time=int(LONG * 1e9), records=records))
+
+    def seen(self, now: int) -> Seen:
+        """Return what the queue must be now."""
+        self.core.advance(now)
+        records = self.core.records
+        return Seen(_facts(records.messages.values()), **_numbers(records.head()))  # type: ignore[arg-type]
+
+
+def _facts(messages: Iterable[StoredMessage]) -> Facts:
     return {
-        each.id: (
-            each.value,
-            each.state,
-            each.priority,
-            each.inserted_at,
-            each.ready_at if each.state != "reserved" else None,
-            each.attempt,
-            (each.key, each.deadline_at) if each.state == "reserved" else None,
-            each.error,
-        )
+        each.id: _named(each) if isinstance(each, QueuedMessage) else _timed(cast("Message", each))
         for each in messages
     }
+
+
+def _timed(message: Message) -> tuple[object, ...]:
+    reserved = message.state == "reserved"
+    return (
+        message.value,
+        message.state,
+        message.priority,
+        message.inserted_at,
+        None if reserved else message.ready_at,
+        message.attempt,
+        (message.key, message.deadline_at) if reserved else None,
+        message.error,
+    )
+
+
+def _named(message: QueuedMessage) -> tuple[object, ...]:
+    locked = message.state == "locked"
+    return (
+        message.value,
+        message.state,
+        message.mid,
+        message.enqueued_at,
+        message.ready_at if message.state in {"ready", "backoff"} else None,
+        message.attempt,
+        (message.key, message.deadline_at) if locked else None,
+        message.deadline_at if message.state == "done" else None,
+        message.lock_time,
+    )
 
 
 def _numbers(head: object) -> dict[str, object]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from queueactors.cores.message import QueuedMessage
 from queueactors.cores.timed import Message
 from queueactors.queues import KINDS
 from queueactors.stores._file import Changes, StandardDriver, StoreFile
@@ -40,33 +41,41 @@ def message(id: int, value: object, **facts: object) -> Message:
     return Message(id, data, **given)  # type: ignore[arg-type] # by name
 
 
+def named(id: int, mid: str, value: object = None, **facts: object) -> QueuedMessage:
+    """Return a message of a message queue."""
+    given = {"state": "ready", "mid": mid, "enqueued_at": AT, "ready_at": AT} | facts
+    return QueuedMessage(id, msgspec.msgpack.encode(value), **given)  # type: ignore[arg-type] # by name
+
+
 def put(
     file: StoreFile,
     queue: str,
-    messages: Sequence[Message],
+    messages: Sequence[Message] | Sequence[QueuedMessage],
     *,
     codec: str = "msgpack",
     at: int = AT,
     **head: int | None,
 ) -> None:
     """Put messages into a queue of a file."""
+    is_named = bool(messages) and isinstance(messages[0], QueuedMessage)
+    table = TABLES["message" if is_named else "timed"]
     stored = file.queue(queue)
     next_id = max((each.id for each in messages), default=0) + 1
     last_key = max((each.key for each in messages), default=0)
     number = file.last_number() + 1 if stored is None else stored.number
     changes = Changes(
         queue=queue,
-        table=TABLE,
+        table=table,
         number=number,
         is_new=stored is None,
         head=msgspec.json.encode(
-            {**TABLE.head, "next_id": next_id, "last_key": last_key, **head},
+            {**table.head, "next_id": next_id, "last_key": last_key, **head},
         ),
         at=at,
         cleared=False,
         kept=(),
         fresh=(),
-        new=[TABLE.new_row(number << BITS, codec, cast("StoredMessage", m)) for m in messages],
+        new=[table.new_row(number << BITS, codec, cast("StoredMessage", m)) for m in messages],
         updated=(),
         gone=(),
         handed_over=(),
@@ -80,7 +89,7 @@ def put(
 def rows(file: StoreFile, queue: str) -> list[tuple[object, ...]]:
     """Return the rows of a queue, codec last."""
     stored = file.queue(queue)
-    return [] if stored is None else list(file.messages(stored, TABLE))
+    return [] if stored is None else list(file.messages(stored, TABLES[stored.kind]))
 
 
 def head(file: StoreFile, queue: str) -> dict[str, int | None]:

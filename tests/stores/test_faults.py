@@ -11,12 +11,13 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Final
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from queueactors import StoreError
+from queueactors import Reservation, StoreError, TimedQueue
+from tests.cores.kit import STATES
+from tests.cores.naive import NaiveQueue
 from tests.stores.kit import (
     LONG,
     Seen,
@@ -28,33 +29,13 @@ from tests.stores.kit import (
     running,
     shown,
 )
+from tests.stores.kit_faults import A_WHILE, DONE, NS, Act, Play, swept
 from tests.stores.vfs import Disk, Fault, store_on
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from queueactors import Reservation, TimedQueue
-    from tests.cores.naive import NaiveQueue
-
-NS: Final = int(LONG * 1e9)
-A_WHILE: Final = 100.0  # seconds, after which the store has tried again
-DONE: Final = object()  # of a cast
-
-
-@attrs.frozen
-class Act:
-    """An operation, and the same on a plain list.
-
-    Args:
-      real: Calls the queue; it may use two reservations that it holds.
-      plain: Does it to the list.
-      paused: Whether it is done to a queue that is paused.
-    """
-
-    real: Callable[[TimedQueue, list[Reservation]], Awaitable[object]]
-    plain: Callable[[NaiveQueue, int, list[Reservation]], object]
-    paused: bool = False
+TimedAct = Act[TimedQueue, NaiveQueue, Reservation]
 
 
 async def _insert_nowait(queue: TimedQueue, _held: list[Reservation]) -> object:
@@ -69,7 +50,7 @@ async def _delete_nowait(queue: TimedQueue, held: list[Reservation]) -> object:
     return DONE
 
 
-ACTS: Final[dict[str, Act]] = {
+ACTS: Final[dict[str, TimedAct]] = {
     "insert": Act(
         lambda queue, _held: queue.insert(b"x", b"y", priority=-1),
         lambda naive, now, _held: naive.insert(now, [b"x", b"y"], 0, -1),
@@ -161,30 +142,11 @@ ACTS: Final[dict[str, Act]] = {
 }
 
 
-@attrs.define(eq=False)
-class Play:
-    """Does the same to a queue on a failing disk and to a plain list."""
+class TimedPlay(Play[TimedQueue, NaiveQueue, Reservation]):
+    """Does the same to a timed queue and to a plain list."""
 
-    queue: TimedQueue
-    disk: Disk
-    naive: NaiveQueue
-    memory: Callable[[], Seen]
-    killed: Callable[[], Seen]  # what would be there if the process were killed now
-    answered_at: int = 0  # when the last call was
-
-    @property
-    def now(self) -> int:
-        return self.queue.clock.now_ns()
-
-    async def both(self, act: Act, held: list[Reservation]) -> object:
-        """Do it while nothing fails."""
-        answer = await act.real(self.queue, held)
-        assert answer == act.plain(self.naive, self.now, held)
-        return answer
-
-    async def prepare(self, act: Act) -> list[Reservation]:
-        """Let there be messages in each state; return two that are reserved."""
-        queue, naive = self.queue, self.naive
+    async def prepare(self, act: TimedAct) -> list[Reservation]:
+        queue, naive = self.queue, self.model
         none: list[Reservation] = []
         await self.both(ACTS["clear"], none)
         await self.both(ACTS["resume"], none)
@@ -198,113 +160,36 @@ class Play:
             await self.both(ACTS["pause"], none)
         return taken[1:]
 
-    async def compare(self, *, either: NaiveQueue | None = None) -> None:
-        """See that all agree: what users see, what is in memory, and what is on disk."""
-        self.naive.advance(self.now)
-        user = await shown(self.queue)
-        memory, disk = self.memory(), self.killed()
-        if either is not None and memory != expected(self.naive):
-            self.naive = either
-        assert memory == expected(self.naive)
-        assert user == [
-            self.naive.peek(state) for state in ("ready", "delayed", "reserved", "buried")
-        ]
-        assert disk == memory
+    async def insert(self) -> None:
+        await self.queue.insert(b"z")
 
-    async def fail(
-        self, act: Act, fault: Fault, number: int, *, lasting: bool, waits: bool
-    ) -> bool:
-        """Let the n-th step fail; return whether there was one."""
-        held = await self.prepare(act)
-        begun_at = self.now
-        self.disk.fail(fault, number, lasting=lasting)
+    def copied(self) -> NaiveQueue:
+        return deepcopy(self.model)
 
-        outcome = await self._call(act, held, lasting=lasting, waits=waits)
-        done = deepcopy(self.naive)  # what waited for the store is carried out when it is answered
-        at = begun_at if isinstance(outcome, StoreError) else self.answered_at
-        answer = act.plain(done, at, held)
+    def expected(self) -> Seen:
+        self.model.advance(self.now)
+        return expected(self.model)
 
-        failed = self.disk.failures > 0
-        if isinstance(outcome, StoreError) and outcome.outcome == "not applied":
-            assert self.killed() == expected(self.naive)
-        await self._see_refusal(outcome, failed=failed, lasting=lasting, waits=waits)
-        self.disk.heal()
-        await trio.sleep(A_WHILE)
-        if isinstance(outcome, StoreError):
-            assert failed
-            unknown = outcome.outcome == "unknown"
-            await self.compare(either=done if unknown else None)
-        else:
-            assert outcome == answer
-            before, self.naive = self.naive, done
-            cast_ = answer is DONE and failed  # nobody was told
-            await self.compare(either=before if cast_ else None)
-        return failed
+    async def shown(self) -> object:
+        return await shown(self.queue)
 
-    async def _call(
-        self, act: Act, held: list[Reservation], *, lasting: bool, waits: bool
-    ) -> object:
-        """Return the answer, or the error."""
-        outcome: object = None
-
-        async def call() -> None:
-            nonlocal outcome
-            try:
-                outcome = await act.real(self.queue, held)
-                self.answered_at = self.now
-            except StoreError as error:
-                outcome = error
-
-        with trio.fail_after(A_WHILE):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(call)
-                if waits and lasting:
-                    await trio.sleep(A_WHILE / 10)
-                    self.disk.heal()
-        return outcome
-
-    async def _see_refusal(
-        self, outcome: object, *, failed: bool, lasting: bool, waits: bool
-    ) -> None:
-        """While it fails nobody else gets in."""
-        if failed and lasting and not waits and isinstance(outcome, StoreError):
-            for _ in range(2):
-                with pytest.raises(StoreError) as caught:
-                    await self.queue.insert(b"z")
-                assert caught.value.outcome == "not applied"
-                await trio.sleep(1)
+    def wanted(self) -> object:
+        return [self.model.peek(state) for state in STATES]
 
 
 VALUES: Final = [b"1", b"2", b"3", b"4", b"5"]
 
 
-async def sweep(path: Path, act: Act, fault: Fault, **options: object) -> int:
-    """Let one step after the other fail, once and for a while; return how many there were."""
-    disk = Disk()
-    waits = options.get("on_failure") == "wait"
-    steps = 0
-    try:
-        async with running(path, store_on(disk), **options) as runtime:  # type: ignore[arg-type] # the store's
-            queue = await define(runtime)
-            killed = partial(on_disk, path, path.with_name("copy.sqlite"))
-            play = Play(queue, disk, a_model(), partial(in_memory, runtime), killed)
-            for lasting in (False, True):
-                number = 1
-                while await play.fail(act, fault, number, lasting=lasting, waits=waits):
-                    number += 1
-                    steps += 1
-        async with running(path) as runtime:
-            play.queue = await define(runtime)
-            play.memory = partial(in_memory, runtime)
-            await play.compare()
-    finally:
-        disk.unregister()
-    return steps
-
-
 def _run(path: Path, name: str, fault: Fault, threshold: float = 0.0, **options: object) -> int:
-    clock = MockClock(autojump_threshold=threshold)
-    return trio.run(lambda: sweep(path, ACTS[name], fault, **options), clock=clock)
+    return swept(
+        path,
+        ACTS[name],
+        fault,
+        define,
+        lambda queue, disk, memory, killed: TimedPlay(queue, disk, a_model(), memory, killed),
+        threshold,
+        **options,
+    )
 
 
 MODES: Final = [
