@@ -26,16 +26,30 @@ import attrs
 import pytest
 
 from tests.stores.kit import TORTURE
-from tests.stores.victim import OWN, UNIQUE
+from tests.stores.victim import NAMED, OWN, UNIQUE
 
 ROUNDS: Final = 200 * TORTURE
 AT_ONCE: Final = 2
-UP_TO: Final = 0.3  # seconds from the fork to the kill: some 30 ms go by until it works
+UP_TO: Final = 0.5  # seconds from the fork to the kill: some 30 ms go by until it works
 
 Facts = dict[str, object]
 
 
 ABSENT: Final = ("absent",)
+
+
+@attrs.frozen
+class Mail:
+    """What is known of a name in a message queue."""
+
+    value: str
+    state: str
+    attempt: int = 0
+    key: int | None = None
+    requeue: str | None = None  # the value of what waits for its end
+
+
+Named = dict[str, Mail]
 
 
 @attrs.define
@@ -45,6 +59,7 @@ class Audit:
     certain: dict[tuple[str, str], list[tuple[object, ...]]] = attrs.field(factory=dict)
     open: dict[int, tuple[str, str, Facts]] = attrs.field(factory=dict)
     own: dict[str, list[list[str]]] = attrs.field(factory=lambda: {each: [[]] for each in OWN})
+    named: dict[str, Named] = attrs.field(factory=lambda: {each: {} for each in NAMED})
     unique: dict[str, set[bool]] = attrs.field(factory=dict)
     last_keys: Counter[str] = attrs.field(factory=Counter)
     seen: Counter[str] = attrs.field(factory=Counter)
@@ -70,6 +85,8 @@ class Audit:
     def acknowledge(self, queue: str, what: str, about: Facts, answer: object) -> None:
         if queue in OWN:
             self.own[queue] = [after(self.own[queue][0], what, about)]
+        elif queue in NAMED:
+            self.acknowledge_named(queue, what, about, answer)
         elif queue == UNIQUE:
             value = str(about["value"])
             assert answer == 1 or (what == "insert" and answer == 0), (what, about, answer)
@@ -79,6 +96,27 @@ class Audit:
             self.unique[value] = {what == "insert"}
         else:
             self.acknowledge_shared(queue, what, about, answer)
+
+    def acknowledge_named(self, queue: str, what: str, about: Facts, answer: object) -> None:
+        mails = self.named[queue]
+        if what == "claim":
+            ready = [mid for mid, mail in mails.items() if mail.state == "ready"]
+            assert bool(ready) == isinstance(answer, dict)
+            if isinstance(answer, dict):
+                mid, key = str(answer["mid"]), _int(answer["key"])
+                assert key > self.last_keys[queue], "a key was used again"
+                self.last_keys[queue] = key
+                mail = mails[mid]
+                assert mail.state == "ready"
+                told = answer["value"], answer["attempt"]
+                assert told == (mail.value, mail.attempt + 1), f"{mid} is {told}, was {mail}"
+                locked = attrs.evolve(mail, state="locked", attempt=mail.attempt + 1, key=key)
+                self.named[queue] = mails | {mid: locked}
+            return
+        self.named[queue], expected = after_named(mails, what, about)
+        assert answer == expected, f"{what} {about} answered {answer}, not {expected}"
+        if what == "enqueue" and expected == ["updated", None]:
+            self.seen["update"] += 1
 
     def acknowledge_shared(self, queue: str, what: str, about: Facts, answer: object) -> None:
         if what == "insert":
@@ -127,6 +165,11 @@ class Audit:
         assert last_key >= self.last_keys[name]
         self.last_keys[name] = last_key
         begun = {number: each for number, each in self.open.items() if each[0] == name}
+        for number in begun:
+            del self.open[number]
+        if name in NAMED:
+            self.compare_named(name, there, list(begun.values()))
+            return
         values = [str(each["value"]) for each in there]
         assert len(set(values)) == len(values), "a message is there twice"
         if name in OWN:
@@ -145,8 +188,40 @@ class Audit:
                     self.unique[str(each["value"])] = {True, False}
         else:
             self.compare_shared(name, there, list(begun.values()))
-        for number in begun:
-            del self.open[number]
+
+    def compare_named(
+        self, name: str, there: list[Facts], begun: list[tuple[str, str, Facts]]
+    ) -> None:
+        """Compare a message queue; a single operation at most was not acknowledged."""
+        found: Named = {}
+        requeues: dict[str, str] = {}
+        for each in there:
+            mid, value = str(each["mid"]), str(each["value"])
+            if each["state"] == "requeue":
+                assert mid not in requeues, f"{mid} waits twice"
+                requeues[mid] = value
+            else:
+                assert mid not in found, f"{mid} is there twice"
+                key = each["key"]
+                attempt = _int(each["attempt"])
+                found[mid] = Mail(
+                    value, str(each["state"]), attempt, None if key is None else _int(key)
+                )
+        for mid, value in requeues.items():
+            found[mid] = attrs.evolve(found[mid], requeue=value)
+        allowed = [self.named[name]]
+        assert len(begun) <= 1
+        for _, what, about in begun:
+            if what != "claim":
+                allowed.append(after_named(allowed[0], what, about)[0])
+                continue
+            for mid, mail in self.named[name].items():
+                if mail.state == "ready" and mid in found:
+                    key = found[mid].key
+                    one_more = attrs.evolve(mail, state="locked", attempt=mail.attempt + 1, key=key)
+                    allowed.append(self.named[name] | {mid: one_more})
+        assert found in allowed, f"{name} is {found}, and was one of {allowed}"
+        self.named[name] = found
 
     def compare_shared(
         self, name: str, there: list[Facts], begun: list[tuple[str, str, Facts]]
@@ -218,6 +293,43 @@ def after(values: list[str], what: str, about: Facts) -> list[str]:
         return []
     assert isinstance(about["values"], list)
     return [*values, *about["values"]]
+
+
+def after_named(mails: Named, what: str, about: Facts) -> tuple[Named, object]:
+    """Return what a message queue of one task holds after an operation, and its answer."""
+    mid = str(about["mid"])
+    mail = mails.get(mid)
+    rest = {each: mail for each, mail in mails.items() if each != mid}
+    if what == "enqueue":
+        return _enqueued(mails, mail, about)
+    assert mail is not None
+    heir = {} if mail.requeue is None else {mid: Mail(mail.requeue, "ready")}
+    if what == "remove":
+        return rest | heir, 1
+    match about["result"], about["later"]:
+        case "success", True:
+            return mails | {mid: attrs.evolve(mail, state="done", key=None)}, None
+        case "retry", later:
+            state = "backoff" if later else "ready"
+            return mails | {mid: attrs.evolve(mail, state=state, key=None)}, None
+        case _:
+            return rest | heir, None
+
+
+def _enqueued(mails: Named, mail: Mail | None, about: Facts) -> tuple[Named, object]:
+    mid, value = str(about["mid"]), str(about["value"])
+    if mail is None:
+        mail = Mail(value, "backoff" if about["later"] else "ready")
+        return mails | {mid: mail}, ["added", None]
+    queued = mail.state in {"ready", "backoff"}
+    if not queued and not about["can_requeue"]:
+        return mails, [None, "locked" if mail.state == "locked" else "backoff"]
+    if not queued and mail.requeue is None:
+        return mails | {mid: attrs.evolve(mail, requeue=value)}, ["added", None]
+    if not about["can_update"]:
+        return mails, [None, "already-queued"]
+    changed = attrs.evolve(mail, value=value) if queued else attrs.evolve(mail, requeue=value)
+    return mails | {mid: changed}, ["updated", None]
 
 
 def outcome(what: str, about: Facts) -> tuple[object, ...]:
@@ -298,3 +410,4 @@ def test_killed_at_any_moment_it_loses_and_invents_nothing(tmp_path: Path) -> No
 
     assert acknowledged["delete"] > 100
     assert min(acknowledged[each] for each in ("release", "bury", "prolongate", "clear")) > 20
+    assert min(acknowledged[each] for each in ("enqueue", "update", "claim", "finish")) > 100

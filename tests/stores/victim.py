@@ -23,16 +23,17 @@ import attrs
 import structlog
 import trio
 
-from tests.stores.kit import LONG, define, in_memory, running
+from tests.stores.kit import LONG, define, define_messages, in_memory, running
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from queueactors import Reservation, TimedQueue
+    from queueactors import MessageQueue, Reservation, TimedQueue
     from tests.stores.kit import Seen
 
 SHARED = ("one", "two")  # several tasks work on each of them
 OWN = ("own-1", "own-2")  # a single task works on each of them, so all is in order
+NAMED = ("named-1", "named-2")  # message queues; a single task works on each of them
 UNIQUE = "unique"
 TASKS = 6
 
@@ -162,6 +163,78 @@ class Victim:
                     about = {"value": _text(taken.value)}
                     await self.log.call(queue.name, "delete", about, queue.delete(taken))
 
+    async def name(self, queue: MessageQueue, held: list[tuple[int, str]]) -> None:
+        """Enqueue a few names again and again, claim, and finish what was claimed."""
+        random, log = self.random, self.log
+        while True:
+            for _ in range(random.randrange(4)):
+                mid, value = f"m{random.randrange(12)}", self.new_value()
+                flags = {
+                    "can_update": random.random() < 0.5,
+                    "can_requeue": random.random() < 0.5,
+                    "later": random.random() < 0.1,
+                }
+                about = {"mid": mid, "value": value.decode()} | flags
+                await log.call(queue.name, "enqueue", about, _enqueue(queue, mid, value, **flags))
+            claim = cast(
+                "dict[str, object]", await log.call(queue.name, "claim", None, _claim(queue))
+            )
+            if claim:
+                held.append((cast("int", claim["key"]), cast("str", claim["mid"])))
+            while len(held) > random.randrange(4):
+                key, mid = held.pop(random.randrange(len(held)))
+                result = random.choice(("success", "success", "retry", "error"))
+                later = random.random() < 0.3
+                about = {"mid": mid, "result": result, "later": later}
+                call = queue.finish(key, result, LONG if later else None)  # type: ignore[arg-type] # it is one
+                await log.call(queue.name, "finish", about, call)
+            if random.random() < 0.2:
+                await self.remove(queue)
+
+    async def remove(self, queue: MessageQueue) -> None:
+        """Take out what would only get more."""
+        for mid, info in (await queue.queue_content()).items():
+            if info.backoff is not None and self.random.random() < 0.5:
+                await self.log.call(queue.name, "remove", {"mid": mid}, queue.remove(info.id))
+
+
+async def _enqueue(
+    queue: MessageQueue,
+    mid: str,
+    value: bytes,
+    *,
+    can_update: bool,
+    can_requeue: bool,
+    later: bool,
+) -> object:
+    backoff = LONG if later else 0
+    done = await queue.enqueue(
+        value, mid, can_update=can_update, can_requeue=can_requeue, init_backoff=backoff
+    )
+    return [done.action, done.error]
+
+
+async def _claim(queue: MessageQueue) -> object:
+    claim = await queue.try_claim()
+    if claim is None:
+        return None
+    value = _text(claim.message)
+    return {"mid": claim.mid, "value": value, "attempt": claim.attempt, "key": claim.key}
+
+
+def _named(seen: Seen) -> list[dict[str, object]]:
+    """Return what is in a message queue."""
+    return [
+        {
+            "value": _text(facts[0]),
+            "state": facts[1],
+            "mid": facts[2],
+            "attempt": facts[5],
+            "key": facts[6] and facts[6][0],  # type: ignore[index] # a pair
+        }
+        for facts in seen.messages.values()
+    ]
+
 
 async def live(path: Path, log: Log, seed: int) -> None:
     """Say what is there, and then work."""
@@ -187,6 +260,12 @@ async def live(path: Path, log: Log, seed: int) -> None:
                 for facts in seen.messages.values()
             ]
             log.write("there", name, there, seen.last_key)
+        for name in NAMED:
+            mails = await define_messages(runtime, name)
+            there = _named(seen := in_memory(runtime, name))
+            log.write("there", name, there, seen.last_key)
+            held = [(cast("int", each["key"]), str(each["mid"])) for each in there if each["key"]]
+            nursery.start_soon(victim.name, mails, held)
         for queue in queues:
             if queue.name in SHARED:
                 await victim.tidy(queue, in_memory(runtime, queue.name))
