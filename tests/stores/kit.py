@@ -14,7 +14,8 @@ import msgspec
 from queueactors import Config, SqliteStore, open_runtime
 from queueactors.config import StoreConfig
 from queueactors.cores.message import MessageCore, QueuedMessage
-from queueactors.queues import KINDS
+from queueactors.queues import KINDS, MessageOptions
+from queueactors.queues._message_kind import TABLE, MessageKind
 from queueactors.stores._file import StandardDriver, StoreFile
 from tests.cores.kit import STATES
 from tests.cores.naive import NaiveQueue
@@ -100,13 +101,18 @@ def on_disk(path: Path, copy: Path, name: str = "q") -> Seen:
 
     The file is copied: who closes one that SQLite has open takes its locks away.
     """
+    copy_of(path, copy)
+    return stored(copy, name)
+
+
+def copy_of(path: Path, copy: Path) -> None:
+    """Copy a file with its log."""
     for suffix in ("", "-wal"):
         source = path.with_name(path.name + suffix)
         target = copy.with_name(copy.name + suffix)
         target.unlink(missing_ok=True)
         if source.exists():
             shutil.copyfile(source, target)
-    return stored(copy, name)
 
 
 def stored(path: Path, name: str = "q") -> Seen:
@@ -154,6 +160,25 @@ class MessageModel:
     def new(cls) -> MessageModel:
         """Return what the queue of `define_messages` is at first."""
         return cls(MessageCore(name="q", lock_time=int(LONG * 1e9)))
+
+    @classmethod
+    def read(cls, path: Path, copy: Path) -> MessageModel:
+        """Return what the next process would make of a file; it is copied."""
+        copy_of(path, copy)
+        file = StoreFile(copy, "process", StandardDriver())
+        try:
+            queue = file.queue("q")
+            if queue is None:
+                return cls.new()
+            rows = TABLE.messages(list(file.messages(queue, TABLE)), "bytes")
+            messages = {row.id: row for row in rows}
+            kind = MessageKind("q", MessageOptions(lock_time=LONG, codec="bytes"))
+            core = kind.core(kind.stored_records(queue.head, messages, 0, None))
+        finally:
+            file.close()
+        for _ in core.rebuild():
+            pass
+        return cls(core)
 
     def copy(self) -> MessageModel:
         """Return another that is the same."""

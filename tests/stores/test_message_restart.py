@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from queueactors import ClaimLostError
+from queueactors import ClaimLostError, StoreError
 from tests.stores.kit import (
     LONG,
     TORTURE,
@@ -20,9 +20,11 @@ from tests.stores.kit import (
     define_messages,
     in_memory,
     on_disk,
+    running,
 )
 from tests.stores.test_message_faults import ACTS, Held
 from tests.stores.test_restart import SECOND, START, World
+from tests.stores.vfs import Disk, store_on
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -96,6 +98,38 @@ def test_any_history_with_restarts_goes_as_without_them(seed: int, world: World)
     done = trio.run(partial(_lives, world, Random(seed)), clock=clock)
 
     assert done > 30
+
+
+async def _read_again(path: Path, disk: Disk, random: Random) -> None:
+    """Do anything, while the file is read again and again because a commit failed."""
+    model = MessageModel.new()
+    async with running(path, make=store_on(disk)) as runtime:
+        queue = await define_messages(runtime)
+        for _ in range(60):
+            await trio.sleep(random.choice([0, 0, 1, 3e5]))
+            if random.random() < 0.3:
+                disk.fail("full", lasting=False)
+                with pytest.raises(StoreError):
+                    await queue.enqueue(b"not applied")
+                await trio.sleep(100)
+            await _both(queue, model, random)
+            await queue.len()  # it has been read again
+            now = queue.clock.now_ns()
+            assert in_memory(runtime) == model.seen(now)
+            assert MessageModel.read(path, path.with_name("copy")).seen(now) == model.seen(now)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2 * TORTURE))
+def test_any_history_goes_as_in_memory_however_often_the_file_is_read_again(
+    seed: int, tmp_path: Path
+) -> None:
+    disk = Disk()
+    clock = MockClock(autojump_threshold=0)
+
+    trio.run(_read_again, tmp_path / "store.sqlite", disk, Random(seed), clock=clock)
+
+    disk.unregister()
 
 
 # -- each thing by itself ------------------------------------------------------------------------

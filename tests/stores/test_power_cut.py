@@ -8,6 +8,7 @@ acknowledged is there. ``"process"``: what was true after some operation is ther
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,24 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from tests.stores.kit import LONG, TORTURE, Seen, actor_of, define, in_memory, running, stored
+from tests.stores.kit import (
+    LONG,
+    TORTURE,
+    Seen,
+    actor_of,
+    define,
+    define_messages,
+    in_memory,
+    running,
+    stored,
+)
 from tests.stores.vfs import Disk, Step, after_power_cut, store_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from queueactors import Runtime, TimedQueue
+    from queueactors import MessageQueue, Runtime, TimedQueue
 
 
 @attrs.define(eq=False)
@@ -38,14 +49,17 @@ class History:
         self.states.append((len(self.disk.steps), in_memory(self.runtime)))
 
 
-async def a_life(path: Path, disk: Disk, durability: str, random: Random) -> History:
+async def a_life(path: Path, disk: Disk, kind: str, durability: str, random: Random) -> History:
     """Work on a queue, with its log moved into the database now and then."""
     async with running(path, store_on(disk), durability=durability) as runtime:
-        queue = await define(runtime)
         history = History(disk, runtime)
+        if kind == "timed":
+            work = partial(_do_something, await define(runtime))
+        else:
+            work = partial(_do_something_named, await define_messages(runtime))
         history.note()
         for number in range(30):
-            await _do_something(queue, random, history)
+            await work(random, history)
             history.note()
             if number % 10 == 9:
                 await actor_of(runtime)._move_log()  # noqa: SLF001
@@ -79,6 +93,37 @@ async def _do_something(queue: TimedQueue, random: Random, history: History) -> 
                     await queue.prolongate(taken)
 
 
+async def _do_something_named(queue: MessageQueue, random: Random, history: History) -> None:
+    value = random.randbytes(random.choice([10, 10, 5000]))
+    mid = random.choice("abcdef")
+    match random.randrange(8):
+        case 0 | 1 | 2 | 3:
+            flags = [random.random() < 0.7 for _ in range(2)]
+            await queue.enqueue(value, mid, can_update=flags[0], can_requeue=flags[1])
+        case 4:
+            async with trio.open_nursery() as nursery:  # one transaction
+                for each in "abcxyz":
+                    nursery.start_soon(partial(queue.enqueue, value, each, can_update=True))
+        case _:
+            claim = await queue.try_claim()
+            if claim is None:
+                return
+            history.note()
+            match random.randrange(6):
+                case 0 | 1:
+                    await claim.finish()
+                case 2:
+                    await claim.finish("success", LONG)
+                case 3:
+                    await claim.finish("retry", random.choice([0, LONG]))
+                case 4:
+                    await queue.enqueue(value, claim.mid, can_requeue=True)
+                    history.note()
+                    await claim.finish()
+                case _:
+                    await claim.extend(2 * LONG)
+
+
 async def a_death(path: Path, disk: Disk) -> int:
     """Let messages be exhausted; return how many steps the disk had done when they were there."""
     async with running(path, store_on(disk), durability="power") as runtime:
@@ -93,10 +138,10 @@ async def a_death(path: Path, disk: Disk) -> int:
         return steps
 
 
-def _live(path: Path, durability: str, seed: int) -> tuple[Disk, list[tuple[int, Seen]]]:
+def _live(path: Path, kind: str, durability: str, seed: int) -> tuple[Disk, list[tuple[int, Seen]]]:
     disk = Disk(recording=True)
     history = trio.run(
-        a_life, path, disk, durability, Random(seed), clock=MockClock(autojump_threshold=0.01)
+        a_life, path, disk, kind, durability, Random(seed), clock=MockClock(autojump_threshold=0.01)
     )
     disk.unregister()
     return disk, history.states
@@ -106,11 +151,12 @@ def _live(path: Path, durability: str, seed: int) -> tuple[Disk, list[tuple[int,
 @pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(1, 1 + TORTURE))
 @pytest.mark.parametrize("durability", ["process", "power"])
+@pytest.mark.parametrize("kind", ["timed", "message"])
 def test_a_power_cut_at_any_step_leaves_what_was_promised(
-    durability: str, seed: int, tmp_path: Path
+    kind: str, durability: str, seed: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "store.sqlite"
-    disk, states = _live(path, durability, seed)
+    disk, states = _live(path, kind, durability, seed)
     random = Random(seed)
     cuts = 0
 
