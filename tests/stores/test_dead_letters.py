@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import attrs
 import pytest
 import trio
 
-from queueactors import Config, DeadLetter, SqliteStore, StoreError, open_runtime
+from queueactors import (
+    Config,
+    DeadLetter,
+    MessageQueue,
+    SqliteStore,
+    StoreError,
+    TimedQueue,
+    open_runtime,
+)
 from queueactors.config import StoreConfig
 from queueactors.stores._file import Connection, StandardDriver
 from supervisors import Supervisor
-from tests.stores.kit import define, on_disk, running
+from tests.stores.kit import define, define_messages, on_disk, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -22,11 +30,22 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from queueactors import Runtime, TimedQueue
+    from queueactors import Runtime
     from queueactors.stores._file import Driver
     from queueactors.stores._table import Row
 
 A_WHILE: Final = 100.0  # seconds, after which everybody has tried again
+Target = MessageQueue | TimedQueue
+
+
+class Define(Protocol):
+    """Defines a queue that dead letters go to."""
+
+    async def __call__(self, runtime: Runtime, name: str = ..., **options: object) -> Target: ...
+
+
+TARGETS: Final[dict[str, Define]] = {"timed": define, "message": define_messages}
+to_each_kind = pytest.mark.parametrize("kind", TARGETS)
 
 
 @attrs.define(eq=False)
@@ -88,8 +107,8 @@ def watched(commits: Commits) -> type[SqliteStore]:
 
 @asynccontextmanager
 async def two_stores(
-    tmp_path: Path, commits: Commits, on_failure: str
-) -> AsyncIterator[tuple[Runtime, TimedQueue, TimedQueue]]:
+    tmp_path: Path, commits: Commits, on_failure: str, kind: str
+) -> AsyncIterator[tuple[Runtime, TimedQueue, Target]]:
     """Run a queue whose dead letters go to a queue of another store, which is watched."""
     options = {"commit": "loop", "on_failure": on_failure}
     makes: dict[str, type[SqliteStore]] = {"disk": SqliteStore, "far": watched(commits)}
@@ -100,7 +119,7 @@ async def two_stores(
         for name, make in makes.items()
     }
     async with open_runtime(Config(stores=stores)) as runtime:
-        other = await define(runtime, "other", store="far")
+        other = await TARGETS[kind](runtime, "other", store="far")
         queue = await define(runtime, max_reservations=1, on_exhausted="other")
         yield runtime, queue, other
 
@@ -111,15 +130,19 @@ async def exhaust(queue: TimedQueue, value: bytes) -> None:
     await queue.release(await queue.reserve(), error="bad")
 
 
-async def letters_in(queue: TimedQueue) -> list[object]:
+async def letters_in(queue: Target) -> list[object]:
     """Return the values of the dead letters that are there."""
-    shown = [message.value for message in await queue.peek("ready", 100)]
+    if isinstance(queue, MessageQueue):
+        shown = [info.message for info in (await queue.queue_content()).values()]
+    else:
+        shown = [message.value for message in await queue.peek("ready", 100)]
     assert all(isinstance(each, DeadLetter) for each in shown)
     return [each.value for each in shown if isinstance(each, DeadLetter)]
 
 
+@to_each_kind
 async def test_within_a_store_a_message_leaves_one_queue_and_enters_the_other_in_one_commit(
-    tmp_path: Path, autojump_clock: MockClock
+    kind: str, tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     path, copy = tmp_path / "f", tmp_path / "copy"
     commits = Commits()
@@ -129,7 +152,7 @@ async def test_within_a_store_a_message_leaves_one_queue_and_enters_the_other_in
         seen.add(tuple(len(on_disk(path, copy, name).messages) for name in ("q", "other")))
 
     async with running(path, watched(commits)) as runtime:
-        other = await define(runtime, "other")
+        other = await TARGETS[kind](runtime, "other")
         queue = await define(runtime, max_reservations=1, on_exhausted="other")
         commits.at = look
         await exhaust(queue, b"1")
@@ -141,22 +164,23 @@ async def test_within_a_store_a_message_leaves_one_queue_and_enters_the_other_in
     assert seen == {(0, 0), (1, 0), (0, 1)}
 
 
+@to_each_kind
 async def test_errands_that_are_stopped_at_any_commit_deliver_once_within_a_store(
-    tmp_path: Path, autojump_clock: MockClock
+    kind: str, tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     number = reached = 0
     while reached == number:
         number += 1
-        reached = await _stopped_at(tmp_path / str(number), number)
+        reached = await _stopped_at(tmp_path / str(number), kind, number)
     assert number > 3
 
 
-async def _stopped_at(path: Path, number: int) -> int:
+async def _stopped_at(path: Path, kind: str, number: int) -> int:
     """Stop the errands at one commit, start them again; return how many commits there were."""
     commits = Commits()
     reached = 0
     async with running(path, watched(commits)) as runtime, trio.open_nursery() as nursery:
-        other = await define(runtime, "other")
+        other = await TARGETS[kind](runtime, "other")
         queue = await define(runtime, max_reservations=1, on_exhausted="other")
         group = runtime.supervisor.value_of("queues")
         assert isinstance(group, Supervisor)
@@ -180,12 +204,13 @@ async def _stopped_at(path: Path, number: int) -> int:
     return reached
 
 
+@to_each_kind
 @pytest.mark.parametrize("on_failure", ["error", "wait"])
 async def test_dead_letters_for_a_store_that_fails_stay_until_it_works(
-    on_failure: str, tmp_path: Path, autojump_clock: MockClock
+    on_failure: str, kind: str, tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     commits = Commits()
-    async with two_stores(tmp_path, commits, on_failure) as (_, queue, other):
+    async with two_stores(tmp_path, commits, on_failure, kind) as (_, queue, other):
         commits.broken = True
         await exhaust(queue, b"1")
         await exhaust(queue, b"2")
@@ -222,3 +247,27 @@ async def test_errands_wait_for_a_store_of_their_own_that_fails(
             taker.get_nowait()
         assert [each.value for each in await queue.peek("ready", 9)] == [b"1"]
         assert (await queue.statistics()).refilling is False
+
+
+async def test_a_dead_letter_outlives_the_process_as_a_message(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(tmp_path / "f") as runtime:
+        await define_messages(runtime, "other", max_length=1)
+        queue = await define(runtime, max_reservations=1, on_exhausted="other")
+        await exhaust(queue, b"1")
+        await exhaust(queue, b"2")
+        await trio.sleep(A_WHILE)
+        assert (await queue.statistics()).dead == 1  # there was room for one
+
+    async with running(tmp_path / "f") as runtime:
+        other = await define_messages(runtime, "other", max_length=1)
+        queue = await define(runtime, max_reservations=1, on_exhausted="other")
+        letters = []
+        for _ in range(2):
+            claim = await other.claim()
+            letters.append(claim.message)
+            await claim.finish()
+        assert [each.value for each in letters if isinstance(each, DeadLetter)] == [b"1", b"2"]
+        assert {each.queue for each in letters if isinstance(each, DeadLetter)} == {"q"}
+        assert await queue.len() == 0
