@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from heapq import merge
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 import attrs
 
 from queueactors._errors import ClaimLostError, QueueClosedError, QueueFullError
 
-from ._agenda import Agenda
+from ._deadlines import Deadlines
 from ._message_table import ENDS, PASSES, STATUSES, STEPS, Result, Status
 from ._message_values import (
     Claimed,
@@ -135,9 +136,9 @@ class MessageCore:
         self._mids: dict[str, QueuedMessage] = {}  # all but requeues
         self._requeues: dict[str, QueuedMessage] = {}  # by mid
         self._ready = ReadyMessages[QueuedMessage]()
-        self._backoffs = Agenda[QueuedMessage]()  # by id
-        self._locks = Agenda[QueuedMessage]()  # by key
-        self._done = Agenda[QueuedMessage]()  # by id
+        self._backoffs = Deadlines[QueuedMessage](attrgetter("ready_at"))  # by id
+        self._locks = Deadlines[QueuedMessage](attrgetter("deadline_at"))  # by key
+        self._done = Deadlines[QueuedMessage](attrgetter("deadline_at"))  # by id
 
     # -- what the shell asks between operations ------------------------------------------------
 
@@ -442,19 +443,26 @@ class MessageCore:
             if records.closed and not self._unhandled():
                 raise QueueClosedError(self.name)
             return []
-        first = now if now > records.last_key else records.last_key + 1
-        pairs: list[tuple[QueuedMessage, Claimed]] = []
+        claimed: list[Claimed] = []
+        default, put, wake_at = self._lock_time, self._locks.put, self._wake_at
+        new = tuple.__new__  # what Claimed() does, with fewer calls
+        key = first = now if now > records.last_key else records.last_key + 1
         for key, message in enumerate(chosen, first):
-            lock_time = self._lock_time if message.lock_time is None else message.lock_time
-            self._lock(message, key, now + lock_time)
-            facts = message.attempt + 1, lock_time, now - message.enqueued_at, key, now + lock_time
-            pairs.append((message, Claimed(message.id, message.mid, message.value, *facts)))
+            lock_time = default if message.lock_time is None else message.lock_time
+            deadline_at = now + lock_time
+            put(key, deadline_at, message)
+            wake_at = min(wake_at, deadline_at)
+            facts = message.id, message.mid, message.value, message.attempt + 1
+            times = lock_time, now - message.enqueued_at, key, deadline_at
+            claimed.append(new(Claimed, facts + times))
+        self._wake_at = wake_at
+        pairs = list(zip(chosen, claimed, strict=True))
         if self._changed is not None:
             self._changed.update(message.id for message in chosen)
-        claimed = [each for _, each in pairs]
         self._counters.claimed += len(chosen)
+        records.last_key = key
         for message, each in pairs:
-            records.last_key = message.key = each.key
+            message.key = each.key
             message.deadline_at = each.deadline_at
             message.attempt = each.attempt
             message.state = "locked"
