@@ -191,6 +191,31 @@ def _times(mode: str, messages: int) -> list[Row]:
     return [*calls, *jitter]
 
 
+def _named(mode: str, messages: int) -> list[Row]:
+    """Return the rows of a message queue; its peers are the timed queue, and itself in memory."""
+
+    def row(what: str, measure: str, timed: str | None, count: int) -> Row:
+        memory = partial(here, "_named", f"memory_{measure}", count)
+        peers = [Peer(name="ours in memory", measure=memory)]
+        if timed is not None:
+            same = partial(here, "_durable", f"{mode}_{timed}", count)
+            peers.insert(0, Peer(name="ours, timed queue", measure=same))
+        return Row(
+            what=f"sqlite, {mode}: message queue, {what}",
+            ours=partial(here, "_named", f"{mode}_{measure}", count),
+            peers=tuple(peers),
+        )
+
+    few = messages // 10
+    return [
+        row("enqueues, 50 tasks", "enqueues_50", "inserts_50", messages),
+        row("claim+finish, 50 tasks", "handles_50", None, messages),
+        row("enqueue+claim+finish, 1 task", "cycles_1", "cycles_1", few),
+        row("enqueue+claim+finish, 50 tasks", "cycles_50", "cycles_50", messages),
+        row("enqueue+claim+finish, batches of 100", "batches", "batches", messages),
+    ]
+
+
 def _files(cycles: int, depth: int) -> list[Row]:
     """Return the rows of the file's size, and of opening it again."""
     sizes = [
@@ -238,7 +263,7 @@ def stores(messages: int, cycles: int, depth: int) -> list[Row]:
         *(
             row
             for mode in ("process", "power")
-            for row in (*_rates(mode, messages), *_times(mode, messages))
+            for row in (*_rates(mode, messages), *_times(mode, messages), *_named(mode, messages))
         ),
         *_files(cycles, depth),
     ]

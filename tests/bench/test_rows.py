@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog.testing
 
-from bench import _deep, _durable, _pauses, _plain, _raw_sqlite, _supervision, _timed
+from bench import _deep, _durable, _named, _pauses, _plain, _raw_sqlite, _supervision, _timed
 from bench.__main__ import rows, supervision
 from bench._peers import Reference
 
@@ -59,6 +59,11 @@ def test_a_measure_of_the_supervisors_returns_a_number(name: str) -> None:
 def test_a_measure_of_the_timed_queue_returns_a_number(name: str) -> None:
     with structlog.testing.capture_logs():
         assert _timed.run(name, MESSAGES) > 0
+
+
+@pytest.mark.parametrize("name", some_slow(_named.MEASURES))
+def test_a_measure_of_a_durable_message_queue_returns_a_number(name: str) -> None:
+    assert _named.run(name, FEW) > 0
 
 
 @pytest.mark.parametrize("name", some_slow(_durable.MEASURES))

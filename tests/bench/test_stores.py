@@ -41,7 +41,7 @@ def asked() -> list[tuple[str, str]]:
 def test_every_measure_of_ours_that_a_row_asks_for_is_there() -> None:
     modules = [(name, measure) for name, measure in asked() if name.startswith("_")]
 
-    assert {name for name, _ in modules} == {"_durable", "_raw_sqlite"}
+    assert {name for name, _ in modules} == {"_durable", "_named", "_raw_sqlite"}
     assert all(measure in import_module(f"bench.{name}").MEASURES for name, measure in modules)
 
 
