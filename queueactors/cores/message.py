@@ -189,7 +189,7 @@ class MessageCore:
             mid = f"{mid}#{message.id}"
         self._note(message, rewritten=True)
         message.mid = mid
-        self.notices.append(("message_renamed", {"id": message.id, "mid": mid, "was": was}))
+        self._notice("message_renamed", id=message.id, mid=mid, was=was)
 
     def _free(self, message: QueuedMessage) -> bool:
         """Let a requeue be ready if what it waited for is not there; return whether that is so.
@@ -201,7 +201,7 @@ class MessageCore:
         self._note(message)
         self._mids[message.mid] = self._requeues.pop(message.mid)
         message.state = "ready"
-        self.notices.append(("requeue_freed", {"id": message.id, "mid": message.mid}))
+        self._notice("requeue_freed", id=message.id, mid=message.mid)
         return True
 
     def new_errands(self) -> bool:
@@ -584,6 +584,9 @@ class MessageCore:
             self._changed.add(message.id)
             if rewritten:
                 self._changed.rewritten.add(message.id)
+
+    def _notice(self, event: str, **facts: object) -> None:
+        self.notices.append((event, facts))
 
     # -- what an operator does -----------------------------------------------------------------
 
