@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ._lazy_heap import LazyHeap
@@ -15,11 +16,16 @@ Item = TypeVar("Item")
 class Agenda(Generic[Item]):
     """Items by number, and in the order of their instants; numbers break ties."""
 
-    __slots__ = ("_entries", "_heap")
+    __slots__ = ("_count", "_entries", "_heap")
 
     def __init__(self) -> None:
-        entries = self._entries = dict[int, tuple[int, int, Item]]()
-        self._heap = LazyHeap[tuple[int, int, Item]](lambda entry: entries.get(entry[1]) is entry)
+        # A number may come again, at the same instant, while its dead entry is still there; so
+        # each entry has a number of its own, and items are never compared.
+        entries = self._entries = dict[int, tuple[int, int, int, Item]]()
+        self._heap = LazyHeap[tuple[int, int, int, Item]](
+            lambda entry: entries.get(entry[1]) is entry
+        )
+        self._count = count()
 
     def __len__(self) -> int:
         """Return how many items there are."""
@@ -33,11 +39,11 @@ class Agenda(Generic[Item]):
     def get(self, number: int) -> Item | None:
         """Return the item of that number; None: there is none."""
         entry = self._entries.get(number)
-        return None if entry is None else entry[2]
+        return None if entry is None else entry[3]
 
     def put(self, number: int, at: int, item: Item) -> None:
         """Add an item, or give it another instant."""
-        entry = (at, number, item)
+        entry = (at, number, next(self._count), item)
         if number in self._entries:
             self._entries[number] = entry
             self._heap.died()
@@ -51,22 +57,24 @@ class Agenda(Generic[Item]):
         if entry is None:
             return None
         self._heap.died()
-        return entry[2]
+        return entry[3]
 
     def first(self) -> tuple[int, int, Item] | None:
         """Return the first instant with its number and item; None: there is nothing."""
-        return self._heap.first()
+        entry = self._heap.first()
+        return None if entry is None else (entry[0], entry[1], entry[3])
 
     def pop(self) -> tuple[int, int, Item] | None:
         """Remove and return the first."""
         entry = self._heap.pop()
-        if entry is not None:
-            del self._entries[entry[1]]
-        return entry
+        if entry is None:
+            return None
+        del self._entries[entry[1]]
+        return entry[0], entry[1], entry[3]
 
     def in_order(self) -> Iterator[Item]:
         """Yield the items, first things first; the first few cost little."""
-        return (entry[2] for entry in self._heap.in_order())
+        return (entry[3] for entry in self._heap.in_order())
 
     def containers(self) -> Iterator[Callable[[], object]]:
         """Return what empties it bit by bit, for whoever throws it away."""

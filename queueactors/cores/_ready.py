@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from heapq import merge
-from itertools import chain
+from itertools import chain, count
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from ._lazy_heap import FEW, SLICE, LazyHeap
@@ -40,7 +40,7 @@ Message = TypeVar("Message", bound=Ready)
 class ReadyMessages(Generic[Message]):
     """Ready messages. One that leaves otherwise than by `pop` stays, dead, until it is swept."""
 
-    __slots__ = ("_back", "_dead", "_front", "_ranked", "_ranks")
+    __slots__ = ("_back", "_count", "_dead", "_front", "_ranked", "_ranks")
 
     def __init__(self) -> None:
         # In order: all of _front, then all of _back. A sweep moves a slice at a time from one to
@@ -49,8 +49,13 @@ class ReadyMessages(Generic[Message]):
         self._front: deque[Message] = deque()
         self._back: deque[Message] = deque()
         self._dead = 0  # in these two
-        self._ranked: set[int] = set()  # the ids of those that are in the heap
-        self._ranks = LazyHeap[tuple[int, int, int, Message]](lambda rank: rank[2] in self._ranked)
+        # Those in the heap, by id. A message that died may come again while its dead rank is still
+        # there; so each rank has a number, and messages are never compared.
+        ranked = self._ranked = dict[int, tuple[int, int, int, int, Message]]()
+        self._ranks = LazyHeap[tuple[int, int, int, int, Message]](
+            lambda rank: ranked.get(rank[2]) is rank
+        )
+        self._count = count()
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -72,8 +77,9 @@ class ReadyMessages(Generic[Message]):
             if last.ready_at < ready_at or (last.ready_at == ready_at and last.id < message.id):
                 back.append(message)
                 return
-        self._ranked.add(message.id)
-        self._ranks.push((priority, ready_at, message.id, message))
+        rank = priority, ready_at, message.id, next(self._count), message
+        self._ranked[message.id] = rank
+        self._ranks.push(rank)
 
     def first(self) -> Message | None:
         """Return the message to hand out next; None: there is none."""
@@ -81,7 +87,7 @@ class ReadyMessages(Generic[Message]):
         if self._ranked:
             rank = self._ranks.first()
             if rank is not None and (first is None or rank[:3] < (0, first.ready_at, first.id)):
-                return rank[3]
+                return rank[4]
         return first
 
     def pop(self) -> Message | None:
@@ -102,17 +108,17 @@ class ReadyMessages(Generic[Message]):
                 self._back.popleft()
             else:
                 self._ranks.pop()
-                self._ranked.remove(first.id)
+                del self._ranked[first.id]
         return first
 
     def in_order(self) -> Iterator[Message]:
         """Yield them as they would be handed out; the first few cost little."""
         in_line = (
-            (0, message.ready_at, message.id, message)
+            (0, message.ready_at, message.id, -1, message)
             for message in chain(self._front, self._back)
             if message.state != "gone"
         )
-        return (rank[3] for rank in merge(in_line, self._ranks.in_order()))
+        return (rank[4] for rank in merge(in_line, self._ranks.in_order()))
 
     def containers(self) -> Iterator[Callable[[], object]]:
         """Return what empties them bit by bit, for whoever throws all of them away."""
@@ -122,7 +128,7 @@ class ReadyMessages(Generic[Message]):
     def died(self, message: Message) -> None:
         """Note that a message is leaving: its state is ``gone`` from the next operation on."""
         if message.id in self._ranked:
-            self._ranked.remove(message.id)
+            del self._ranked[message.id]
             self._ranks.died()
             return
         self._dead += 1

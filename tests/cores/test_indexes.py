@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from queueactors.cores import _lazy_heap
+from queueactors.cores._agenda import Agenda
 from queueactors.cores._lazy_heap import FEW, LazyHeap
 from queueactors.cores._ready import ReadyMessages
 from queueactors.cores._timed_indexes import SLICE
@@ -136,6 +137,53 @@ def _compare(history: Steps, random: Random) -> None:
             assert before - ready.kept <= 2 * _lazy_heap.SLICE
         assert len(ready) == len(naive)
         assert ready.kept <= 2 * len(naive) + 4 * FEW
+
+
+class Item:
+    """Has no order."""
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 2)), max_size=60))
+def test_an_agenda_agrees_with_a_dict(history: list[tuple[bool, int, int]]) -> None:
+    """Also where a number comes again at the same instant, for something else."""
+    agenda = Agenda[Item]()
+    naive: dict[int, tuple[int, int, Item]] = {}
+
+    for put, number, at in history:
+        if put:
+            item = Item()
+            agenda.put(number, at, item)
+            naive[number] = (at, number, item)
+        else:
+            taken = agenda.take(number)
+            assert taken is naive.pop(number, (None, None, None))[2]
+        in_order = [naive[each] for each in sorted(naive, key=lambda each: naive[each][:2])]
+        assert agenda.first() == (in_order[0] if in_order else None)
+        assert list(agenda.in_order()) == [entry[2] for entry in in_order]
+        assert [agenda.get(each) for each in naive] == [entry[2] for entry in naive.values()]
+        assert len(agenda) == len(naive)
+
+    while naive:
+        first = agenda.pop()
+        assert first == min(naive.values(), key=lambda entry: entry[:2])
+        del naive[first[1]]
+    assert agenda.pop() is None
+
+
+@pytest.mark.parametrize("again_at", [5, 7])
+def test_what_died_among_the_ready_may_come_again_before_it_is_swept(again_at: int) -> None:
+    ready = ReadyMessages[Message]()
+    ready.push(Message(9, None, "ready", 0, 0, 9), 0, 9)
+    old, new = (Message(1, None, "ready", 0, 0, ready_at) for ready_at in (5, again_at))
+    ready.push(old, 0, 5)  # not at the end of the line
+    ready.died(old)
+    old.state = "gone"
+
+    ready.push(new, 0, again_at)
+
+    assert next(ready.in_order()) is new
+    assert ready.pop() is new
+    assert len(ready) == 1
 
 
 @given(st.lists(st.integers(0, 9), max_size=60), st.sets(st.integers(0, 59)))
