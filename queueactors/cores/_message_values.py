@@ -17,7 +17,7 @@ from ._unwritten import Unwritten
 
 @attrs.frozen
 class Enqueued:
-    """What became of an enqueue.
+    """What became of an enqueue; true when it went in.
 
     Args:
       success: Whether it went in.
@@ -30,6 +30,9 @@ class Enqueued:
     mid: str
     action: str | None = None
     error: Refusal | None = None
+
+    def __bool__(self) -> bool:
+        return self.success
 
 
 class Claimed(NamedTuple):

@@ -98,8 +98,7 @@ class LocalEngine:
             except QueueActorsError as error:
                 operation.error = error
             else:
-                # An empty answer says "not yet"; that nothing had to go in is an answer.
-                if waits is not None and not operation.value and operation.value != 0:
+                if waits is not None and _is_not_yet(operation.value):
                     parked.park(operation, parked.lane(waits))
                     waiting = True
                     continue
@@ -119,9 +118,14 @@ class LocalEngine:
                 except QueueActorsError as error:
                     operation.error = error
                 else:
-                    if not operation.value and operation.value != 0:
+                    if _is_not_yet(operation.value):
                         break
                 del lane[operation]
                 operation.home = None  # its timeout may be due as well: that comes too late
                 resolved.append(operation)
         self.culprit = None
+
+
+def _is_not_yet(answer: object) -> bool:
+    """Return whether an operation has to wait: it has nothing, or a list of nothing, to answer."""
+    return answer is None or answer == []
