@@ -290,12 +290,15 @@ class MessageCore:
         step = STEPS[status, can_update, can_requeue, reset_init_backoff]
         match step:
             case "add":
+                added = Enqueued(True, mid, "added")
                 self._add(now, mid, value, init_backoff, lock_time, in_turn=in_turn)
-                return Enqueued(True, mid, "added")
+                return added
             case "requeue":
+                added = Enqueued(True, mid, "added")
                 self._requeue(now, mid, value, lock_time, in_turn=in_turn)
-                return Enqueued(True, mid, "added")
+                return added
             case "update" | "reset":
+                updated = Enqueued(True, mid, "updated")
                 message = cast("QueuedMessage", current)
                 self._note(message, rewritten=step == "update")
                 if reset_init_backoff:
@@ -304,15 +307,17 @@ class MessageCore:
                     message.value = value
                     message.lock_time = lock_time
             case "update-requeue":
+                updated = Enqueued(True, mid, "updated")
                 message = self._requeues[mid]
                 self._note(message, rewritten=True)
                 message.value = value
                 message.lock_time = lock_time
             case refusal:
+                refused = Enqueued(False, mid, None, refusal)
                 self._counters.refused += 1
-                return Enqueued(False, mid, None, refusal)
+                return refused
         self._counters.updated += 1
-        return Enqueued(True, mid, "updated")
+        return updated
 
     def wait_enqueue(  # noqa: PLR0913, PLR0917 - an engine passes positions
         self,
@@ -422,8 +427,9 @@ class MessageCore:
         Raises:
           QueueClosedError: If the queue is closed, and nothing is left to be handled.
         """
-        claimed = self.claim_many(now, 1)
-        return claimed[0] if claimed else None
+        for claimed in self.claim_many(now, 1):
+            return claimed
+        return None
 
     def claim_many(self, now: int, limit: int) -> list[Claimed]:
         """Lock up to ``limit`` ready messages.
@@ -529,9 +535,9 @@ class MessageCore:
             self._back_off(message, now + delay)
         else:
             self._ready.push(message, 0, now)
-        self._counters.snoozed += 1
         self._let_go(message, "backoff" if delay else "ready", now + delay)
         message.attempt -= 1
+        self._counters.snoozed += 1
 
     def _claimed(self, now: int, key: int) -> QueuedMessage:
         if now >= self._wake_at:
@@ -569,6 +575,8 @@ class MessageCore:
         if message.state == "requeue":
             del self._requeues[message.mid]
             return None
+        if self._mids[message.mid] is not message:
+            return None  # it could not be decoded for a while, and another took its mid
         heir = self._requeues.pop(message.mid, None)
         if heir is None:
             del self._mids[message.mid]
@@ -681,11 +689,11 @@ class MessageCore:
                 *self._done.containers(),
             )
             self._empty()
-            self._messages = self.records.messages = {}
-            self._wake_at = 0  # to sweep
             if self._changed is not None:
                 self._changed.clear()
                 self._changed.cleared = True
+            self._messages = self.records.messages = {}
+            self._wake_at = 0  # to sweep
         return held
 
     def close(self, now: int) -> None:

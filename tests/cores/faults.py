@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from queueactors.cores import _timed_indexes, _unique, channel, timed
+from queueactors.cores import _timed_indexes, _unique, channel, message, timed
 
 if TYPE_CHECKING:
     from types import FrameType
 
-MODULES = (timed, _timed_indexes, _unique, channel)
+MODULES = (timed, _timed_indexes, _unique, channel, message)
 FILES = [Path(module.__file__) for module in MODULES if module.__file__]
 CAN_RAISE = (
     ast.Call,
