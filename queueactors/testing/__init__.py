@@ -5,11 +5,13 @@ from queueactors._idle import wait_until_idle as run_until_idle
 from ._cancel import cancel_at_every_step
 from ._channel import CHANNEL_RULES, check_channel
 from ._faults import CrashingStore, InjectedCrash
-from ._timed import TIMED_RULES, check_timed, rule_name
-from ._timed_kit import MakeStore, TimedRule
+from ._message import MESSAGE_RULES, check_message
+from ._timed import TIMED_RULES, check_timed
+from ._timed_kit import MakeStore, TimedRule, rule_name
 
 __all__ = [
     "CHANNEL_RULES",
+    "MESSAGE_RULES",
     "TIMED_RULES",
     "CrashingStore",
     "InjectedCrash",
@@ -17,6 +19,7 @@ __all__ = [
     "TimedRule",
     "cancel_at_every_step",
     "check_channel",
+    "check_message",
     "check_timed",
     "rule_name",
     "run_until_idle",

@@ -21,8 +21,16 @@ from queueactors import (
     QueueEndedError,
 )
 
-from ._timed import rule_name
-from ._timed_kit import FOREVER, SECOND, MakeStore, a_runtime, equal, refused, start_calls
+from ._timed_kit import (
+    FOREVER,
+    SECOND,
+    MakeStore,
+    a_runtime,
+    check_rules,
+    equal,
+    refused,
+    start_calls,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,12 +49,7 @@ async def check_channel(make: MakeStore) -> None:
     Raises:
       AssertionError: If a rule does not hold.
     """
-    for rule in CHANNEL_RULES:
-        try:
-            await rule(make)
-        except Exception as error:
-            error.add_note(f"rule: {rule_name(rule)}")
-            raise
+    await check_rules(CHANNEL_RULES, make)
 
 
 @asynccontextmanager

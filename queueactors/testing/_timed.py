@@ -36,6 +36,7 @@ from ._timed_kit import (
     TimedRule,
     a_queue,
     a_runtime,
+    check_rules,
     drain,
     equal,
     refused,
@@ -51,11 +52,6 @@ if TYPE_CHECKING:
     from queueactors import Reservation
 
 
-def rule_name(rule: TimedRule) -> str:
-    """Return a rule as a name for a test."""
-    return str(getattr(rule, "__name__", rule)).strip("_")
-
-
 async def check_timed(make: MakeStore) -> None:
     """Check every rule of `TIMED_RULES`, one after the other.
 
@@ -65,12 +61,7 @@ async def check_timed(make: MakeStore) -> None:
     Raises:
       AssertionError: If a rule does not hold.
     """
-    for rule in TIMED_RULES:
-        try:
-            await rule(make)
-        except Exception as error:
-            error.add_note(f"rule: {rule_name(rule)}")
-            raise
+    await check_rules(TIMED_RULES, make)
 
 
 # -- order -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the rules of the timed queue are written with."""
+"""What the rules of the timed queue are written with, and those of other kinds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from queueactors.config import StoreConfig
 from supervisors import ActorError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from queueactors import Runtime, TimedQueue
     from queueactors.cores.timed import PeekState
@@ -29,6 +29,21 @@ FOREVER: Final = 1e9  # seconds
 
 AnError = TypeVar("AnError", bound=BaseException)
 T = TypeVar("T")
+
+
+def rule_name(rule: TimedRule) -> str:
+    """Return a rule as a name for a test."""
+    return str(getattr(rule, "__name__", rule)).strip("_")
+
+
+async def check_rules(rules: Iterable[TimedRule], make: MakeStore) -> None:
+    """Check rules one after the other; the error of one that does not hold names it."""
+    for rule in rules:
+        try:
+            await rule(make)
+        except Exception as error:
+            error.add_note(f"rule: {rule_name(rule)}")
+            raise
 
 
 @asynccontextmanager
