@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from queueactors import (
+    ClaimLostError,
     OptionsError,
     QueueActorsError,
     QueueBusyError,
@@ -58,6 +59,13 @@ ERRORS: list[tuple[QueueActorsError, str]] = [
         (
             "reservation 5, 6: there is none with this key "
             "(taken again, prolongated, released or deleted?)"
+        ),
+    ),
+    (
+        ClaimLostError("mails", 5),
+        (
+            "claim 5 on queue 'mails' is lost "
+            "(its lock ended, or it was finished or removed); extend() a claim in time"
         ),
     ),
     (

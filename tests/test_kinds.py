@@ -8,7 +8,15 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from queueactors import ConfigError, load_config, open_runtime
+from queueactors import (
+    CodecError,
+    ConfigError,
+    MessageOptions,
+    OptionsError,
+    QueueFullError,
+    load_config,
+    open_runtime,
+)
 from queueactors.testing import run_until_idle
 
 if TYPE_CHECKING:
@@ -39,6 +47,54 @@ async def test_a_configured_channel_runs(autojump_clock: MockClock) -> None:
         assert not await channel.try_send("b")
         assert await channel.recv() is print
         assert channel.options.mailbox == 5
+
+
+async def test_a_configured_message_queue_runs(tmp_path: Path, autojump_clock: MockClock) -> None:
+    file = tmp_path / "q.toml"
+    file.write_text(
+        'schema = 1\n[store.disk]\ntype = "sqlite"\n'
+        f"path = '{tmp_path / 'x.sqlite'}'\n"
+        '[queue.m]\nkind = "message"\nlock_time = 1.5\nmax_length = 1\nstore = "disk"\n'
+        'codec = "json"\nmailbox = 5\n[queue.plain]\nkind = "message"\n',
+        encoding="utf-8",
+    )
+    async with open_runtime(file) as runtime:
+        queue, plain = runtime.queue("m"), runtime.queue("plain")
+
+        assert await queue.enqueue({"a": (1,)}, "x")
+        claim = await queue.claim()
+        assert (claim.message, claim.lock_time) == ({"a": [1]}, 1.5)
+        with pytest.raises(CodecError, match="json"):
+            await queue.enqueue(object(), "y")
+        with pytest.raises(QueueFullError):
+            await queue.enqueue("b", "y")
+        assert queue.options == MessageOptions(
+            lock_time=1.5, max_length=1, store="disk", codec="json", mailbox=5
+        )
+        assert (plain.options.lock_time, plain.options.max_length) == (3600, None)
+        with pytest.raises(ValueError, match="message"):
+            await runtime.define("m", kind="timed", reservation_time=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"lock_time": 0}, "expected lock_time to be seconds > 0, got 0"),
+        ({"max_length": 0}, "expected max_length to be an int >= 1, got 0"),
+        ({"mailbox": 0}, "expected mailbox to be an int >= 1, got 0"),
+    ],
+)
+def test_a_message_queue_of_bad_options_is_refused(options: dict[str, int], text: str) -> None:
+    with pytest.raises(OptionsError) as caught:
+        MessageOptions(**options)  # type: ignore[arg-type] # the test's
+
+    assert str(caught.value) == text
+
+
+def test_the_smallest_options_of_a_message_queue_are_good() -> None:
+    options = MessageOptions(lock_time=1e-9, max_length=1, mailbox=1)
+
+    assert options.lock_time == 1e-9
 
 
 async def test_operations_on_all_queues_know_every_kind(autojump_clock: MockClock) -> None:

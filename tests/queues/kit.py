@@ -11,7 +11,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from queueactors import Clock, MemoryStore, TimedOptions, TimedQueue
 from queueactors.engines import TAKERS
-from queueactors.queues import QueueActor
+from queueactors.queues import KINDS, QueueActor
+from queueactors.queues._handle import AnyHandle
 from queueactors.queues._timed_kind import TimedKind
 from supervisors import (
     ActorError,
@@ -36,6 +37,7 @@ NO_BACKOFF = Backoff(min=0, max=0)
 NEVER_GIVES_UP = 10**9
 
 T = TypeVar("T")
+QueueT = TypeVar("QueueT", bound=AnyHandle)
 
 settle = wait_all_tasks_blocked
 
@@ -151,6 +153,48 @@ async def running(
     spec = ChildSpec(id="q", start=actor, backoff=backoff, on_give_up="park")
     async with open_supervisor([spec], intensity=intensity, period=60) as supervisor:
         yield Rig(TimedQueue(actor, given), actor, store, supervisor)
+
+
+@attrs.define(eq=False)
+class KindRig(Generic[QueueT]):
+    """A queue of any kind, and all its parts."""
+
+    queue: QueueT
+    actor: QueueActor
+    store: FaultyStore
+    supervisor: Supervisor
+    kind: Kind
+
+    def records(self) -> object:
+        """Return what the store keeps, to look at without asking the actor."""
+        return self.store.memory._records[self.queue.name]  # noqa: SLF001
+
+
+@asynccontextmanager
+async def running_kind(
+    queue: type[QueueT],
+    name: str,
+    store: FaultyStore | None = None,
+    *,
+    intensity: int = NEVER_GIVES_UP,
+    **options: object,
+) -> AsyncIterator[KindRig[QueueT]]:
+    """Run a queue; crashes restart it at once, however many there are, unless told otherwise."""
+    store = FaultyStore() if store is None else store
+    parts = KINDS[queue.kind]
+    given = parts.options(**options)  # type: ignore[arg-type] # the test's
+    kind = parts.kind(name, given, None)
+    actor = QueueActor(
+        name,
+        Clock.open(),
+        Mailbox(name, given.mailbox),
+        lambda parked: store.open_engine(name, kind, parked),
+    )
+    handle = parts.handle(actor, given, kind)
+    assert isinstance(handle, queue)
+    spec = ChildSpec(id=name, start=actor, backoff=NO_BACKOFF, on_give_up="park")
+    async with open_supervisor([spec], intensity=intensity, period=60) as supervisor:
+        yield KindRig(handle, actor, store, supervisor, kind)
 
 
 @attrs.define(eq=False)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from queueactors import ChannelOptions, ChannelQueue, Clock
-from queueactors.queues import KINDS, QueueActor
-from supervisors import ChildSpec, Mailbox, open_supervisor
+from queueactors import ChannelQueue
 
-from .kit import NEVER_GIVES_UP, NO_BACKOFF, FaultyStore
+from .kit import NEVER_GIVES_UP, FaultyStore, running_kind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from queueactors.cores.channel import ChannelRecords, Places
+    from queueactors.queues._channel import ChannelKind
     from supervisors import Supervisor
 
 
@@ -40,18 +39,5 @@ async def running_channel(
     store: FaultyStore | None = None, *, intensity: int = NEVER_GIVES_UP, **options: object
 ) -> AsyncIterator[ChannelRig]:
     """Run a channel; crashes restart it at once, however many there are, unless told otherwise."""
-    store = FaultyStore() if store is None else store
-    given = ChannelOptions(**options)  # type: ignore[arg-type] # the test's
-    parts = KINDS["channel"]
-    kind = parts.kind("c", given, None)
-    actor = QueueActor(
-        "c",
-        Clock.open(),
-        Mailbox("c", given.mailbox),
-        lambda parked: store.open_engine("c", kind, parked),
-    )
-    queue = parts.handle(actor, given, kind)
-    assert isinstance(queue, ChannelQueue)
-    spec = ChildSpec(id="c", start=actor, backoff=NO_BACKOFF, on_give_up="park")
-    async with open_supervisor([spec], intensity=intensity, period=60) as supervisor:
-        yield ChannelRig(queue, store, supervisor, kind.places)
+    async with running_kind(ChannelQueue, "c", store, intensity=intensity, **options) as rig:
+        yield ChannelRig(rig.queue, rig.store, rig.supervisor, cast("ChannelKind", rig.kind).places)
