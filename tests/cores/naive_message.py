@@ -51,11 +51,13 @@ class NaiveMessages:
     max_length: int | None = None
     name: str = "message"
     items: list[Item] = attrs.field(factory=list)
+    now: int = 0
     next_id: int = 1
     last_key: int = 0
     closed: bool = False
     paused_until: float | None = None
     inserters: list[object] = attrs.field(factory=list)  # who waits, in the shell
+    syncers: list[object] = attrs.field(factory=list)  # nobody
     counts: dict[str, int] = attrs.field(factory=dict)
 
     # -- what there is ---------------------------------------------------------------------------
@@ -89,6 +91,7 @@ class NaiveMessages:
     # -- time ------------------------------------------------------------------------------------
 
     def advance(self, now: int) -> None:
+        self.now = now
         for item in list(self.items):
             if item.place == "locked" and item.until <= now:
                 item.place, item.ready_at, item.key = "queued", item.until, 0
@@ -102,7 +105,8 @@ class NaiveMessages:
         if heir is not None:
             heir.place, heir.enqueued_at, heir.ready_at = "queued", now, now
 
-    def next_deadline(self, now: int, *, waiting: bool) -> int | None:
+    def next_deadline(self, *, waiting: bool) -> int | None:
+        now = self.now
         instants: list[float] = [i.until for i in self.items if i.place in {"locked", "done"}]
         instants += [i.ready_at for i in self.items if i.place == "queued" and i.ready_at > now]
         if waiting and self.paused_until is not None and self.paused_until != FOR_EVER:

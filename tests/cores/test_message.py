@@ -249,6 +249,22 @@ def test_a_stream_of_new_messages_starves_nobody() -> None:
     assert seen == ["1", "1, too", "2", "2, too", "lost", "3"]
 
 
+def test_the_turn_of_a_requeue_is_when_what_it_waited_for_is_over() -> None:
+    core = MessageCore()
+    for mid in ("removed", "done"):
+        core.enqueue(0, mid, 0)
+    removed, done = core.claim_many(0, 2)
+    for mid in ("removed", "done"):
+        core.enqueue(0, mid, 0, can_requeue=True)
+    core.finish(0, done.key, "success", 6)
+
+    core.remove(5, [removed.id])
+    core.enqueue(7, "new", 0)  # nobody looked at 6
+
+    claims = core.claim_many(9, 9)
+    assert [(each.mid, each.age) for each in claims] == [("removed", 4), ("done", 3), ("new", 2)]
+
+
 # -- in slices -----------------------------------------------------------------------------------
 
 

@@ -210,7 +210,7 @@ class MessageMachine(RuleBasedStateMachine):
         while not core.advance(now):
             pass  # what was cleared is let go of
         for waiting in (False, True):
-            expected = naive.next_deadline(now, waiting=waiting)
+            expected = naive.next_deadline(waiting=waiting)
             assert core.next_deadline(waiting=waiting) == expected
 
     @invariant()

@@ -165,6 +165,10 @@ class KindRig(Generic[QueueT]):
     supervisor: Supervisor
     kind: Kind
 
+    @property
+    def mailbox(self) -> Mailbox:
+        return self.actor.mailbox
+
     def records(self) -> object:
         """Return what the store keeps, to look at without asking the actor."""
         return self.store.memory._records[self.queue.name]  # noqa: SLF001

@@ -8,7 +8,7 @@ the plain list of `tests/cores/naive.py` and three plain lists of those who wait
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import attrs
 import pytest
@@ -23,18 +23,25 @@ from supervisors import ActorCrashedError, ActorDownError, Operation, PendingRep
 from tests.cores.kit import ALL, STATES
 from tests.cores.naive import NaiveQueue
 
-from .kit import Boom, FaultyStore, Rig, running, settle
+from .kit import Boom, FaultyStore, KindRig, Rig, running, settle
 
 if TYPE_CHECKING:
+    from queueactors import MessageQueue
     from queueactors.engines import Engine, Method, Parked
     from queueactors.stores import Kind
 
 TICK = 250_000_000  # nanoseconds: a power of two of a second, so that clocks are exact
 VALUES: list[object] = [1, 1.0, "a", [1], {"a": 1}, None]
-WAITING = {"reserve": TAKERS, "reserve_many": TAKERS, "wait_insert": ROOM, "sync": SYNCS}
+WAITING = {
+    **dict.fromkeys(["reserve", "reserve_many", "claim", "claim_many"], TAKERS),
+    **dict.fromkeys(["wait_insert", "wait_enqueue"], ROOM),
+    "sync": SYNCS,
+}
+TAKES = {each for each, lane in WAITING.items() if lane == TAKERS}  # or answers that there is none
 NOT_YET = "not yet"
 
 T = TypeVar("T")
+Naive = Any  # type: ignore[explicit-any] # each kind has its own
 
 
 # -- what is played ----------------------------------------------------------------------------
@@ -91,7 +98,7 @@ def picks(*what: Literal["key", "keys", "id", "ids", "dead"]) -> st.SearchStrate
 
 
 def asks(method: str, *args: st.SearchStrategy[object]) -> st.SearchStrategy[Ask]:
-    waits = st.booleans() if method in {"reserve", "reserve_many"} else st.just(method in WAITING)
+    waits = st.booleans() if method in TAKES else st.just(method in WAITING)
     return st.builds(
         Ask,
         st.just(method),
@@ -173,7 +180,7 @@ class Expected:
 class NaiveActor:
     """A plain list with three lines of callers before it."""
 
-    naive: NaiveQueue
+    naive: Naive
     lanes: dict[str, list[Expected]] = attrs.field(
         factory=lambda: {ROOM: [], TAKERS: [], SYNCS: []}
     )
@@ -282,7 +289,7 @@ class DoomedStore(FaultyStore):
 class Play:
     """Does the same to both, and compares all that can be seen."""
 
-    rig: Rig
+    rig: Rig | KindRig[MessageQueue]
     store: DoomedStore
     model: NaiveActor
     sent: list[tuple[Expected, Operation]] = attrs.field(factory=list)
@@ -372,6 +379,11 @@ class Play:
         naive = self.model.naive
         naive.advance(self.now)
         assert told == naive.statistics(self.now)
+        await self.look()
+
+    async def look(self) -> None:
+        """Fail if what the queue shows is not what is in the plain list."""
+        naive = self.model.naive
         for state in STATES:
             assert await self.ask("peek", state, ALL) == naive.peek(state)
         letters = await self.ask("dead_letters")
