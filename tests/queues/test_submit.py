@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 KINDS = [
     # the handle and its view; what the view leaves out on purpose; how many it has
-    (TimedQueue, TimedSubmit, {"reserved"}, 20),
+    (TimedQueue, TimedSubmit, {"reserved"}, 22),
     (MessageQueue, MessageSubmit, set[str](), 18),
     (ChannelQueue, ChannelSubmit, {"recv", "receive", "try_recv", "recv_many"}, 11),
 ]
