@@ -172,6 +172,31 @@ def test_an_operation_happens_or_does_not(operation: str) -> None:
     assert (after_a_restart(core) != before) == (operation not in READING)
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_what_an_operation_changes_is_noted_for_the_store(operation: str) -> None:
+    core, keys = full()
+    core.advance(NOW)
+    changed = core._changed  # noqa: SLF001
+    assert changed is not None
+    changed.written()
+    before = {each: fields(message) for each, message in core.records.messages.items()}
+    contents = {each: message.value for each, message in core.records.messages.items()}
+
+    with suppress(ClaimLostError):
+        OPERATIONS[operation](core, keys)
+
+    after = {each: fields(message) for each, message in core.records.messages.items()}
+    if operation == "clear":
+        assert (changed.cleared, {*changed}) == (True, set())
+        return
+    assert {*changed} == {each for each in {*before, *after} if before.get(each) != after.get(each)}
+    assert changed.rewritten == {
+        each
+        for each, message in core.records.messages.items()
+        if each in contents and contents[each] != message.value
+    }
+
+
 def test_the_core_that_is_attacked_has_something_in_every_state() -> None:
     core, _ = full()
 
@@ -434,6 +459,18 @@ def test_two_of_one_mid_can_both_be_handled() -> None:
     assert records.messages == {}
     assert core.message_status(30, "x") is None
     assert core.queue_status(30).ntotal == 0
+
+
+@pytest.mark.parametrize(("pause", "due"), [(5, 5), (9, 7), (None, 7)])
+def test_the_next_deadline_is_the_first_of_a_pause_and_what_is_due(
+    pause: int | None, due: int
+) -> None:
+    core = MessageCore()
+    core.enqueue(0, "x", 0, 7)
+    core.pause(0, pause)
+
+    assert core.next_deadline(waiting=True) == due
+    assert core.next_deadline(waiting=False) == 7
 
 
 # -- the end -------------------------------------------------------------------------------------
