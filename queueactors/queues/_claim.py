@@ -14,6 +14,7 @@ class Claim:
     """A message that is yours until ``deadline_at``: nobody else gets it, unless it ends.
 
     Attributes:
+      queue: The `MessageQueue` that it is from.
       id: The message's number: stable, unique in its queue.
       mid: Its name: unique among what is in the queue.
       message: What was enqueued.
@@ -25,7 +26,6 @@ class Claim:
     """
 
     __slots__ = (
-        "_queue",
         "age",
         "attempt",
         "deadline_at",
@@ -34,10 +34,11 @@ class Claim:
         "lock_time",
         "message",
         "mid",
+        "queue",
     )
 
     def __init__(self, queue: MessageQueue, taken: Claimed, message: object) -> None:
-        self._queue = queue
+        self.queue = queue
         self.id = taken.id
         self.mid = taken.mid
         self.message = message
@@ -48,16 +49,16 @@ class Claim:
         self.deadline_at = taken.deadline_at
 
     def __repr__(self) -> str:
-        return f"<Claim {self.mid!r} of {self._queue.name!r}, attempt {self.attempt}>"
+        return f"<Claim {self.mid!r} of {self.queue.name!r}, attempt {self.attempt}>"
 
     async def finish(self, result: Result = "success", backoff: float | None = None) -> None:
         """End it; arguments and errors as for `MessageQueue.finish`."""
-        await self._queue.finish(self.key, result, backoff)
+        await self.queue.finish(self.key, result, backoff)
 
     async def extend(self, seconds: float | None = None) -> None:
         """Let its lock last ``seconds`` from now; arguments and errors as `MessageQueue.extend`."""
-        self.deadline_at = await self._queue.extend(self.key, seconds)
+        self.deadline_at = await self.queue.extend(self.key, seconds)
 
     async def snooze(self, seconds: float = 0) -> None:
         """Give the message back uncounted; arguments and errors as for `MessageQueue.snooze`."""
-        await self._queue.snooze(self.key, seconds)
+        await self.queue.snooze(self.key, seconds)

@@ -237,13 +237,13 @@ class MessageQueue(QueueHandle["MessageOptions"]):
 
         Raises:
           ClaimLostError: If the lock has ended. Nothing has changed.
-          ValueError: If an argument is out of its range.
+          ValueError: If an argument is out of its range, or the claim is another queue's.
         """
         if result not in get_args(Result):
             known = ", ".join(map(repr, get_args(Result)))
             raise ValueError(f"expected result to be one of {known}, got {result!r}")
         seconds = nanoseconds("backoff", 0 if backoff is None else backoff, positive=False)
-        return Ask("finish", (_key_of(claim), result, seconds))
+        return Ask("finish", (self._key_of(claim), result, seconds))
 
     @operation
     def extend(self, claim: Claim | int, seconds: float | None = None) -> Ask[int]:
@@ -261,7 +261,7 @@ class MessageQueue(QueueHandle["MessageOptions"]):
           ValueError: If ``seconds`` is out of its range.
         """
         duration = None if seconds is None else nanoseconds("seconds", seconds)
-        return Ask("extend", (_key_of(claim), duration))
+        return Ask("extend", (self._key_of(claim), duration))
 
     @operation
     def snooze(self, claim: Claim | int, seconds: float = 0) -> Ask[None]:
@@ -275,7 +275,7 @@ class MessageQueue(QueueHandle["MessageOptions"]):
           ClaimLostError: If the lock has ended.
           ValueError: If ``seconds`` is out of its range.
         """
-        return Ask("snooze", (_key_of(claim), nanoseconds("seconds", seconds, positive=False)))
+        return Ask("snooze", (self._key_of(claim), nanoseconds("seconds", seconds, positive=False)))
 
     # -- what an operator does -----------------------------------------------------------------
 
@@ -358,6 +358,21 @@ class MessageQueue(QueueHandle["MessageOptions"]):
         return Ask("close")
 
     # -- helpers -------------------------------------------------------------------------------
+
+    def _key_of(self, claim: object) -> int:
+        """Return the key of a claim.
+
+        Raises:
+          TypeError: If it is neither a claim nor a key.
+          ValueError: If it is a claim of another queue, where the same key may prove another one.
+        """
+        if isinstance(claim, Claim):
+            if claim.queue.name != self.name:
+                raise ValueError(f"expected a claim of queue {self.name!r}, got {claim!r}")
+            return claim.key
+        if isinstance(claim, int) and not isinstance(claim, bool):
+            return claim
+        raise TypeError(f"expected a claim or its key, got {claim!r}")
 
     def _made(self, taken: Claimed) -> Claim:
         message = taken.message
@@ -473,19 +488,6 @@ class _AskContent(Ask[dict[str, MessageInfo]]):
         return {
             mid: attrs.evolve(info, message=decode(info.message)) for mid, info in found.items()
         }
-
-
-def _key_of(claim: object) -> int:
-    """Return the key of a claim.
-
-    Raises:
-      TypeError: If it is neither a claim nor a key.
-    """
-    if isinstance(claim, Claim):
-        return claim.key
-    if isinstance(claim, int) and not isinstance(claim, bool):
-        return claim
-    raise TypeError(f"expected a claim or its key, got {claim!r}")
 
 
 def _check_mid(mid: object) -> str:

@@ -19,6 +19,7 @@ from queueactors import (
     QueueClosedError,
     QueueFullError,
     QueueStatus,
+    open_runtime,
 )
 from queueactors._insist import insist
 from queueactors.testing import cancel_at_every_step
@@ -641,3 +642,19 @@ async def test_memory_keeps_the_object_itself(
 
         assert (await rig.queue.claim()).message is value
         assert (await rig.queue.queue_content())["a"].message is value
+
+
+async def test_a_claim_ends_on_its_own_queue_only(autojump_clock: MockClock) -> None:
+    async with open_runtime() as runtime:
+        one = await runtime.define("one", kind="message")
+        other = await runtime.define("other", kind="message")
+        await one.enqueue("a")
+        claim = await one.claim()
+
+        for call in (other.finish, other.extend, other.snooze):
+            with pytest.raises(
+                ValueError, match=r"^expected a claim of queue 'other', got <Claim .* of 'one',"
+            ):
+                await call(claim)
+
+        await one.finish(claim)
