@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from bench import _deep, _pauses, _start
+from bench import _channel, _deep, _pauses, _start
 from bench._peers import Environment, Reference, here
 from bench._stores import ENVIRONMENTS, describe_disk, stores
 from bench._table import Peer, Row, print_table
@@ -94,6 +94,47 @@ def timed(messages: int, reference: Reference) -> list[Row]:
             *plain("casts_100"),
         ),
         row("batches of 100", "batches", messages, (otp, "batches", ">= 4x"), *plain("batches")),
+    ]
+
+
+def channels(messages: int) -> list[Row]:
+    """Return the rows of the channel queue, beside channels without a name."""
+
+    def row(what: str, measure: str, sends: str, producers: int, target: str = "") -> Row:
+        """Make a row; ``sends``: how the peers send."""
+        return Row(
+            what=f"channel: {what}, {producers} producer{'s' if producers > 1 else ''}",
+            ours=partial(here, "_channel", f"{measure}_{producers}", messages),
+            peers=tuple(
+                Peer(
+                    name=name,
+                    measure=partial(
+                        here, "_plain_channel", f"{peer}_{sends}_{producers}", messages
+                    ),
+                    target=target if peer == "trio" and producers == 1 else "",
+                )
+                for name, peer in (("trio memory channel", "trio"), ("asyncio.Queue", "asyncio"))
+            ),
+            unit=CPU,
+        )
+
+    return [
+        each
+        for producers in _channel.PRODUCERS
+        for each in (
+            row("send, recv", "send_recv", "send", producers, ">= 0.5x"),
+            row("send_nowait, recv", "nowait_recv", "nowait", producers),
+            *(
+                row(
+                    f"send_nowait, recv_many({limit})",
+                    f"nowait_many_{limit}",
+                    "nowait",
+                    producers,
+                    ">= 3x" if limit == max(_channel.LIMITS) else "",
+                )
+                for limit in _channel.LIMITS
+            ),
+        )
     ]
 
 
@@ -281,6 +322,7 @@ def rows(
     """Return what is measured: the list to extend."""
     return [
         *timed(messages, reference),
+        *channels(messages),
         *deep(depth),
         *stores(messages, cycles, depth),
         *starts(),

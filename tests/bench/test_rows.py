@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog.testing
 
-from bench import _deep, _durable, _named, _pauses, _plain, _raw_sqlite, _supervision, _timed
+from bench import (
+    _channel,
+    _deep,
+    _durable,
+    _named,
+    _pauses,
+    _plain,
+    _plain_channel,
+    _raw_sqlite,
+    _supervision,
+    _timed,
+)
 from bench.__main__ import rows, supervision
 from bench._peers import Reference
 
@@ -64,6 +75,17 @@ def test_a_measure_of_the_timed_queue_returns_a_number(name: str) -> None:
 @pytest.mark.parametrize("name", some_slow(_named.MEASURES))
 def test_a_measure_of_a_durable_message_queue_returns_a_number(name: str) -> None:
     assert _named.run(name, FEW) > 0
+
+
+@pytest.mark.parametrize("name", _channel.MEASURES)
+def test_a_measure_of_the_channel_returns_a_number(name: str) -> None:
+    with structlog.testing.capture_logs():
+        assert _channel.run(name, MESSAGES) > 0
+
+
+@pytest.mark.parametrize("name", _plain_channel.MEASURES)
+def test_a_measure_of_a_peer_of_the_channel_returns_a_number(name: str) -> None:
+    assert _plain_channel.MEASURES[name](MESSAGES) > 0
 
 
 @pytest.mark.parametrize("name", some_slow(_durable.MEASURES))
