@@ -13,7 +13,6 @@ import time
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
-from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +20,7 @@ import structlog
 import trio
 
 from bench.peers._embedded import BATCH, MODES, bytes_in, values
+from bench.peers._jobs import quantile
 from bench.peers._measured import answer
 from queueactors import Reservation, TimedQueue, open_runtime
 
@@ -168,11 +168,6 @@ async def busy_rate(mode: str, tasks: int, count: int) -> float:
 
 
 # -- how long ------------------------------------------------------------------------------------
-
-
-def quantile(values: list[float], percentile: int) -> float:
-    """Return the value that so many percent do not exceed; the longest: 100."""
-    return sorted(values)[max(ceil(len(values) * percentile / 100) - 1, 0)]
 
 
 async def latency(mode: str, tasks: int, percentile: int, count: int) -> float:

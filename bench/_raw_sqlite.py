@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from bench._durable import fill, quantile, stored
+from bench._durable import fill, stored
 from bench.peers._embedded import BATCH, MODES, values
+from bench.peers._jobs import quantile
 from bench.peers._measured import answer
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import pytest
 
 from bench.__main__ import main
-from bench._durable import quantile
 from bench._peers import Environment, here
 from bench._stores import ENVIRONMENTS, ROCKSQ_WAYS, describe_disk, stores
 from bench.peers._embedded import MODES, measures
+from bench.peers._jobs import quantile
 
 if TYPE_CHECKING:
     from pathlib import Path

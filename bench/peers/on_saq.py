@@ -1,0 +1,73 @@
+"""saq: worker and producer in one loop, with no results kept and pickle for the bytes.
+
+Its `batch` only cancels together. So jobs are enqueued by `asyncio.gather`, a hundred at a time,
+of which the queue sends 20 at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import time
+from contextlib import asynccontextmanager
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from _embedded import values
+from _jobs import AsyncioCountdown, AsyncioEntrance, chunks, measures
+from _measured import answer
+from _server import server
+from saq import Queue, Worker
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+KEEP_NOTHING = -1  # a job's ttl
+
+
+@asynccontextmanager
+async def worker(
+    mode: str, concurrency: int, handler: Callable[[], None], **hooks: Callable[..., object]
+) -> AsyncIterator[Callable[[bytes], object]]:
+    """Run a worker on a new server; give what enqueues."""
+
+    async def job(_context: object, *, value: bytes) -> None:
+        assert value
+        handler()
+
+    with server(mode) as running:
+        queue = Queue.from_url(running.connection_url, dump=pickle.dumps, load=pickle.loads)
+        # Named, because the bytes that came back are given by name, too.
+        serving = Worker(queue, [("job", job)], concurrency=concurrency, **hooks)
+        task = asyncio.create_task(serving.start())
+        yield lambda value: queue.enqueue("job", ttl=KEEP_NOTHING, value=value)
+        assert not await queue.count("incomplete")
+        await serving.stop()
+        await task
+        await queue.disconnect()
+
+
+async def rate(mode: str, concurrency: int, count: int) -> float:
+    left = AsyncioCountdown(count)  # told when a job is finished, and that is written
+    async with worker(mode, concurrency, lambda: None, after_process=left.one) as enqueue:
+        begin = time.perf_counter()
+        for chunk in chunks(islice(values(), count)):
+            await asyncio.gather(*map(enqueue, chunk))
+        await left.wait()
+        return count / (time.perf_counter() - begin)
+
+
+async def waits(mode: str, count: int) -> list[float]:
+    entrance = AsyncioEntrance()
+    async with worker(mode, 1, entrance.enter) as enqueue:
+        found = await entrance.waits(enqueue, list(islice(values(), count)))
+        await asyncio.sleep(0.1)  # until the last one is finished
+        return found
+
+
+def run(work: Callable[..., object], *arguments: object) -> object:
+    return asyncio.run(work(*arguments))
+
+
+answer(measures(partial(run, rate), partial(run, waits)))
