@@ -11,7 +11,8 @@ from pathlib import Path
 
 import structlog
 
-from bench import _channel, _deep, _pauses, _start
+from bench import _channel, _deep, _job_rows, _pauses, _start
+from bench._job_rows import jobs
 from bench._peers import Environment, Reference, here
 from bench._stores import ENVIRONMENTS, describe_disk, stores
 from bench._table import Peer, Row, print_table
@@ -325,6 +326,7 @@ def rows(
         *channels(messages),
         *deep(depth),
         *stores(messages, cycles, depth),
+        *jobs(messages),
         *starts(),
         *supervision(messages, actors),
     ]
@@ -362,10 +364,11 @@ def main() -> None:
         if options.only in row.what
     ]
     names = {peer.name for row in wanted for peer in row.peers}
-    for environment in (reference, BEANSTALKD, TRIOTP, PYKKA, *ENVIRONMENTS):
-        if environment.name in names:
-            print(environment.describe())
-    if any(row.what.startswith("sqlite") for row in wanted):
+    measuring = (reference, BEANSTALKD, TRIOTP, PYKKA, *ENVIRONMENTS, *_job_rows.ENVIRONMENTS)
+    told = [each.describe() for each in measuring if each.name in names]
+    for line in dict.fromkeys(told):  # some have a script for stores and one for jobs
+        print(line)
+    if any(row.what.startswith(("sqlite", "jobs: process")) for row in wanted):
         print(describe_disk())
     print_table(wanted, options.rounds)
 

@@ -10,7 +10,6 @@ import logging
 import tempfile
 import time
 from contextlib import asynccontextmanager
-from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -91,7 +90,10 @@ async def waits(mode: str, count: int) -> list[float]:
     return found
 
 
-MEASURES = measures(partial(trio.run, rate), partial(trio.run, waits))
+MEASURES = measures(
+    lambda mode, concurrency, count: trio.run(rate, mode, concurrency, count),
+    lambda mode, count: trio.run(waits, mode, count),
+)
 
 if __name__ == "__main__":
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))

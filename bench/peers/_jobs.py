@@ -122,9 +122,10 @@ class AsyncioCountdown:
         while left != self._left:
             left = self._left
             try:
-                return await asyncio.wait_for(self._over.wait(), PATIENCE)
+                await asyncio.wait_for(self._over.wait(), PATIENCE)
             except TimeoutError:
                 continue
+            return
         raise AssertionError(f"expected all messages to be handled, {left} are not")
 
 
@@ -162,7 +163,7 @@ def percentile_of(
     return quantile(waits(mode, count), percentile) * 1e6
 
 
-def measures(  # noqa: PLR0913 - all but two by name
+def measures(
     rate: Callable[[str, int, int], float] | None,
     waits: Callable[[str, int], list[float]] | None,
     *,

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 WAIT = 0.01  # seconds
 
 
-
-
 @contextmanager
 def workers(
     concurrency: int, handler: Callable[[bytes], None], after: Callable[[], None]
