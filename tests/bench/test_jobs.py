@@ -91,6 +91,13 @@ def test_the_scripts_of_the_peers_of_jobs_are_there() -> None:
         assert (ROOT / "bench" / "peers" / script).is_file()
 
 
+def test_a_peer_has_each_of_the_workers_that_the_rows_name() -> None:
+    for worker in WORKERS:
+        script = (ROOT / "bench" / "peers" / worker.environment.script).read_text("utf-8")
+
+        assert not worker.suffix or f'"{worker.suffix}"' in script
+
+
 def test_an_idle_worker_is_to_pick_up_within_a_millisecond() -> None:
     waits = [row for row in some_jobs() if "picks up" in row.what]
 
@@ -175,7 +182,7 @@ def test_a_wait_in_asyncio_lasts_from_the_enqueue_to_the_handler() -> None:
 
         async def enqueue(_message: bytes) -> None:
             loop.call_later(LATE, entrance.enter)
-            await asyncio.sleep(0)
+            await asyncio.sleep(LATE / 2)
 
         return await entrance.waits(enqueue, MESSAGES)
 
