@@ -201,7 +201,7 @@ def _named(mode: str, messages: int) -> list[Row]:
             same = partial(here, "_durable", f"{mode}_{timed}", count)
             peers.insert(0, Peer(name="ours, timed queue", measure=same))
         return Row(
-            what=f"sqlite, {mode}: message queue, {what}",
+            what=f"sqlite, {mode}: messages, {what}",
             ours=partial(here, "_named", f"{mode}_{measure}", count),
             peers=tuple(peers),
         )
@@ -210,9 +210,9 @@ def _named(mode: str, messages: int) -> list[Row]:
     return [
         row("enqueues, 50 tasks", "enqueues_50", "inserts_50", messages),
         row("claim+finish, 50 tasks", "handles_50", None, messages),
-        row("enqueue+claim+finish, 1 task", "cycles_1", "cycles_1", few),
-        row("enqueue+claim+finish, 50 tasks", "cycles_50", "cycles_50", messages),
-        row("enqueue+claim+finish, batches of 100", "batches", "batches", messages),
+        row("cycles, 1 task", "cycles_1", "cycles_1", few),
+        row("cycles, 50 tasks", "cycles_50", "cycles_50", messages),
+        row("cycles, batches of 100", "batches", "batches", messages),
     ]
 
 
