@@ -1,6 +1,8 @@
 """The timed queue's handle: arguments are checked here, in the caller, before anything happens.
 
 What the operations do is decided by `queueactors.cores.timed`.
+
+The file is over 500 lines because of what the docstrings say of each operation.
 """
 
 from __future__ import annotations

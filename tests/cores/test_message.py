@@ -13,7 +13,8 @@ import pytest
 
 from queueactors import ClaimLostError, QueueClosedError
 from queueactors.cores import Changed
-from queueactors.cores.message import SLICE, MessageCore, MessageRecords, QueuedMessage
+from queueactors.cores._message_indexes import SLICE
+from queueactors.cores.message import MessageCore, MessageRecords, QueuedMessage
 
 from .faults import Fault, Faults
 
