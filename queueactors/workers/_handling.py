@@ -45,7 +45,7 @@ class Handling:
       answers: The worker's.
       counters: The worker's.
       runtime: Where the queue for dead letters is looked up.
-      changed: Called when a delivery's handler has ended.
+      freed: Called when a delivery's handler has ended.
     """
 
     options: WorkerOptions
@@ -53,7 +53,7 @@ class Handling:
     answers: Answers
     counters: WorkerCounters
     runtime: AnyRuntime
-    changed: Callable[[], object]
+    freed: Callable[[], object]
     ended: int = attrs.field(default=0, init=False)  # handlers, ever
     _is_async: bool = attrs.field(init=False)
 
@@ -135,7 +135,7 @@ class Handling:
 
     def _let_go(self, delivery: Delivery) -> None:
         delivery.running = False
-        self.changed()
+        self.freed()
 
     async def _post(self, delivery: Delivery, ending: Ending, queue: str, log: Log) -> Ending:
         """Post a dead letter; if it is refused, the message comes back for another last attempt."""

@@ -86,7 +86,8 @@ class Worker:
     _pick_ups: PickUps = attrs.field(init=False)
     _counters: WorkerCounters = attrs.field(factory=WorkerCounters, init=False)
     _concurrency: int = attrs.field(init=False)
-    _busy: set[Delivery] = attrs.field(factory=set, init=False)
+    _busy: set[Delivery] = attrs.field(factory=set, init=False)  # until the queue has heard of it
+    _hands: int = attrs.field(default=0, init=False)  # that handle one of those now
     _changed: trio.lowlevel.ParkingLot = attrs.field(
         factory=trio.lowlevel.ParkingLot, init=False
     )  # whoever waits for a change in all this
@@ -107,8 +108,7 @@ class Worker:
         source = self._source = make_source(self.queue, options.batch, self.runtime)
         paces = Paces(options, self.random)
         answers = Answers(options, self.queue.kind == "message", paces, counters)
-        changed = self._changed.unpark_all
-        self._handling = Handling(options, source, answers, counters, self.runtime, changed)
+        self._handling = Handling(options, source, answers, counters, self.runtime, self._freed)
         self._pick_ups = PickUps(self.name, options, source, paces, counters)
         self._concurrency = options.concurrency
         self._on = options.auto_start is True
@@ -224,6 +224,7 @@ class Worker:
             self._on_at = trio.current_time() + self.options.auto_start
         self._starts += 1
         self._busy.clear()
+        self._hands = 0
         log: Log = structlog.get_logger("queueactors")
         log = log.bind(worker=self.name, queue=self.queue.name)
         self._alive, self._ending = True, False
@@ -306,7 +307,9 @@ class Worker:
     async def _take(self, handlers: trio.Nursery, log: Log) -> None:
         """Start a handler for each message, as long as some are free."""
         while True:
-            free = self._concurrency - len(self._busy)
+            # A hand is free when its handler has ended: the next message is asked for in the
+            # same batch in which the queue hears of the last one.
+            free = self._concurrency - self._hands
             if free > 0:
                 taken = await self._pick_ups.take(free, handlers, log)
                 if taken:
@@ -317,6 +320,7 @@ class Worker:
     def _begin(self, handlers: trio.Nursery, taken: list[Delivery], log: Log) -> None:
         """Start a handler for each of some messages."""
         picked_up, lock_time = self._counters.picked_up, inf
+        self._hands += len(taken)
         for delivery in taken:
             if delivery.age is not None:
                 picked_up(delivery.age, delivery.attempt)
@@ -333,7 +337,15 @@ class Worker:
             await self._handling.handle(delivery, log)
         finally:
             self._busy.discard(delivery)
+            if delivery.running:
+                delivery.running = False
+                self._hands -= 1
             self._changed.unpark_all()
+
+    def _freed(self) -> None:
+        """Note that a handler has ended."""
+        self._hands -= 1
+        self._changed.unpark_all()
 
     # -- keeping -------------------------------------------------------------------------------
 

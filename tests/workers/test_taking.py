@@ -10,6 +10,7 @@ import trio
 
 from queueactors import wait_until_idle
 from queueactors._insist import CRASHES
+from supervisors import Mailbox, Operation
 
 from .kit import (
     Boom,
@@ -257,3 +258,22 @@ async def test_a_worker_that_crashes_is_restarted_and_gives_its_messages_back_at
         assert (worker.status().restarts, count(worker, "lost")) == (1, 0)
     (event,) = named(events, "child_crashed")
     assert isinstance(event["exc_info"], ValueError)
+
+
+async def test_a_message_is_finished_and_the_next_one_taken_in_one_batch(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[list[str]] = []
+    take = Mailbox.take
+
+    def noting(mailbox: Mailbox, limit: int) -> list[Operation]:
+        batch = take(mailbox, limit)
+        batches.append([operation.method for operation in batch])
+        return batch
+
+    monkeypatch.setattr(Mailbox, "take", noting)
+    async with a_queue("a", "b") as (runtime, _):
+        await runtime.start_worker("jobs", Handler(), monitor=None)
+        await wait_until_idle(runtime)
+
+    assert ["delete", "reserve_many"] in batches
