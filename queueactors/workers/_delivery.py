@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from queueactors.queues import AnyQueue
 
     from ._sources import Source
@@ -47,6 +49,7 @@ class Delivery:
         "_source",
         "age",
         "attempt",
+        "extended",
         "id",
         "inserted_at",
         "lock",
@@ -80,6 +83,7 @@ class Delivery:
         self.mid = mid
         self.running = True  # its handler
         self.lost = False  # its message
+        self.extended: Callable[[Delivery], object] | None = None  # told when it was
         self.lock: trio.Lock | None = None  # an extension changes the key; nobody uses the old then
 
     def __repr__(self) -> str:
@@ -121,3 +125,5 @@ class Delivery:
             self.lock = trio.Lock()
         async with self.lock:
             self._held = await self._source.extend(self._held, seconds)
+        if seconds is not None and self.extended is not None:
+            self.extended(self)

@@ -324,13 +324,12 @@ class Worker:
         for delivery in taken:
             if delivery.age is not None:
                 picked_up(delivery.age, delivery.attempt)
-            if delivery.lock_time is not None and delivery.lock_time < lock_time:
-                lock_time = delivery.lock_time
+            if delivery.lock_time is not None:
+                lock_time = min(lock_time, delivery.lock_time)
+                delivery.extended = self._extended
             self._busy.add(delivery)
             handlers.start_soon(self._handle, delivery, log)
-        keep_at = trio.current_time() + lock_time / KEEP_ALIVE
-        if keep_at < self._keep_at:
-            self._keep_at = self._keeping.deadline = keep_at
+        self._look_in(lock_time / KEEP_ALIVE)
 
     async def _handle(self, delivery: Delivery, log: Log) -> None:
         try:
@@ -356,7 +355,7 @@ class Worker:
         while True:
             with trio.CancelScope(deadline=self._keep_at) as self._keeping:
                 await trio.sleep_forever()
-            next_at = inf
+            self._keep_at = next_at = inf  # others may lower it during an extension
             for delivery in list(self._busy):
                 if delivery.lock_time is None or delivery.lost or not delivery.running:
                     continue
@@ -366,7 +365,18 @@ class Worker:
                 if late:
                     await self._extend(delivery, log)
                 next_at = min(next_at, every)
-            self._keep_at = trio.current_time() + next_at
+            self._look_in(next_at)
+
+    def _look_in(self, seconds: float) -> None:
+        """Look by then, at the latest, for what must be extended."""
+        keep_at = trio.current_time() + seconds
+        if keep_at < self._keep_at:
+            self._keep_at = self._keeping.deadline = keep_at
+
+    def _extended(self, delivery: Delivery) -> None:
+        """Look in time at a message that its handler has extended: perhaps by little."""
+        left = (cast("int", delivery.deadline_at) - self.queue.clock.now_ns()) / 1e9
+        self._look_in(max(left, 0) / KEEP_ALIVE)
 
     async def _extend(self, delivery: Delivery, log: Log) -> None:
         log = log.bind(id=delivery.id, attempt=delivery.attempt)

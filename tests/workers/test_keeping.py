@@ -10,7 +10,19 @@ import trio
 from queueactors import wait_until_idle
 from queueactors.testing import CrashingStore
 
-from .kit import Boom, Handler, a_queue, count, lasts, named, on_a_store, raises, settle, states
+from .kit import (
+    Boom,
+    Handler,
+    a_queue,
+    any_queue,
+    count,
+    lasts,
+    named,
+    on_a_store,
+    raises,
+    settle,
+    states,
+)
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -73,6 +85,40 @@ async def test_a_reservation_that_is_kept_alive_never_has_less_than_a_third_left
         await trio.sleep(200)
 
     assert min(left) >= 10
+
+
+@pytest.mark.parametrize("kind", ["timed", "message"])
+async def test_an_extension_by_little_does_not_lose_the_message(
+    kind: str, autojump_clock: MockClock, events: Events
+) -> None:
+    async def handler(delivery: Delivery) -> None:
+        await delivery.extend(1)
+        await trio.sleep(100)
+
+    async with any_queue(kind, "x") as (runtime, queue):
+        worker = await runtime.start_worker(queue, handler)
+        await trio.sleep(150)
+
+        assert (count(worker, "success"), count(worker, "lost")) == (1, 0)
+    assert named(events, "reservation_lost") == []
+
+
+async def test_a_short_lock_that_begins_during_the_extension_of_long_ones_is_kept(
+    autojump_clock: MockClock, events: Events
+) -> None:
+    async def handler(delivery: Delivery) -> None:
+        if delivery.value == "long":
+            await trio.sleep_until(start + 2400)  # when all of them are extended, one by one
+            await queue.enqueue("short", "short", lock_time=1)
+        await trio.sleep(10)
+
+    async with any_queue("message", *["long"] * 20) as (runtime, queue):
+        start = trio.current_time()
+        worker = await runtime.start_worker(queue, handler, concurrency=30)
+        await trio.sleep(2500)
+
+        assert (count(worker, "success"), count(worker, "lost")) == (21, 0)
+    assert named(events, "reservation_lost") == []
 
 
 async def test_a_reservation_that_was_lost_is_reported_and_counted_once(
