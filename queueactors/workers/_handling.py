@@ -103,15 +103,16 @@ class Handling:
         options = self.options
         handler = options.handler
         if self._is_async:
-            return await cast("Awaitable[object]", handler(delivery, *options.args))
-        (result,) = await trio.to_thread.run_sync(
-            _boxed,
-            handler,
-            delivery,
-            *options.args,
-            abandon_on_cancel=True,
-            limiter=trio.CapacityLimiter(1),  # an abandoned thread would keep its place
-        )
+            result = await cast("Awaitable[object]", handler(delivery, *options.args))
+        else:
+            (result,) = await trio.to_thread.run_sync(
+                _boxed,
+                handler,
+                delivery,
+                *options.args,
+                abandon_on_cancel=True,
+                limiter=trio.CapacityLimiter(1),  # an abandoned thread would keep its place
+            )
         return await result if inspect.isawaitable(result) else result
 
     # -- telling -------------------------------------------------------------------------------
@@ -186,11 +187,11 @@ class Handling:
 def _is_failure(error: BaseException) -> bool:
     """Whether an error is the handler's own: no exit, and no Ctrl-C.
 
-    A cancellation that nobody asked for is one: it was raised anew.
+    A cancellation that nobody asked for is one: it was raised anew, or is asyncio's.
     """
     if isinstance(error, BaseExceptionGroup):
         return all(map(_is_failure, error.exceptions))
-    return isinstance(error, Exception | trio.Cancelled)
+    return not isinstance(error, KeyboardInterrupt | SystemExit)
 
 
 def _cancellation(error: BaseException) -> BaseException:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Final, Literal
 
 import attrs
@@ -80,6 +82,9 @@ class WorkerOptions:
         checks = Checks()
         checks.string("queue", self.queue)
         checks.target("handler", self.handler)
+        if _is_generator(self.handler):
+            told = f"{self.handler!r} is a generator function, whose body would not run"
+            checks.faults.append(("handler", told))
         checks.integer("concurrency", self.concurrency, least=1)
         checks.choice("on_exception", self.on_exception, OnException)
         for option in ("max_attempts", "batch"):
@@ -107,6 +112,16 @@ class WorkerOptions:
             checks.refuse("throttle", "'auto', seconds >= 0 or callable", self.throttle)
         if self.eoq_backoff is not None and not _is_pace(self.eoq_backoff):
             checks.refuse("eoq_backoff", "seconds >= 0 or callable", self.eoq_backoff)
+
+
+def _is_generator(handler: object) -> bool:
+    """Whether calling it only makes a generator, which nobody would run."""
+    while isinstance(handler, partial):
+        handler = handler.func
+    return any(
+        inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each)
+        for each in (handler, getattr(handler, "__call__", None))  # noqa: B004 - an object with one
+    )
 
 
 def _is_wait(value: object) -> bool:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 COUNTED = ("message", "channel")  # whose attempts the worker counts
 
+
+class Cancelled(BaseException):
+    """As asyncio's is: no `Exception`."""
+
+
 any_kind = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -294,6 +299,42 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_failed_attempt(
         assert (count(worker, "retry"), count(worker, "success")) == (1, 2)
         assert worker.status().restarts == 0
     assert len(named(events, "handler_failed")) == 1
+
+
+@any_kind
+@pytest.mark.parametrize(
+    "error",
+    [
+        Cancelled(),
+        GeneratorExit(),
+        BaseExceptionGroup("", [Boom(), Cancelled()]),
+    ],
+    ids=repr,
+)
+async def test_whatever_is_raised_but_an_exit_is_a_failed_attempt(
+    kind: str, error: BaseException, autojump_clock: MockClock, events: Events
+) -> None:
+    async with any_queue(kind, "x", "y") as (runtime, queue):
+        worker = await runtime.start_worker(queue, answers(error), backoff=0)
+        await wait_until_idle(runtime)
+
+        assert (count(worker, "retry"), count(worker, "success")) == (1, 2)
+        assert worker.status().restarts == 0
+    assert len(named(events, "handler_failed")) == 1
+
+
+@any_kind
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=repr)
+async def test_an_exit_in_a_handler_ends_the_runtime(
+    kind: str, error: BaseException, autojump_clock: MockClock
+) -> None:
+    async def run() -> None:
+        async with any_queue(kind, "x") as (runtime, queue):
+            await runtime.start_worker(queue, answers(error))
+            await trio.sleep_forever()
+
+    with pytest.raises(type(error)):
+        await run()
 
 
 @any_kind

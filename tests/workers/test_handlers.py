@@ -15,6 +15,8 @@ from queueactors import Delivery, OptionsError, wait_until_idle
 from .kit import Boom, Handler, a_queue, count, lasts, named, raises, settle, states
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
     from trio.testing import MockClock
 
     from queueactors._options import Target
@@ -74,6 +76,47 @@ async def test_any_callable_is_a_handler(handler: Target) -> None:
                 count(worker, "retry"),
             ) == (1, 0)
             assert await states(queue) == {}
+
+
+async def returns_a_coroutine(delivery: Delivery, *args: object) -> object:
+    await trio.lowlevel.checkpoint()
+    return asynchronous(delivery, *args)
+
+
+async def test_a_coroutine_that_an_async_handler_returns_is_run(autojump_clock: MockClock) -> None:
+    got.clear()
+    async with a_queue("x") as (runtime, queue):
+        await runtime.start_worker(queue, returns_a_coroutine, args=["more"])
+        await wait_until_idle(runtime)
+
+    assert got == [("x", ("more",))]
+
+
+def generator(delivery: Delivery) -> Iterator[None]:
+    got.append((delivery.value, ()))
+    yield
+
+
+async def async_generator(delivery: Delivery) -> AsyncIterator[None]:
+    got.append((delivery.value, ()))
+    yield
+
+
+class GeneratorCallable:
+    def __call__(self, delivery: Delivery) -> Iterator[None]:
+        yield from generator(delivery)
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [generator, async_generator, partial(generator), GeneratorCallable()],
+)
+async def test_a_generator_function_is_no_handler(
+    handler: Target, autojump_clock: MockClock
+) -> None:
+    async with a_queue("x") as (runtime, queue):
+        with pytest.raises(OptionsError, match="a generator function, whose body would not run"):
+            await runtime.start_worker(queue, handler)
 
 
 async def test_a_delivery_says_what_it_is(autojump_clock: MockClock) -> None:
