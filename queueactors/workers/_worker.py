@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ._options import WorkerOptions
 
 KEEP_ALIVE: Final = 3  # what a handler has is extended this often in its time
+EARLY: Final = 0.8  # of its time: with more than that left it is not; with 2/3, it must be
 
 Log = structlog.typing.FilteringBoundLogger
 AnyRuntime = Any  # type: ignore[explicit-any] # a `Runtime`, which is built on this
@@ -361,8 +362,8 @@ class Worker:
                     continue
                 every = delivery.lock_time / KEEP_ALIVE
                 deadline_at = cast("int", delivery.deadline_at)
-                late = deadline_at - clock.now_ns() < 2 * every * 1e9
-                if late:
+                left = (deadline_at - clock.now_ns()) / 1e9
+                if left < EARLY * delivery.lock_time:
                     await self._extend(delivery, log)
                 next_at = min(next_at, every)
             self._look_in(next_at)
