@@ -10,6 +10,7 @@ import attrs
 from queueactors._options import is_seconds
 from supervisors import describe
 
+from ._backoff import exp_backoff
 from ._throttle import default_throttle, end_of_queue_backoff
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ class Paces:
     random: Random = attrs.field(factory=Random)
 
     def backoff(self, attempt: int, log: structlog.typing.FilteringBoundLogger) -> float:
-        """Return the seconds before the next attempt; a bad function means none."""
+        """Return the seconds before the next attempt; for a bad function, `exp_backoff`'s."""
         given = self.options.backoff
         seconds, error = _told(given, attempt)
         if error is not None:
             log.error("backoff_failed", error=describe(error), exc_info=error)
-        return seconds or 0.0
+        return exp_backoff(attempt, random=self.random) if seconds is None else seconds
 
     def throttle(self, queue_size: int, log: structlog.typing.FilteringBoundLogger) -> float:
         """Return the seconds to the next pick-up; for a bad function, what ``"auto"`` means."""
