@@ -256,12 +256,13 @@ class Runtime:
                 f"queue {queue_name!r} is of another runtime; give the name of one here"
             )
         given = make_options(WorkerOptions, queue=queue_name, handler=handler, **options)
-        self._check_worker(given)
-        if name is None:
-            name = _free_name(queue_name, self._workers)
-        elif name in self._workers:
-            raise ValueError(f"there is a worker {name!r} already; choose another name")
-        worker = self._add_worker(name, given)
+        async with self._defining:  # its queue may be about to be dropped
+            self._check_worker(given)
+            if name is None:
+                name = _free_name(queue_name, self._workers)
+            elif name in self._workers:
+                raise ValueError(f"there is a worker {name!r} already; choose another name")
+            worker = self._add_worker(name, given)
         try:
             await (await self._group("workers")).start_child(_worker_spec(worker, _PARK))
         except BaseException:
@@ -333,21 +334,11 @@ class Runtime:
           ValueError: If a worker feeds on it, or another queue's dead letters go there.
           StoreError: If its store failed. The queue is stopped, and still there.
         """
-        defined = self._queues.get(name)
-        if defined is None:
-            raise QueueNotFoundError(name, tuple(self._queues))
-        for worker in self._workers.values():
-            if worker.options.queue == name:
-                raise ValueError(f"worker {worker.name!r} feeds on queue {name!r}; remove it first")
-            if worker.options.dead_letter == name:
-                raise ValueError(f"dead letters of worker {worker.name!r} go to queue {name!r}")
-        for other in self._queues.values():
-            if other.handle.options.dead_letter == name:
-                raise ValueError(
-                    f"dead letters of queue {other.handle.name!r} go to queue {name!r}; "
-                    "drop that one first"
-                )
-        async with self._defining:
+        async with self._defining:  # nobody else defines or drops, or starts a worker
+            defined = self._queues.get(name)
+            if defined is None:
+                raise QueueNotFoundError(name, tuple(self._queues))
+            self._check_unused(name)
             with suppress(LookupError):  # it may be in no tree any more
                 for supervisor, child in reversed(await self._places(f"queue.{name}")):
                     await supervisor.terminate_child(child)
@@ -405,6 +396,24 @@ class Runtime:
         for option, message in options.traps:
             path = f"queue.{name}.{option}"
             self._log.warning("config_warning", file=None, line=None, path=path, message=message)
+
+    def _check_unused(self, name: str) -> None:
+        """Refuse to drop a queue that others need.
+
+        Raises:
+          ValueError: If a worker feeds on it, or another queue's dead letters go there.
+        """
+        for worker in self._workers.values():
+            if worker.options.queue == name:
+                raise ValueError(f"worker {worker.name!r} feeds on queue {name!r}; remove it first")
+            if worker.options.dead_letter == name:
+                raise ValueError(f"dead letters of worker {worker.name!r} go to queue {name!r}")
+        for other in self._queues.values():
+            if other.handle.options.dead_letter == name:
+                raise ValueError(
+                    f"dead letters of queue {other.handle.name!r} go to queue {name!r}; "
+                    "drop that one first"
+                )
 
     def _define(self, name: str, kind: str, options: Options) -> _Defined:
         parts = KINDS[kind]

@@ -9,6 +9,7 @@ import gc
 import re
 import signal
 import weakref
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, ClassVar
 
@@ -702,6 +703,56 @@ async def test_a_dropped_queue_is_not_in_the_file_any_more(
 
     async with open_runtime(table) as runtime:
         assert await runtime.queue("a").len() == 0
+
+
+async def test_drops_of_one_queue_at_the_same_time_drop_it_once(
+    autojump_clock: MockClock,
+) -> None:
+    missed: list[QueueNotFoundError] = []
+
+    async def drop() -> None:
+        try:
+            await runtime.drop("a")
+        except QueueNotFoundError as error:
+            missed.append(error)
+
+    async with open_runtime() as runtime:
+        await runtime.define("a", reservation_time=5)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(drop)
+
+        assert runtime.queue_names() == ()
+    assert len(missed) == 2
+
+
+async def test_a_worker_does_not_start_on_a_queue_that_is_being_dropped(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_runtime() as runtime:
+        await runtime.define("a", reservation_time=5)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runtime.drop, "a")
+            await trio.lowlevel.checkpoint()
+            with pytest.raises(QueueNotFoundError):
+                await runtime.start_worker("a", print)
+
+        assert (runtime.queue_names(), runtime.workers()) == ((), ())
+
+
+async def test_a_queue_that_a_definition_has_just_named_is_not_dropped(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_runtime() as runtime:
+        await runtime.define("dead", reservation_time=5)
+        options = {"reservation_time": 5, "on_exhausted": "dead"}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(runtime.define, "a", **options))
+            await trio.lowlevel.checkpoint()
+            with pytest.raises(ValueError, match="dead letters of queue 'a' go to queue 'dead'"):
+                await runtime.drop("dead")
+
+        assert runtime.queue_names() == ("a", "dead")
 
 
 async def test_a_queue_that_others_need_is_not_dropped(autojump_clock: MockClock) -> None:
