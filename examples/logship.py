@@ -6,7 +6,8 @@ member. When the archive is slow the channel is full, and the follower waits. A 
 be written is tried again; meanwhile others go on.
 
 How far the log has been shipped is kept beside the archive, and moves on only over what is
-written. So whatever is killed, each line arrives: at least once.
+written. So whatever is killed, each line arrives: at least once. (Not those of a file that is
+rotated away while no shipper runs.)
 
     python examples/logship.py LOG ARCHIVE.gz [--until-quiet SECONDS]
 
@@ -47,22 +48,27 @@ class Line(NamedTuple):
 class Position:
     """How far the log has been shipped: which file, and how many bytes of it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, archive: Path) -> None:
+        self._path = archive.with_name(archive.name + ".position")
         self._next = 0  # the first line that is not shipped
         self._ahead: dict[int, Line] = {}  # those that are, though one before them is not
         self.inode, self.offset = 0, 0
-        if path.exists():
-            self.inode, self.offset = map(int, path.read_text(encoding="ascii").split())
+        self.written = 0  # bytes of the archive: what comes after them is half a member
+        if self._path.exists():
+            numbers = map(int, self._path.read_text(encoding="ascii").split())
+            self.inode, self.offset, self.written = numbers
+        elif archive.exists():
+            self.written = archive.stat().st_size
 
-    def shipped(self, lines: list[Line]) -> None:
-        """Note what has been written, and keep it."""
+    def shipped(self, lines: list[Line], written: int) -> None:
+        """Note what has been written, up to which byte of the archive, and keep it."""
+        self.written = written
         self._ahead.update((line.number, line) for line in lines)
         while (line := self._ahead.pop(self._next, None)) is not None:
             self._next += 1
             self.inode, self.offset = line.inode, line.end
         part = self._path.with_name(self._path.name + ".part")
-        part.write_text(f"{self.inode} {self.offset}", encoding="ascii")
+        part.write_text(f"{self.inode} {self.offset} {self.written}", encoding="ascii")
         part.replace(self._path)
 
 
@@ -106,16 +112,20 @@ def _inode(path: Path) -> int | None:
 def ship(delivery: Delivery, archive: Path, position: Position) -> None:
     """Append a batch of lines to the archive: in a thread, and once more if it raises."""
     lines = delivery.value
-    with archive.open("ab") as stream:
+    archive.touch()
+    with archive.open("r+b") as stream:
+        end = stream.seek(0, os.SEEK_END)
+        stream.truncate(stream.seek(min(position.written, end)))  # a failed attempt's remains
         stream.write(gzip.compress(b"".join(line.text for line in lines)))
         stream.flush()
         os.fsync(stream.fileno())
-    position.shipped(lines)
+        written = stream.tell()
+    position.shipped(lines, written)
 
 
 async def main(log: Path, archive: Path, quiet: float | None) -> None:
     """Ship until the log is quiet, or for ever."""
-    position = Position(archive.with_name(archive.name + ".position"))
+    position = Position(archive)
     async with open_runtime(signals=True) as runtime:
         channel = await runtime.define("lines", kind="channel", limit=LIMIT, snapshot=False)
         worker = await runtime.spawn_task(channel, ship, args=[archive, position], batch=BATCH)

@@ -87,3 +87,21 @@ def test_a_shipper_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     assert err == ""
     assert "lines in" in out
     assert set(archived(log)) == set(lines(0, 3000))  # each at least once
+
+
+@pytest.mark.slow
+def test_half_a_member_at_the_end_of_the_archive_does_no_harm(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    append(log, lines(0, 100))
+    start(log, "--until-quiet", "0.5").communicate(timeout=PATIENCE)
+    with log.with_name("archive.gz").open("ab") as stream:
+        stream.write(gzip.compress(b"torn by a kill, or a full disk")[:-9])
+    append(log, lines(100, 200))
+
+    out, err = start(log, "--until-quiet", "0.5").communicate(timeout=PATIENCE)
+
+    assert err == ""
+    assert out.startswith("100 lines in ")
+    assert gzip.decompress(log.with_name("archive.gz").read_bytes()).decode() == "".join(
+        lines(0, 200)
+    )
