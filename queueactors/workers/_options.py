@@ -29,12 +29,12 @@ class WorkerOptions:
       queue: The queue's name: a timed, channel or message queue.
       handler: Called with one `Delivery`, and ``args``; async or plain. A plain one runs in a
         thread. It answers `Success`, `Retry`, `Error` or `Snooze`; returning anything else is
-        success, too.
+        success, too. A coroutine that it returns is awaited; a generator function is refused.
       args: More arguments for the handler, after the delivery.
       concurrency: How many handlers may run at a time (>= 1).
       on_exception: What a handler that raises has answered: ``"retry"`` or ``"error"``.
       backoff: Seconds (>= 0) before a message that failed may be taken again, or a function from
-        the number of the attempt (from 1) to such seconds.
+        the number of the attempt (from 1) to such seconds; if that fails: as `exp_backoff`.
       max_attempts: How many attempts a message gets (>= 1); the last one that fails is an
         ``Error``. None: without limit. For channel and message queues; a timed queue has
         ``max_reservations``.
