@@ -347,6 +347,25 @@ class Runtime:
             await self._stores[defined.handle.options.store].forget(name)
             del self._queues[name]
 
+    async def remove_worker(self, name: str) -> None:
+        """Stop a worker and forget it. Its handlers get its ``shutdown`` seconds to finish.
+
+        Cancelled: it is stopped, and may still be there; call it again.
+
+        Args:
+          name: The worker's.
+
+        Raises:
+          WorkerNotFoundError: If there is no such worker.
+        """
+        async with self._defining:
+            worker = self.worker(name)
+            with suppress(LookupError):  # it may be in no tree any more
+                for supervisor, child in reversed(await self._places(f"worker.{name}")):
+                    await supervisor.terminate_child(child)
+                    await supervisor.delete_child(child)
+            del self._workers[worker.name]
+
     async def clear_queues(self, *names: str) -> tuple[str, ...]:
         """Remove all messages of some queues; return the names of those that held any.
 

@@ -726,6 +726,12 @@ async def test_drops_of_one_queue_at_the_same_time_drop_it_once(
     assert len(missed) == 2
 
 
+async def begun(runtime: Runtime) -> None:
+    """Wait until a definition, or the like, is under way."""
+    while not runtime._defining.locked():  # noqa: SLF001 - at that instant, and no later
+        await trio.lowlevel.checkpoint()
+
+
 async def test_a_worker_does_not_start_on_a_queue_that_is_being_dropped(
     autojump_clock: MockClock,
 ) -> None:
@@ -733,7 +739,7 @@ async def test_a_worker_does_not_start_on_a_queue_that_is_being_dropped(
         await runtime.define("a", reservation_time=5)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(runtime.drop, "a")
-            await trio.lowlevel.checkpoint()
+            await begun(runtime)
             with pytest.raises(QueueNotFoundError):
                 await runtime.start_worker("a", print)
 
@@ -748,7 +754,7 @@ async def test_a_queue_that_a_definition_has_just_named_is_not_dropped(
         options = {"reservation_time": 5, "on_exhausted": "dead"}
         async with trio.open_nursery() as nursery:
             nursery.start_soon(partial(runtime.define, "a", **options))
-            await trio.lowlevel.checkpoint()
+            await begun(runtime)
             with pytest.raises(ValueError, match="dead letters of queue 'a' go to queue 'dead'"):
                 await runtime.drop("dead")
 
@@ -771,8 +777,42 @@ async def test_a_queue_that_others_need_is_not_dropped(autojump_clock: MockClock
 
         await runtime.drop("a")
         await runtime.drop("b")
+        await runtime.remove_worker("w")
+        await runtime.drop("c")
 
-        assert runtime.queue_names() == ("c",)
+        assert runtime.queue_names() == ()
+
+
+@pytest.mark.parametrize("place", ["the group", "a supervisor"])
+async def test_a_removed_worker_finishes_what_it_has_and_is_gone(
+    place: str, autojump_clock: MockClock
+) -> None:
+    done: list[object] = []
+
+    async def slow(delivery: Delivery) -> None:
+        await trio.sleep(3)
+        done.append(delivery.value)
+
+    table: dict[str, object] = {
+        "queue": {"a": TIMED},
+        "worker": {"w": {"queue": "a", "handler": slow}},
+    }
+    if place == "a supervisor":
+        table["supervisor"] = {"s": {"child": [{"worker": "w"}]}}
+    async with open_runtime(table) as runtime:
+        await runtime.queue("a").insert("x", "y")
+        await trio.sleep(1)
+
+        await runtime.remove_worker("w")
+
+        assert done == ["x"]
+        assert runtime.workers() == ()
+        with pytest.raises(WorkerNotFoundError, match="'w'"):
+            await runtime.remove_worker("w")
+        assert "worker.w" not in str(runtime.tree())
+        await runtime.start_worker("a", slow, name="w")  # its name is free
+        await wait_until_idle(runtime)
+        assert done == ["x", "y"]
 
 
 # -- the tree --------------------------------------------------------------------------------------
