@@ -25,6 +25,7 @@ from supervisors import (
 from ._log import StatusLine, configure_log
 
 if TYPE_CHECKING:
+    from queueactors import WorkerStatus
     from queueactors._runtime import Runtime
     from queueactors.config import Config
     from queueactors.cores import QueueStatistics
@@ -113,9 +114,23 @@ async def _report(runtime: Runtime) -> None:
     for name, statistics in (await _statistics(runtime)).items():
         log.info("queue_statistics", queue=name, **_told(statistics))
     for worker in runtime.workers():
-        log.info("worker_statistics", worker=worker.name, **_told(worker.status()))
+        log.info("worker_statistics", worker=worker.name, **_worker_told(worker.status()))
     for child in runtime.parked():
         log.error("child_is_parked", child=child)
+
+
+def _worker_told(status: WorkerStatus) -> dict[str, object]:
+    """Return the numbers of a worker that say something."""
+    statistics = status.statistics
+    facts: dict[str, object] = {"restarts": status.restarts}
+    facts |= {key: count for key, count in statistics.counts.items() if count}
+    for what, times in (
+        ("queueing", statistics.queueing_time),
+        ("handling", statistics.handling_time),
+    ):
+        if times.n:
+            facts |= {f"{what}_p50": times.p50, f"{what}_p99": times.p99}  # seconds
+    return {key: round(fact, 6) if isinstance(fact, float) else fact for key, fact in facts.items()}
 
 
 def _told(numbers: attrs.AttrsInstance) -> dict[str, object]:

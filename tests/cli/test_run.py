@@ -62,7 +62,8 @@ def test_json_log_lines_are_one_object_each(folder: Path, start: Start) -> None:
     (numbers,) = named(err, "queue_statistics")
     assert (numbers["queue"], numbers["buried"], numbers["restarts"]) == ("jobs", 1, 0)
     (numbers,) = named(err, "worker_statistics")
-    assert (numbers["worker"], numbers["retried"]) == ("w", 2)
+    assert (numbers["worker"], numbers["retry"], numbers["restarts"]) == ("w", 2, 0)
+    assert isinstance(numbers["handling_p99"], float)  # seconds
 
 
 def test_a_log_line_takes_whatever_a_message_is(folder: Path, start: Start) -> None:
