@@ -128,7 +128,13 @@ async def main(log: Path, archive: Path, quiet: float | None) -> None:
     position = Position(archive)
     async with open_runtime(signals=True) as runtime:
         channel = await runtime.define("lines", kind="channel", limit=LIMIT, snapshot=False)
-        worker = await runtime.spawn_task(channel, ship, args=[archive, position], batch=BATCH)
+        worker = await runtime.spawn_task(
+            channel,
+            ship,
+            args=[archive, position],
+            batch=BATCH,
+            monitor=None,  # a full channel is no news here
+        )
         await follow(log, position, channel, quiet)
         await wait_until_idle(runtime)
         sent = (await channel.statistics()).sent
