@@ -5,7 +5,7 @@ The constructor's arguments are the facts, kept as attributes, so every error su
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import trio
 
@@ -60,49 +60,51 @@ class WorkerNotFoundError(_NotFoundError):
     thing = "worker"
 
 
-class QueueClosedError(QueueActorsError, trio.ClosedResourceError):
+class _QueueStateError(QueueActorsError):
+    """Base of what is refused because of what the queue is at present.
+
+    Args:
+      queue: Its name.
+    """
+
+    told: ClassVar[str]
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(queue)
+        self.queue = queue
+
+    def __str__(self) -> str:
+        return self.told.format(queue=repr(self.queue))
+
+
+class QueueClosedError(_QueueStateError, trio.ClosedResourceError):
     """The queue was closed: it takes nothing in, and has nothing left to hand out.
 
     Args:
       queue: Its name.
     """
 
-    def __init__(self, queue: str) -> None:
-        super().__init__(queue)
-        self.queue = queue
-
-    def __str__(self) -> str:
-        return f"queue {self.queue!r} is closed"
+    told = "queue {queue} is closed"
 
 
-class QueueEndedError(QueueActorsError, trio.EndOfChannel):
+class QueueEndedError(_QueueStateError, trio.EndOfChannel):
     """The channel was closed, and all that was in it has been received.
 
     Args:
       queue: Its name.
     """
 
-    def __init__(self, queue: str) -> None:
-        super().__init__(queue)
-        self.queue = queue
-
-    def __str__(self) -> str:
-        return f"channel {self.queue!r} is closed, and nothing is left in it"
+    told = "channel {queue} is closed, and nothing is left in it"
 
 
-class QueueBusyError(QueueActorsError, trio.BusyResourceError):
+class QueueBusyError(_QueueStateError, trio.BusyResourceError):
     """Another task waits for the channel's next value: it has one receiver.
 
     Args:
       queue: Its name.
     """
 
-    def __init__(self, queue: str) -> None:
-        super().__init__(queue)
-        self.queue = queue
-
-    def __str__(self) -> str:
-        return f"another task is receiving from channel {self.queue!r}; it has one receiver"
+    told = "another task is receiving from channel {queue}; it has one receiver"
 
 
 class QueueFullError(QueueActorsError):
