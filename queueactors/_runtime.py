@@ -339,10 +339,7 @@ class Runtime:
             if defined is None:
                 raise QueueNotFoundError(name, tuple(self._queues))
             self._check_unused(name)
-            with suppress(LookupError):  # it may be in no tree any more
-                for supervisor, child in reversed(await self._places(f"queue.{name}")):
-                    await supervisor.terminate_child(child)
-                    await supervisor.delete_child(child)
+            await self._take_out(f"queue.{name}")
             defined.actor.child_down("gone")
             await self._stores[defined.handle.options.store].forget(name)
             del self._queues[name]
@@ -360,10 +357,7 @@ class Runtime:
         """
         async with self._defining:
             worker = self.worker(name)
-            with suppress(LookupError):  # it may be in no tree any more
-                for supervisor, child in reversed(await self._places(f"worker.{name}")):
-                    await supervisor.terminate_child(child)
-                    await supervisor.delete_child(child)
+            await self._take_out(f"worker.{name}")
             del self._workers[worker.name]
 
     async def clear_queues(self, *names: str) -> tuple[str, ...]:
@@ -607,6 +601,13 @@ class Runtime:
         if len(named) > 1:
             raise ValueError(f"there are several children {name!r}; say one of {', '.join(named)}")
         return [paths[named[0]]]
+
+    async def _take_out(self, name: str) -> None:
+        """Stop the children that a name means, and take them out of the tree."""
+        with suppress(LookupError):  # it may be in no tree any more
+            for supervisor, child in reversed(await self._places(name)):
+                await supervisor.terminate_child(child)
+                await supervisor.delete_child(child)
 
     def _starts(self, name: str) -> list[object]:
         """Return the start functions of the queue or worker that a name means, if it means one."""
