@@ -1,7 +1,7 @@
 """An agenda for entries that mostly come in the order of their instants, as locks do.
 
 Then an ordered dict is all that is needed: nothing is sorted, and nothing dead stays behind. What
-comes out of order goes to an `Agenda` (a third of the time of a claim and a finish, `bench/`).
+comes out of order goes to an `Agenda`.
 """
 
 from __future__ import annotations
