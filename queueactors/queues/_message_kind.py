@@ -54,15 +54,10 @@ class MessageKind:
         head: Mapping[str, int | None],
         messages: Mapping[int, StoredMessage],
         set_aside: int,
-        released_at: int | None,
     ) -> MessageRecords:
         """Return the records that were written, see `queueactors.stores.Kind`."""
         records = MessageRecords(set_aside=set_aside, **head)  # type: ignore[arg-type] # those of `MessageRecords.head`
         records.messages = cast("dict[int, QueuedMessage]", messages)
-        if released_at is not None:
-            for message in records.messages.values():
-                if message.state == TABLE.held:
-                    message.deadline_at = min(message.deadline_at, released_at)
         return records
 
     def core(self, records: object, changed: Changed | None = None) -> MessageCore:

@@ -68,15 +68,10 @@ class TimedKind:
         head: Mapping[str, int | None],
         messages: Mapping[int, StoredMessage],
         set_aside: int,
-        released_at: int | None,
     ) -> TimedRecords:
         """Return the records that were written, see `queueactors.stores.Kind`."""
         records = TimedRecords(set_aside=set_aside, **head)  # type: ignore[arg-type] # those of `TimedRecords.head`
         records.messages = cast("dict[int, Message]", messages)
-        if released_at is not None:
-            for message in records.messages.values():
-                if message.state == TABLE.held:
-                    message.deadline_at = min(message.deadline_at, released_at)
         return records
 
     def core(self, records: object, changed: Changed | None = None) -> TimedCore:

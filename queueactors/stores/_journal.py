@@ -110,14 +110,10 @@ class SqliteJournal:
             await checkpoint()
         self._next_id = cast("int", stored.head["next_id"])
         self._head = dict(stored.head)
-        if not self._release:
-            return kind.stored_records(stored.head, messages, len(self._kept), None)
-        base, row = self._number << BITS, kind.table.changed_row
-        before = {each: row(base, message) for each, message in messages.items()}
-        records = kind.stored_records(stored.head, messages, len(self._kept), stored.at)
-        # To be written: should the queue be read again, it must not be as if they had gone on.
-        self.changed.update(each for each in before if row(base, messages[each]) != before[each])
-        return records
+        if self._release:
+            # To be written: should the queue be read again, it must not be as if they had gone on.
+            self.changed.update(kind.table.release(messages.values(), stored.at))
+        return kind.stored_records(stored.head, messages, len(self._kept))
 
     def changes(self, now: int, operations: Sequence[Operation]) -> Changes | None:
         """Return what has to be written since the last time; None: nothing."""

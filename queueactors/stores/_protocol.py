@@ -52,7 +52,6 @@ class Kind(Protocol):
         head: Mapping[str, int | None],
         messages: Mapping[int, StoredMessage],
         set_aside: int,
-        released_at: int | None,
     ) -> StoredRecords:
         """Return the records that were written.
 
@@ -60,7 +59,6 @@ class Kind(Protocol):
           head: What there is beside the messages.
           messages: By id.
           set_aside: How many there are that cannot be decoded.
-          released_at: Epoch nanoseconds at which reservations end that are live; None: they go on.
         """
 
     def core(self, records: object, changed: Changed | None) -> Core:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 from queueactors._codecs import Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     import msgspec
 
@@ -24,6 +24,11 @@ class StoredMessage(Protocol):
 
     id: int
     value: object
+    deadline_at: int  # until which somebody has it
+
+    @property
+    def state(self) -> str:
+        """Where it is in its life."""
 
 
 class Table:
@@ -78,6 +83,15 @@ class Table:
         self._changing = _getter(changing)
         self._late = _getter(list(fresh))
         self._fresh = tuple(fresh.values())
+
+    def release(self, messages: Iterable[StoredMessage], at: int) -> list[int]:
+        """Let what is held end ``at`` an instant, unless it does earlier; return whose that is."""
+        released = []
+        for message in messages:
+            if message.state == self.held and message.deadline_at > at:
+                message.deadline_at = at
+                released.append(message.id)
+        return released
 
     def is_fresh(self, message: StoredMessage) -> bool:
         """Return whether nothing has happened to a message: then a fresh row says all of it."""

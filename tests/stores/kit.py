@@ -173,7 +173,7 @@ class MessageModel:
             rows = TABLE.messages(list(file.messages(queue, TABLE)), "bytes")
             messages = {row.id: row for row in rows}
             kind = MessageKind("q", MessageOptions(lock_time=LONG, codec="bytes"))
-            core = kind.core(kind.stored_records(queue.head, messages, 0, None))
+            core = kind.core(kind.stored_records(queue.head, messages, 0))
         finally:
             file.close()
         for _ in core.rebuild():

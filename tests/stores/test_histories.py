@@ -88,7 +88,7 @@ class DurableStore(DoomedStore):
             head = queue.head
             rows = TABLE.messages(list(file.messages(queue, TABLE)), "bytes")
             messages = {row.id: row for row in rows}
-        records = journal.kind.stored_records(head, messages, 0, None)
+        records = journal.kind.stored_records(head, messages, 0)
         core = cast("TimedCore", journal.kind.core(records, None))
         for _ in core.rebuild():
             pass
