@@ -256,19 +256,19 @@ class Runtime:
                 f"queue {queue_name!r} is of another runtime; give the name of one here"
             )
         given = make_options(WorkerOptions, queue=queue_name, handler=handler, **options)
-        async with self._defining:  # its queue may be about to be dropped
+        async with self._defining:  # its queue may be about to be dropped, and it be removed
             self._check_worker(given)
             if name is None:
                 name = _free_name(queue_name, self._workers)
             elif name in self._workers:
                 raise ValueError(f"there is a worker {name!r} already; choose another name")
             worker = self._add_worker(name, given)
-        try:
-            await (await self._group("workers")).start_child(_worker_spec(worker, _PARK))
-        except BaseException:
-            del self._workers[name]
-            raise
-        return worker
+            try:
+                await (await self._group("workers")).start_child(_worker_spec(worker, _PARK))
+            except BaseException:
+                del self._workers[name]
+                raise
+            return worker
 
     async def spawn_task(
         self, queue: Queue | str, handler: Target, *, batch: int = BATCH, **options: object

@@ -783,6 +783,20 @@ async def test_a_queue_that_others_need_is_not_dropped(autojump_clock: MockClock
         assert runtime.queue_names() == ()
 
 
+async def test_a_worker_that_is_still_starting_is_removed_when_it_has(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_runtime() as runtime:
+        await runtime.define("a", reservation_time=5)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(runtime.start_worker, "a", handle, name="w"))
+            await begun(runtime)
+            await runtime.remove_worker("w")
+
+        assert runtime.workers() == ()
+        assert "worker.w" not in str(runtime.tree())
+
+
 @pytest.mark.parametrize("place", ["the group", "a supervisor"])
 async def test_a_removed_worker_finishes_what_it_has_and_is_gone(
     place: str, autojump_clock: MockClock
