@@ -107,6 +107,26 @@ class QueueBusyError(_QueueStateError, trio.BusyResourceError):
     told = "another task is receiving from channel {queue}; it has one receiver"
 
 
+class ItemRefusedError(QueueActorsError):
+    """A batch queue's buffer did not take an item; ``__cause__`` says why, where it is known.
+
+    Args:
+      queue: The queue's name.
+      error: What the buffer, or a function of its, raised.
+      pushed: How many items of the call went in before that one.
+    """
+
+    def __init__(self, queue: str, error: str, pushed: int = 0) -> None:
+        super().__init__(queue, error, pushed)
+        self.queue = queue
+        self.error = error
+        self.pushed = pushed
+
+    def __str__(self) -> str:
+        before = f", after {self.pushed} that went in" if self.pushed else ""
+        return f"queue {self.queue!r}: its buffer did not take an item{before}: {self.error}"
+
+
 class QueueFullError(QueueActorsError):
     """There is no room for the values of a call: nothing of it went in.
 

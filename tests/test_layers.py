@@ -15,6 +15,7 @@ LAYERS = (
         "queueactors._clock",
         "queueactors._options",
         "queueactors._insist",
+        "queueactors.retry",
     ),
     ("queueactors.cores",),
     ("queueactors._codecs",),
