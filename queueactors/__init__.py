@@ -12,6 +12,7 @@ from ._codecs import Codec
 from ._errors import (
     ClaimLostError,
     CodecError,
+    ItemRefusedError,
     OptionsError,
     QueueActorsError,
     QueueBusyError,
@@ -29,10 +30,14 @@ from ._errors import (
 )
 from ._idle import wait_until_idle
 from ._runtime import Runtime, open_runtime
+from .cores.batch import BatchStatistics, Buffer, StoredBatch
 from .cores.channel import ChannelStatistics
 from .cores.message import Enqueued, MessageInfo, MessageStatistics, QueueStatus
 from .cores.timed import DeadLetter, Reservation, TimedMessage, TimedStatistics
 from .queues import (
+    BatchOptions,
+    BatchQueue,
+    BatchSubmit,
     ChannelOptions,
     ChannelQueue,
     ChannelSubmit,
@@ -45,6 +50,7 @@ from .queues import (
     TimedQueue,
     TimedSubmit,
 )
+from .retry import Exponential, Fixed, Linear, RetryPolicy
 from .stores import MemoryStore
 from .workers import (
     Delivery,
@@ -68,6 +74,11 @@ if TYPE_CHECKING:
     from .stores import SqliteStore
 
 __all__ = [
+    "BatchOptions",
+    "BatchQueue",
+    "BatchStatistics",
+    "BatchSubmit",
+    "Buffer",
     "ChannelOptions",
     "ChannelQueue",
     "ChannelStatistics",
@@ -83,7 +94,11 @@ __all__ = [
     "Delivery",
     "Enqueued",
     "Error",
+    "Exponential",
     "Fault",
+    "Fixed",
+    "ItemRefusedError",
+    "Linear",
     "LiveReservation",
     "MemoryStore",
     "MessageInfo",
@@ -107,11 +122,13 @@ __all__ = [
     "ReservationExpiredError",
     "ReservationNotFoundError",
     "Retry",
+    "RetryPolicy",
     "Runtime",
     "Snooze",
     "SqliteStore",
     "StoreError",
     "StoreLockedError",
+    "StoredBatch",
     "Success",
     "Summary",
     "TimedMessage",

@@ -10,8 +10,10 @@ queue's own codec, as almost always, and otherwise an `Encoded`.
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
+import attrs
 import msgspec
 
 from supervisors import describe, did_you_mean
@@ -20,7 +22,7 @@ from ._errors import CodecError
 from .cores.timed import DeadLetter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
 
 class Codec(Protocol):
@@ -125,6 +127,8 @@ LARGEST: Final = (
     500_000_000  # bytes; SQLite refuses rows of 1 GB, and all that is written with them
 )
 LETTER: Final = "dead_letter:"  # before the codec's name: a dead letter, its value in that codec
+ITEMS: Final = "items:"  # likewise: a MessagePack array of items, each in that codec
+PART: Final = 1 << 26  # bytes of items that are kept as one value, unless one alone has more
 
 
 def make_codec(codec: object, type: object = None) -> Codec:
@@ -227,11 +231,117 @@ class Values:
             return DeadLetter(value, *facts)
         if codec == self.codec.name:
             return self._decode(encoded.data)
+        if codec.startswith(ITEMS):
+            name = codec.removeprefix(ITEMS)
+            return [self._decode_other(Encoded(name, item)) for item in _split(encoded.data)]
         if codec == "pickle":
             raise ValueError("pickle is decoded only for a queue whose codec is pickle")
         if codec not in BUILT_IN:
             raise ValueError(f"the queue's codec is {self.codec.name!r}")
         return make_codec(codec).decode(encoded.data)
+
+
+class ItemsCodec:
+    """The codec of lists whose items are encoded one by one.
+
+    MessagePack and JSON have lists of their own: what comes out is what their codecs make of the
+    list. Of items in another codec it is a MessagePack array.
+
+    Args:
+      item: The items' codec.
+      type: The class that msgpack and json decode them into; None: plain values.
+    """
+
+    def __init__(self, item: Codec, type: type | None = None) -> None:
+        self.name = item.name
+        self.encode_item = item.encode
+        types = list if type is None else list[type]  # type: ignore[valid-type] # at run time
+        self.join: Callable[[Sequence[bytes]], bytes]
+        self.decode: Callable[[bytes], object]
+        if isinstance(item, MsgpackCodec):
+            self.join = _join_msgpack
+            self.decode = msgspec.msgpack.Decoder(types).decode
+        elif isinstance(item, JsonCodec):
+            self.join = _join_json
+            self.decode = msgspec.json.Decoder(types).decode
+        else:
+            self.name = ITEMS + item.name
+            self.join = msgspec.msgpack.encode
+            self.decode = lambda data: list(map(item.decode, _split(data)))
+
+    def encode(self, value: object) -> bytes:
+        """Return the bytes of a list of items."""
+        return self.join(list(map(self.encode_item, cast("Iterable[object]", value))))
+
+
+class ItemValues(Values):
+    """How the items of a batch queue are kept: as lists, each a batch.
+
+    Args:
+      codec: The queue's.
+      type: The class that msgpack and json decode items into; None: plain values.
+    """
+
+    def __init__(self, codec: Codec, type: type | None = None) -> None:
+        super().__init__(ItemsCodec(codec, type))
+        self._items = Values(codec)
+        self._join = cast("ItemsCodec", self.codec).join
+
+    def encode_item(self, item: object) -> bytes:
+        """Return an item's bytes, for `pack`.
+
+        Raises:
+          CodecError: If it cannot be encoded; ``__cause__`` says why.
+        """
+        return cast("bytes", self._items.encode(item))
+
+    def pack(self, items: Sequence[bytes]) -> list[tuple[bytes, int]]:
+        """Return what is kept of encoded items, in parts of some `PART` bytes at most.
+
+        Each part comes with its number of items.
+        """
+        ends = list(accumulate(map(len, items)))
+        if not ends or ends[-1] <= PART:
+            return [(self._join(items), len(items))]
+        parts, first, base = [], 0, 0
+        for last, end in enumerate(ends):
+            if end - base > PART and last > first:
+                parts.append(items[first:last])
+                first, base = last, ends[last - 1]
+        parts.append(items[first:])
+        return [(self._join(part), len(part)) for part in parts]
+
+    def encode(self, value: object) -> bytes | Encoded:
+        """Return what is kept of a list of items, or of a dead letter, which is a batch alone."""
+        if isinstance(value, DeadLetter):
+            value = attrs.evolve(value, value=[value.value])
+        return super().encode(value)
+
+    def decode(self, value: object) -> object:
+        """Return the list of items that was encoded."""
+        items = super().decode(value)
+        if isinstance(items, DeadLetter):
+            return [attrs.evolve(items, value=cast("list[object]", items.value)[0])]
+        return items
+
+
+def _split(data: bytes) -> list[bytes]:
+    return msgspec.msgpack.decode(data, type=list[bytes])
+
+
+def _join_json(items: Sequence[bytes]) -> bytes:
+    return b"[%b]" % b",".join(items)
+
+
+def _join_msgpack(items: Sequence[bytes]) -> bytes:
+    count = len(items)
+    if count < 16:
+        head = bytes([0x90 | count])
+    elif count < 1 << 16:
+        head = b"\xdc" + count.to_bytes(2, "big")
+    else:
+        head = b"\xdd" + count.to_bytes(4, "big")
+    return head + b"".join(items)
 
 
 type_ = type  # where an argument of that name hides it

@@ -32,6 +32,7 @@ class Means(Enum):
     TARGET = "target"  # a callable; in a config "module:attr"
     CODEC = "codec"  # a word, or an object or class; in a config a word or "module:Class"
     PACE = "pace"  # seconds, or a callable from the attempt to seconds; in a config either form
+    RETRY = "retry"  # a retry policy; in a config a table or "module:attr"
 
 
 Seconds = Annotated[float, Means.SECONDS]

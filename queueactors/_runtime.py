@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from .config import ChildConfig, Config, SupervisorConfig
     from .cores.timed import DeadLetter
     from .engines import Engine, Parked
-    from .queues import ChannelQueue, MessageQueue, TimedQueue
+    from .queues import BatchQueue, ChannelQueue, MessageQueue, TimedQueue
     from .stores import Store
 
 # What hangs under a group is parked rather than given up: one poisoned queue must not end all.
@@ -65,14 +65,14 @@ class _Defined:
     kind: str
     handle: Queue
     actor: QueueActor
-    errands: Errands | None
+    beside: Mapping[str, StartFunction]  # by sort: what else it consists of
 
     def specs(self, options: ChildOptions) -> list[ChildSpec]:
         """Return the children that the queue consists of."""
         name = self.handle.name  # may end in anything: what tells the two apart comes first
         specs = [ChildSpec(id=f"queue.{name}", start=self.actor, **options)]
-        if self.errands is not None:
-            specs.append(ChildSpec(id=f"errands.{name}", start=self.errands, **options))
+        for sort, start in self.beside.items():
+            specs.append(ChildSpec(id=f"{sort}.{name}", start=start, **options))
         return specs
 
 
@@ -109,7 +109,7 @@ class Runtime:
     # -- look-up -------------------------------------------------------------------------------
 
     def queue(self, name: str) -> AnyQueue:
-        """Return the queue of that name: a `TimedQueue`, `MessageQueue` or `ChannelQueue`.
+        """Return the queue of that name, such as a `TimedQueue` or a `BatchQueue`.
 
         Raises:
           QueueNotFoundError: If there is none; it suggests the nearest name.
@@ -178,6 +178,11 @@ class Runtime:
     ) -> ChannelQueue: ...
 
     @overload
+    async def define(
+        self, name: str, *, kind: Literal["batch"], **options: object
+    ) -> BatchQueue: ...
+
+    @overload
     async def define(self, name: str, *, kind: str, **options: object) -> AnyQueue: ...
 
     async def define(self, name: str, *, kind: str = "timed", **options: object) -> Queue:
@@ -188,8 +193,9 @@ class Runtime:
 
         Args:
           name: The queue's.
-          kind: Its kind: ``"timed"``, ``"message"`` or ``"channel"``.
-          **options: The kind's, see `TimedOptions`, `MessageOptions` and `ChannelOptions`.
+          kind: Its kind: ``"timed"``, ``"message"``, ``"batch"`` or ``"channel"``.
+          **options: The kind's: see `TimedOptions`, `MessageOptions`, `BatchOptions` and
+            `ChannelOptions`.
 
         Raises:
           OptionsError: If an option breaks its rule.
@@ -446,12 +452,17 @@ class Runtime:
             return store.open_engine(name, kept, parked)
 
         actor = QueueActor(name, self.clock, Mailbox(name, options.mailbox), open_engine)
-        errands = None
-        if isinstance(options, TimedOptions) and (options.sync_fn or options.dead_letter):
-            errands = Errands(actor, options, self._deliverer(name, options), values)
-        handle = parts.handle(actor, options, kept)
-        defined = self._queues[name] = _Defined(kind, handle, actor, errands)
+        handle = parts.handle(actor, options, kept, self._dice())
+        beside: dict[str, StartFunction] = {}
+        refill = options if isinstance(options, TimedOptions) and options.sync_fn else None
+        if refill is not None or options.dead_letter is not None:
+            deliver = self._deliverer(name, options)
+            beside["errands"] = Errands(actor, refill, deliver, kept.values)
+        defined = self._queues[name] = _Defined(kind, handle, actor, beside | handle.companions)
         return defined
+
+    def _dice(self) -> Random:
+        return Random() if self._random is None else self._random  # noqa: S311 - for waits
 
     def _deliverer(
         self, name: str, options: Options
@@ -483,8 +494,7 @@ class Runtime:
 
     def _add_worker(self, name: str, options: WorkerOptions) -> Worker:
         queue = self.queue(options.queue)
-        random = Random() if self._random is None else self._random  # noqa: S311 - for waits
-        worker = self._workers[name] = Worker(name, queue, options, self, random)
+        worker = self._workers[name] = Worker(name, queue, options, self, self._dice())
         return worker
 
     def _specs(self) -> list[ChildSpec]:
@@ -495,7 +505,7 @@ class Runtime:
             for name, each in config.stores.items()
         }
         directory = Path(config.runtime.data_dir)
-        random = Random() if self._random is None else self._random  # noqa: S311 - for backoffs
+        random = self._dice()
         stores = []
         for name, store in self._stores.items():
             own = [each.name for each in config.queues.values() if each.options.store == name]
@@ -618,7 +628,7 @@ class Runtime:
         queue = self._queues.get(name) or self._queues.get(name.removeprefix("queue."))
         worker = self._workers.get(name) or self._workers.get(name.removeprefix("worker."))
         if queue is not None:
-            return [queue.actor, queue.errands]
+            return [queue.actor, *queue.beside.values()]
         return [] if worker is None else [worker]
 
 

@@ -10,16 +10,16 @@ what they say.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Final, Protocol, runtime_checkable
 
 import attrs
 
-from ._options import Checks, Seconds
+from ._options import Checks, Means, Seconds
 
 if TYPE_CHECKING:
     from random import Random
 
-__all__ = ["Exponential", "Fixed", "Linear", "RetryPolicy"]
+__all__ = ["FOR_EVER", "Exponential", "Fixed", "Linear", "Retry", "RetryPolicy"]
 
 
 @runtime_checkable
@@ -33,6 +33,9 @@ class RetryPolicy(Protocol):
           attempt: How many calls there were, all of them failed (>= 1).
           random: The dice, for jitter.
         """
+
+
+Retry = Annotated[RetryPolicy, Means.RETRY]
 
 
 @attrs.frozen
@@ -146,7 +149,12 @@ class Exponential:
         return _delay(self.attempts, attempt, wait, self.jitter, random)
 
 
-_LARGEST = 1e9
+def is_policy(given: object) -> bool:
+    """Whether something is a retry policy, and not merely the class of one."""
+    return isinstance(given, RetryPolicy) and not isinstance(given, type)
+
+
+_LARGEST: Final = 1e9
 
 
 def _checked(attempts: object, jitter: object, cooldown: object) -> Checks:
@@ -186,3 +194,7 @@ def _delay(attempts: int, attempt: int, wait: float, jitter: float, random: Rand
     if attempts and attempt >= attempts:
         return None
     return wait * (1 + random.uniform(-jitter, jitter)) if jitter else wait
+
+
+FOR_EVER: Final = Exponential()
+"""Without a limit of attempts, from a second to an hour: what is done where nothing is said."""

@@ -14,6 +14,7 @@ LAYERS = (
         "queueactors._errors",
         "queueactors._clock",
         "queueactors._options",
+        "queueactors._call",
         "queueactors._insist",
         "queueactors.retry",
     ),

@@ -167,7 +167,7 @@ def _queues(
         options = reader.build(KINDS[kind].options, path, given)
         _exists(reader, path, "store", given, tables["store"])
         _check_store(reader, path, given, kind, stores)
-        if kind == "timed" and given.get("on_exhausted") not in _NO_QUEUE:
+        if given.get("on_exhausted", "drop") not in _NO_QUEUE:
             _check_dead_letter(reader, path, given, tables["queue"])
         if options is not None:
             queues[name] = QueueConfig(name=name, kind=kind, options=options)

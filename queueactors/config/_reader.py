@@ -7,12 +7,13 @@ light in the same run. Nothing made of stand-ins leaves `load_config`, which the
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal, TypeVar, Union, get_type_hints
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, Union, cast, get_type_hints
 
 import attrs
 
 from queueactors._errors import OptionsError
-from queueactors._options import Seconds
+from queueactors._options import Means, Seconds
+from queueactors.retry import Exponential, Fixed, Linear
 from supervisors import Backoff, ChildSpecError, did_you_mean
 
 from ._faults import Fault, KeyPath, as_table, dotted, error_text, value_text
@@ -153,6 +154,8 @@ class Reader:
             return self._nested(path, sort, value)
         if sort in {tuple, list}:
             return self._array(path, sort, args, value)
+        if sort in _POLICY_OR_ELSE and as_table(value) is not None:
+            return self._policy(path, value)
         text = self.source.text(path)
         loose = text is not None and bool(text.variables)
         made = scalar(sort, value, self.targets, loose=loose)
@@ -185,6 +188,16 @@ class Reader:
         if made is None or len(self.source.faults) > before:
             raise _NotedError
         return made
+
+    def _policy(self, path: KeyPath, value: object) -> object:
+        """Make a retry policy of a table, whose ``policy`` says which."""
+        table = as_table(value) or {}
+        given = {key: each for key, each in table.items() if key != "policy"}
+        word = Literal["fixed", "linear", "exponential"]
+        name = self.convert((*path, "policy"), "policy", word, table.get("policy", "exponential"))
+        if (*path, "policy") in self.refused:
+            raise _NotedError
+        return self._nested(path, _POLICIES[cast("str", name)], given)
 
     def _array(
         self, path: KeyPath, sort: object, args: tuple[object, ...], value: object
@@ -245,6 +258,14 @@ class Reader:
             if at not in self.refused or at == path:
                 self.refuse_foreign(at, message)
         return None
+
+
+_POLICIES: Final[Mapping[str, type]] = {
+    "fixed": Fixed,
+    "linear": Linear,
+    "exponential": Exponential,
+}
+_POLICY_OR_ELSE: Final = (Means.RETRY, Means.PACE)  # what may be a retry policy
 
 
 def required(cls: type) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from supervisors import did_you_mean
 
@@ -26,8 +26,14 @@ class Targets:
     def __init__(self) -> None:
         self._failed: dict[str, str] = {}
 
-    def load(self, target: str) -> Callable[..., object]:  # type: ignore[explicit-any] # user's own
+    def load(  # type: ignore[explicit-any] # user's own
+        self, target: str, *, call: bool = True
+    ) -> Callable[..., object]:
         """Return the callable that ``module:attr`` names; ``attr`` may be dotted.
+
+        Args:
+          target: The target.
+          call: Whether it must be callable.
 
         Raises:
           TargetError: If there is none, or its module does not import.
@@ -38,9 +44,9 @@ class Targets:
         found: object = self._import(module)
         for part in attr.split("."):
             found = _attribute(found, part, target)
-        if not callable(found):
+        if call and not callable(found):
             raise TargetError(f"{target!r} is not callable, it is a {type(found).__name__}")
-        return found
+        return cast("Callable[..., object]", found)  # type: ignore[explicit-any] # likewise
 
     def _import(self, name: str) -> ModuleType:
         if name not in self._failed:

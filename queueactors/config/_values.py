@@ -17,6 +17,7 @@ import attrs
 
 from queueactors._codecs import BUILT_IN
 from queueactors._options import Means
+from queueactors.retry import Exponential, RetryPolicy
 from supervisors import Backoff
 
 from ._durations import SPELLING, parse_duration
@@ -35,7 +36,8 @@ _NAMES: Mapping[object, str] = {
     Means.SECONDS: f"seconds >= 0 or a duration such as {SPELLING}",
     Means.TARGET: "a target 'module:attr'",
     Means.CODEC: f"one of {', '.join(map(repr, BUILT_IN))}, or a target 'module:Class'",
-    Means.PACE: f"seconds >= 0, a duration such as {SPELLING}, or a target 'module:attr'",
+    Means.PACE: f"seconds >= 0, a duration such as {SPELLING}, a target 'module:attr', or a table",
+    Means.RETRY: "a table with policy = 'fixed', 'linear' or 'exponential', or a target",
 }
 _STAND_INS: Mapping[object, object] = {
     bool: False,
@@ -46,6 +48,7 @@ _STAND_INS: Mapping[object, object] = {
     Means.TARGET: callable,
     Means.CODEC: "msgpack",
     Means.PACE: 1.0,
+    Means.RETRY: Exponential(),
     Backoff: Backoff(),
 }
 
@@ -115,21 +118,24 @@ def scalar(sort: object, value: object, targets: Targets, *, loose: bool) -> obj
       MismatchError: If the value is of another sort.
       TargetError: If it is a target that leads nowhere.
     """
-    if sort is Means.SECONDS:
-        return _seconds(value, loose=loose)
-    if sort is Means.TARGET or (sort is Means.PACE and _is_target(value)):
-        return targets.load(value) if isinstance(value, str) else _checked(value, callable(value))
-    if sort is Means.PACE:
-        return _seconds(value, loose=loose)
-    if sort is Means.CODEC:
-        return targets.load(value) if isinstance(value, str) and ":" in value else value
+    if isinstance(sort, Means):
+        return _meant(sort, value, targets, loose=loose)
     if sort in {object, Any} or not isinstance(sort, type):
         return value
     return _plain(sort, value, loose=loose)
 
 
-def _is_target(value: object) -> bool:
-    return callable(value) or (isinstance(value, str) and ":" in value)
+def _meant(sort: Means, value: object, targets: Targets, *, loose: bool) -> object:
+    """Convert a value that stands for something beyond its type."""
+    if sort is Means.SECONDS:
+        return _seconds(value, loose=loose)
+    if isinstance(value, str) and (sort is Means.TARGET or ":" in value):
+        return targets.load(value, call=sort in {Means.TARGET, Means.CODEC})
+    if sort is Means.TARGET:
+        return _checked(value, callable(value))
+    if sort is Means.PACE and not (callable(value) or isinstance(value, RetryPolicy)):
+        return _seconds(value, loose=loose)
+    return value
 
 
 def _seconds(value: object, *, loose: bool) -> float:

@@ -167,8 +167,5 @@ class BatchIndexes:
         if self._changed is not None:
             self._changed.update(batch.id for batch in batches)
 
-    def _tell(self, event: str, batch: Batch, error: str) -> None:
-        self._notice(event, id=batch.id, items=batch.size, claims=batch.claims, error=error)
-
     def _notice(self, event: str, **facts: object) -> None:
         self.notices.append((event, facts))

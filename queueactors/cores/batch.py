@@ -106,6 +106,7 @@ class BatchCore(BatchIndexes):
         "clear",
         "close",
         "dead_letters",
+        "done",
         "failed",
         "flush",
         "give_back",
@@ -428,7 +429,7 @@ class BatchCore(BatchIndexes):
         """
         self.advance(now)
         if ended is not None:
-            self._done(*ended)
+            self.done(now, *ended)
         records = self.records
         if records.closed != "no":
             raise QueueClosedError(self.name)
@@ -481,8 +482,8 @@ class BatchCore(BatchIndexes):
                 break
         return chosen
 
-    def _done(self, key: int, items: int) -> None:
-        """End a claim with success, if it is one still."""
+    def done(self, _now: int, key: int, items: int) -> None:
+        """End a claim with success, if it is one still; so many items were processed."""
         group = self._claim_of(key)
         if group is None:
             return
@@ -554,16 +555,17 @@ class BatchCore(BatchIndexes):
 
     def _give_up(self, batch: Batch, error: str) -> None:
         """Let a batch be claimed no more."""
+        told = {"id": batch.id, "items": batch.size, "claims": batch.claims, "error": error}
         what: BatchState | None = None
         if self._on_exhausted == "drop":
-            self._tell("batch_dropped", batch, error)
+            self._notice("batch_dropped", **told)
             self._items -= batch.size
         elif self._on_exhausted == "bury":
-            self._tell("batch_buried", batch, error)
+            self._notice("batch_buried", **told)
             self._buried[batch.id] = batch
             what = "buried"
         else:
-            self._tell("batch_dead", batch, error)
+            self._notice("batch_dead", **told)
             self._dead[batch.id] = batch
             self._new_errands = True
             what = "dead"

@@ -99,6 +99,7 @@ class MessageCore(MessageIndexes):
     )
 
     one_taker = False
+    parting = None
 
     def __init__(  # noqa: PLR0913 - all keyword-only, all with defaults
         self,

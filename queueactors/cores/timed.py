@@ -122,6 +122,7 @@ class TimedCore(TimedIndexes):
     )
 
     one_taker = False
+    parting = None
 
     def __init__(  # noqa: PLR0913 - all keyword-only, all with defaults
         self,

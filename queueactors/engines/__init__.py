@@ -2,7 +2,7 @@
 
 from ._durable import DurableEngine, Journal
 from ._local import LocalEngine, Method
-from ._protocol import ROOM, SYNCS, TAKERS, Core, Engine, Handover, Lane, Parked, Records
+from ._protocol import ROOM, SYNCS, TAKERS, Core, Engine, Handover, Kept, Lane, Parked, Records
 
 __all__ = [
     "ROOM",
@@ -13,6 +13,7 @@ __all__ = [
     "Engine",
     "Handover",
     "Journal",
+    "Kept",
     "Lane",
     "LocalEngine",
     "Method",

@@ -16,7 +16,7 @@ from queueactors._errors import StoreError
 from supervisors import describe
 
 from ._local import LocalEngine
-from ._protocol import SLICE
+from ._protocol import SLICE, Kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -207,6 +207,9 @@ class DurableEngine(LocalEngine):
         """Let operations be carried out once more: those of the batch, and those that waited."""
         own = set(map(id, batch))
         for operation in reversed(decided):
+            if isinstance(operation, Kept):
+                operation.resolve()
+                continue
             operation.value = operation.error = None
             if id(operation) not in own:
                 self.parked.park_again(operation)
@@ -221,6 +224,8 @@ class DurableEngine(LocalEngine):
         """Let operations end with the store's failure."""
         casts = 0
         for operation in operations:
+            if isinstance(operation, Kept):
+                continue
             if not isinstance(operation.error, trio.TooSlowError):
                 operation.value, operation.error = None, failure.anew()
                 casts += operation.task is None

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import attrs
 
 from queueactors._errors import QueueActorsError, QueueBusyError
+from supervisors import Operation
 
 from ._protocol import ROOM, SLICE, SYNCS, TAKERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from supervisors import Operation
 
     from ._protocol import Core, Parked
 
@@ -70,6 +69,10 @@ class LocalEngine:
     def advance(self, now: int) -> bool:
         """Let some of what has become due happen; return whether that was all."""
         return self.core.advance(now, SLICE)
+
+    def parting(self) -> Operation | None:
+        """Return what is to be carried out before the actor stops; None: nothing."""
+        return None if self.core.parting is None else Operation(*self.core.parting)
 
     async def execute(
         self, batch: Sequence[Operation], now: int, resolved: list[Operation]

@@ -51,6 +51,10 @@ class Core(Protocol):
     def one_taker(self) -> bool:
         """Whether a taker that would wait is refused while another waits."""
 
+    @property
+    def parting(self) -> tuple[str, tuple[object, ...]] | None:
+        """The operation to be carried out before its actor stops, and its arguments; None: none."""
+
     notices: list[tuple[str, dict[str, object]]]
     inserters: Sized  # who waits for room, and
     syncers: Sized  # for a refill; the engine sets them
@@ -100,6 +104,9 @@ class Engine(Protocol):
     def next_deadline(self) -> int | None:
         """Return the epoch nanoseconds at which `execute` must run next, with or without work."""
 
+    def parting(self) -> Operation | None:
+        """Return what is to be carried out before the actor stops; None: nothing."""
+
 
 class Handover(Operation):
     """An operation that brings a message from another queue.
@@ -111,6 +118,12 @@ class Handover(Operation):
 
     queue: str  # the name of the queue that it comes from
     id: int  # its number there
+
+
+class Kept(Operation):
+    """An operation that no store has to write: it holds also if its batch could not be written."""
+
+    __slots__ = ()
 
 
 class Lane(OrderedDict[Operation, None]):

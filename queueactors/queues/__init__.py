@@ -1,6 +1,8 @@
 """The queues: a public handle and options for each kind, over the one actor loop."""
 
 from ._actor import QueueActor
+from ._batch import BatchQueue, BatchSubmit
+from ._batch_options import BatchOptions
 from ._channel import ChannelQueue, ChannelSubmit
 from ._claim import Claim
 from ._errands import Errands
@@ -15,6 +17,9 @@ __all__ = [
     "KINDS",
     "AnyOptions",
     "AnyQueue",
+    "BatchOptions",
+    "BatchQueue",
+    "BatchSubmit",
     "ChannelOptions",
     "ChannelQueue",
     "ChannelSubmit",

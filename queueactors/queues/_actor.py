@@ -54,6 +54,7 @@ class QueueActor:
     parked: Parked = attrs.field(init=False)
     starts: int = attrs.field(default=0, init=False)
     on_errand: Callable[[], None] | None = attrs.field(default=None, init=False)
+    _turning: bool = attrs.field(default=False, init=False)  # a batch is being carried out
 
     @parked.default
     def _park(self) -> Parked:
@@ -69,11 +70,23 @@ class QueueActor:
         """Be one incarnation: serve until cancelled, or until the engine crashes."""
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         log = log.bind(queue=self.name)
-        mailbox = self.mailbox
         engine = await self._open_engine(self.parked)
-        mailbox.reopen()
+        self._turning = False
+        self.mailbox.reopen()
         self.starts += 1
         task_status.started(self)
+        try:
+            await self._serve(engine, log)
+        except trio.Cancelled:
+            operation = None if self._turning else engine.parting()
+            if operation is not None:
+                with task_status.shield():
+                    await self._turn(engine, [operation], log)
+            raise
+
+    async def _serve(self, engine: Engine, log: structlog.typing.FilteringBoundLogger) -> None:
+        """Carry out what comes, for ever."""
+        mailbox = self.mailbox
         while True:
             with trio.CancelScope() as timer:  # a new one each time it fires
                 while True:
@@ -98,6 +111,7 @@ class QueueActor:
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         """Carry out one batch and answer it."""
+        self._turning = True
         resolved: list[Operation] = []
         try:
             now = self.clock.now_ns()
@@ -115,6 +129,7 @@ class QueueActor:
             self._tell(engine, log)
         if engine.new_errands() and self.on_errand is not None:
             self.on_errand()
+        self._turning = False
 
     @staticmethod
     def _tell(engine: Engine, log: structlog.typing.FilteringBoundLogger) -> None:

@@ -18,6 +18,7 @@ import structlog
 import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
+from queueactors._call import is_async
 from queueactors._errors import CodecError, QueueActorsError, QueueClosedError, StoreError
 from queueactors._insist import insist
 from queueactors.cores.timed import check_unique
@@ -43,13 +44,13 @@ class Errands:
 
     Args:
       actor: The queue's.
-      options: The queue's: the refill function and its times.
-      deliver: Inserts a dead letter into the queue that ``on_exhausted`` names.
+      refill: The queue's options: the refill function and its times; None: it has none.
+      deliver: Inserts a dead letter into the queue that ``on_exhausted`` names; None: none does.
       values: How the queue's values are encoded; None: they are not.
     """
 
     actor: QueueActor
-    options: TimedOptions
+    refill: TimedOptions | None
     deliver: Callable[[DeadLetter], Awaitable[object]] | None
     values: Values | None = None
     _refill_due: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -71,26 +72,30 @@ class Errands:
         log = log.bind(queue=self.actor.name)
         task_status.started()
         async with bare_nursery() as nursery:
-            if self.options.sync_fn is not None:
-                nursery.start_soon(self._refills, log)
+            if self.refill is not None:
+                nursery.start_soon(self._refills, self.refill, log)
             if self.deliver is not None:
                 nursery.start_soon(self._letters, self.deliver, log)
 
     # -- refills -------------------------------------------------------------------------------
 
-    async def _refills(self, log: structlog.typing.FilteringBoundLogger) -> None:
+    async def _refills(
+        self, options: TimedOptions, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
         await self._ask("refill_lost")  # a former incarnation may have died over one
         while True:
             self._refill_due = trio.Event()
             if await self._ask("begin_refill"):
-                await self._refill(log)
+                await self._refill(options, log)
             await self._refill_due.wait()
 
-    async def _refill(self, log: structlog.typing.FilteringBoundLogger) -> None:
+    async def _refill(
+        self, options: TimedOptions, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
         try:
-            with trio.fail_after(self.options.sync_timeout or inf):
-                values = await self._call_refill()
-            if self.options.unique:
+            with trio.fail_after(options.sync_timeout or inf):
+                values = await self._call_refill(options)
+            if options.unique:
                 check_unique(values)
             if self.values is not None:
                 values = list(map(self.values.encode, values))
@@ -101,11 +106,11 @@ class Errands:
         else:
             log.info("refilled", values=len(values), inserted=added)
 
-    async def _call_refill(self) -> list[object]:
-        function = cast("Callable[..., object]", self.options.sync_fn)  # type: ignore[explicit-any]
-        arguments = self.options.sync_args
-        if inspect.iscoroutinefunction(function):
-            return _values(await function(*arguments))
+    async def _call_refill(self, options: TimedOptions) -> list[object]:
+        function = cast("Callable[..., object]", options.sync_fn)  # type: ignore[explicit-any]
+        arguments = options.sync_args
+        if is_async(function):
+            return _values(await cast("Awaitable[object]", function(*arguments)))
 
         def call() -> list[object] | tuple[Awaitable[object]]:
             result = function(*arguments)

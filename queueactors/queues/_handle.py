@@ -11,6 +11,7 @@ from ._options import QueueOptions
 
 if TYPE_CHECKING:
     from queueactors._clock import Clock
+    from supervisors import StartFunction
 
     from ._actor import QueueActor
 
@@ -39,6 +40,11 @@ class QueueHandle(Generic[OptionsT]):
     def name(self) -> str:
         """The queue's name."""
         return self._actor.name
+
+    @property
+    def companions(self) -> dict[str, StartFunction]:
+        """What runs beside the queue's actor, as children of its supervisor; by its sort."""
+        return {}
 
     @property
     def clock(self) -> Clock:

@@ -6,22 +6,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from . import _message_kind, _timed_kind
+from . import _batch_kind, _message_kind, _timed_kind
+from ._batch import BatchQueue
+from ._batch_options import BatchOptions
 from ._channel import ChannelKind, ChannelQueue
 from ._message import MessageQueue
 from ._options import ChannelOptions, MessageOptions, TimedOptions
+from ._processing import Processing
 from ._timed import TimedQueue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from random import Random
 
     from queueactors._codecs import Values
     from queueactors.stores import Table
 
     from ._actor import QueueActor
 
-Options = ChannelOptions | MessageOptions | TimedOptions
-Queue = ChannelQueue | MessageQueue | TimedQueue
+Options = BatchOptions | ChannelOptions | MessageOptions | TimedOptions
+Queue = BatchQueue | ChannelQueue | MessageQueue | TimedQueue
 AnyQueue = Any  # type: ignore[explicit-any] # a name does not tell of what kind its queue is
 AnyOptions = Any  # type: ignore[explicit-any] # likewise
 Own = Any  # type: ignore[explicit-any] # each kind's own class
@@ -35,33 +39,47 @@ class QueueKind:
       options: Its option class.
       kind: Makes what a store needs: from the queue's name and options, and from how its values
         are encoded, if they are.
-      handle: Makes the public handle, from the actor, the options and what ``kind`` made.
+      handle: Makes the public handle, from the actor, the options, what ``kind`` made, and dice.
       table: How its messages stand in a store's file; None: only memory can keep them.
     """
 
     options: type[Options]
     kind: Callable[[str, Own, Values | None], Own]
-    handle: Callable[[QueueActor, Own, Own], Queue]
+    handle: Callable[[QueueActor, Own, Own, Random], Queue]
     table: Table | None
+
+
+def _batch_queue(
+    actor: QueueActor, options: BatchOptions, kind: _batch_kind.BatchKind, random: Random
+) -> BatchQueue:
+    processing = Processing(actor, options, kind, random)
+    processing.inside = BatchQueue(actor, options, kind, processing, inside=True)
+    return BatchQueue(actor, options, kind, processing)
 
 
 KINDS: Final[Mapping[str, QueueKind]] = {
     "timed": QueueKind(
         TimedOptions,
         _timed_kind.TimedKind,
-        lambda actor, options, kind: TimedQueue(actor, options, kind.values),
+        lambda actor, options, kind, _random: TimedQueue(actor, options, kind.values),
         _timed_kind.TABLE,
     ),
     "message": QueueKind(
         MessageOptions,
         _message_kind.MessageKind,
-        lambda actor, options, kind: MessageQueue(actor, options, kind.values),
+        lambda actor, options, kind, _random: MessageQueue(actor, options, kind.values),
         _message_kind.TABLE,
+    ),
+    "batch": QueueKind(
+        BatchOptions,
+        _batch_kind.BatchKind.of,
+        _batch_queue,
+        _batch_kind.TABLE,
     ),
     "channel": QueueKind(
         ChannelOptions,
         lambda name, options, _values: ChannelKind(name, options),
-        lambda actor, options, kind: ChannelQueue(actor, options, kind.places),
+        lambda actor, options, kind, _random: ChannelQueue(actor, options, kind.places),
         None,
     ),
 }

@@ -75,6 +75,24 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT
         """,
     ),
+    (
+        """
+        CREATE TABLE batch (
+          id INTEGER PRIMARY KEY,  -- queue.number << 40 | the batch's id
+          codec TEXT NOT NULL,
+          state TEXT NOT NULL,
+          size INTEGER NOT NULL,  -- items
+          pushed_at INTEGER NOT NULL,
+          ready_at INTEGER NOT NULL,
+          claims INTEGER NOT NULL DEFAULT 0,
+          attempt INTEGER NOT NULL DEFAULT 0,
+          key INTEGER NOT NULL DEFAULT 0,
+          deadline_at INTEGER NOT NULL DEFAULT 0,
+          error TEXT,
+          value BLOB NOT NULL  -- a list of items
+        ) STRICT
+        """,
+    ),
 )
 
 

@@ -47,7 +47,7 @@ class SqliteJournal:
         self.changed = Changed()
         self.unwritten: tuple[int, tuple[object, ...]] | None = None
         self.waits = store.on_failure == "wait"
-        self._release = store.release_on_start
+        self._release = store.release_on_start or kind.table.by_process
         self._actor = actor
         self._number = 0
         self._is_new = True  # it is not in the file

@@ -47,6 +47,7 @@ class Table:
       held: The state of a message that somebody has; then it has a ``key``.
       second: If messages have names (``mid``), each its own: the state in which one may have that
         of another which is not in it. None: they have none.
+      by_process: Whether it is this process that has what is held: a new one has none of it.
     """
 
     def __init__(  # noqa: PLR0913 - all keyword-only, but two
@@ -59,12 +60,14 @@ class Table:
         fresh: Mapping[str, object],
         held: str,
         second: str | None = None,
+        by_process: bool = False,
     ) -> None:
         self.name = name
         self.message = message
         self.head = head
         self.held = held
         self.second = second
+        self.by_process = by_process
         facts = message.__struct_fields__[2:]
         early = [field for field in facts if field not in fresh]
         changing = [field for field in facts if field not in fixed]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-import trio
 
 from supervisors import describe
 
@@ -118,6 +117,8 @@ class Answers:
         if seconds is None:
             bound = log.bind(id=delivery.id, attempt=delivery.attempt)
             seconds = self.paces.backoff(delivery.attempt, bound)
+            if seconds is None:
+                return self._given_up(delivery, told, log)
         return Ending("retry", seconds, told)
 
     @staticmethod
@@ -135,10 +136,3 @@ class Answers:
             exc_info=why if isinstance(why, BaseException) else None,
         )
         return Ending("error", None, told)
-
-
-def without_cancelled(error: BaseException) -> BaseException | None:
-    """Return an error without the cancellations in it; None if it holds nothing else."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.split(trio.Cancelled)[1]
-    return None if isinstance(error, trio.Cancelled) else error

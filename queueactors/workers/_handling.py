@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import inspect
 from contextlib import suppress
-from math import inf
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import structlog
 import trio
 
+from queueactors._call import (
+    Function,
+    cancellation,
+    is_failure,
+    was_cancelled,
+    without_cancelled,
+)
 from queueactors._errors import ClaimLostError, QueueActorsError, ReservationError
 from queueactors._insist import insist
 from queueactors.cores.timed import DeadLetter
 from supervisors import ActorError, describe
 
-from ._answers import Answers, without_cancelled
 from ._sources import UNCOUNTED, Ending, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
-    from queueactors._options import Target
-
+    from ._answers import Answers
     from ._delivery import Delivery
     from ._options import WorkerOptions
     from ._statistics import WorkerCounters
@@ -55,11 +58,10 @@ class Handling:
     runtime: AnyRuntime
     freed: Callable[[], object]
     ended: int = attrs.field(default=0, init=False)  # handlers, ever
-    _is_async: bool = attrs.field(init=False)
+    _handler: Function = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        handler = self.options.handler
-        self._is_async = _is_async(handler)
+        self._handler = Function(self.options.handler)
 
     async def handle(self, delivery: Delivery, log: Log) -> None:
         """Run the handler, if an attempt is left, and tell the queue what came of it."""
@@ -76,13 +78,13 @@ class Handling:
             result = await self._run(delivery)
         except BaseException as error:
             rest = without_cancelled(error)
-            cancelled = rest is not error and trio.current_effective_deadline() == -inf
-            if cancelled or not _is_failure(error):
+            cancelled = was_cancelled(error)
+            if cancelled or not is_failure(error):
                 if isinstance(rest, Exception):
                     self.answers.tell(delivery, rest, log)
                 await self._tell(delivery, UNCOUNTED, log)
                 if cancelled and isinstance(rest, Exception):
-                    raise _cancellation(error) from None
+                    raise cancellation(error) from None
                 raise
             ending = self.answers.failed(delivery, error, log)
         else:
@@ -94,26 +96,10 @@ class Handling:
     async def _run(self, delivery: Delivery) -> object:
         seconds = self.options.max_runtime
         if seconds is None:
-            return await self._call(delivery)
+            return await self._handler(delivery, *self.options.args)
         with trio.move_on_after(seconds):
-            return await self._call(delivery)
+            return await self._handler(delivery, *self.options.args)
         raise trio.TooSlowError(f"the handler exceeded max_runtime of {seconds} s")
-
-    async def _call(self, delivery: Delivery) -> object:
-        options = self.options
-        handler = options.handler
-        if self._is_async:
-            result = await cast("Awaitable[object]", handler(delivery, *options.args))
-        else:
-            (result,) = await trio.to_thread.run_sync(
-                _boxed,
-                handler,
-                delivery,
-                *options.args,
-                abandon_on_cancel=True,
-                limiter=trio.CapacityLimiter(1),  # an abandoned thread would keep its place
-            )
-        return await result if inspect.isawaitable(result) else result
 
     # -- telling -------------------------------------------------------------------------------
 
@@ -182,30 +168,3 @@ class Handling:
     def _not_told(delivery: Delivery, ending: Ending, error: str, log: Log) -> None:
         facts = {"id": delivery.id, "attempt": delivery.attempt, "result": ending.word}
         log.warning("delivery_not_told", error=error, **facts)
-
-
-def _is_failure(error: BaseException) -> bool:
-    """Whether an error is the handler's own: no exit, and no Ctrl-C.
-
-    A cancellation that nobody asked for is one: it was raised anew, or is asyncio's.
-    """
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(_is_failure, error.exceptions))
-    return not isinstance(error, KeyboardInterrupt | SystemExit)
-
-
-def _cancellation(error: BaseException) -> BaseException:
-    """Return the cancellations that a group holds."""
-    group = cast("BaseExceptionGroup[BaseException]", error)
-    return cast("BaseException", group.split(trio.Cancelled)[0])
-
-
-def _boxed(handler: Target, *args: object) -> tuple[object]:
-    """Call a handler; in a tuple, because trio lets no coroutine out of a thread."""
-    return (handler(*args),)
-
-
-def _is_async(handler: object) -> bool:
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-        getattr(handler, "__call__", None)  # noqa: B004 - an object with an async __call__
-    )

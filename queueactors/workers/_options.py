@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 import attrs
 
 from queueactors._options import Checks, Means, Pace, Seconds, Target, is_seconds, items
+from queueactors.retry import RetryPolicy, is_policy
 
 from ._backoff import exp_backoff
 
@@ -34,7 +35,9 @@ class WorkerOptions:
       concurrency: How many handlers may run at a time (>= 1).
       on_exception: What a handler that raises has answered: ``"retry"`` or ``"error"``.
       backoff: Seconds (>= 0) before a message that failed may be taken again, or a function from
-        the number of the attempt (from 1) to such seconds; if that fails: as `exp_backoff`.
+        the number of the attempt (from 1) to such seconds; if that fails: as `exp_backoff`. Or a
+        retry policy (`queueactors.retry`): when it says that there is no next attempt, that was
+        an ``Error``; its cooldown is not looked at.
       max_attempts: How many attempts a message gets (>= 1); the last one that fails is an
         ``Error``. None: without limit. For channel and message queues; a timed queue has
         ``max_reservations``.
@@ -67,7 +70,7 @@ class WorkerOptions:
     args: tuple[object, ...] = attrs.field(default=(), converter=items)
     concurrency: int = 1
     on_exception: OnException = "retry"
-    backoff: Pace = exp_backoff
+    backoff: Pace | RetryPolicy = exp_backoff
     max_attempts: int | None = None
     dead_letter: str | None = None
     throttle: Throttle = None
@@ -106,8 +109,8 @@ class WorkerOptions:
         checks.done()
 
     def _check_paces(self, checks: Checks) -> None:
-        if not callable(self.backoff) and not _is_wait(self.backoff):
-            checks.refuse("backoff", "seconds >= 0 or callable", self.backoff)
+        if not (_is_pace(self.backoff) or is_policy(self.backoff)):
+            checks.refuse("backoff", "seconds >= 0, callable or a retry policy", self.backoff)
         if not (_is_pace(self.throttle) or _is_word(self.throttle, "auto")):
             checks.refuse("throttle", "'auto', seconds >= 0 or callable", self.throttle)
         if self.eoq_backoff is not None and not _is_pace(self.eoq_backoff):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from queueactors._options import is_seconds
+from queueactors.retry import RetryPolicy
 from supervisors import describe
 
 from ._backoff import exp_backoff
@@ -35,13 +36,21 @@ class Paces:
     options: WorkerOptions
     random: Random = attrs.field(factory=Random)
 
-    def backoff(self, attempt: int, log: structlog.typing.FilteringBoundLogger) -> float:
-        """Return the seconds before the next attempt; for a bad function, `exp_backoff`'s."""
+    def backoff(self, attempt: int, log: structlog.typing.FilteringBoundLogger) -> float | None:
+        """Return the seconds before the next attempt; for a bad function, `exp_backoff`'s.
+
+        None: there is none, by the retry policy.
+        """
         given = self.options.backoff
-        seconds, error = _told(given, attempt)
+        if isinstance(given, RetryPolicy):
+            policy = given
+            seconds, error = _told(lambda n: policy.delay(n, self.random), attempt, none_ok=True)
+        else:
+            seconds, error = _told(given, attempt)
         if error is not None:
             log.error("backoff_failed", error=describe(error), exc_info=error)
-        return exp_backoff(attempt, random=self.random) if seconds is None else seconds
+            return exp_backoff(attempt, random=self.random)
+        return seconds
 
     def throttle(self, queue_size: int, log: structlog.typing.FilteringBoundLogger) -> float:
         """Return the seconds to the next pick-up; for a bad function, what ``"auto"`` means."""

@@ -189,17 +189,17 @@ def test_a_number_too_large_for_a_float_is_a_fault() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "q.toml:2: queue.b: kind is required: timed, message, channel"),
+        ("", "q.toml:2: queue.b: kind is required: timed, message, batch, channel"),
         (
             "kind = 'timd'",
             (
-                "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message' or 'channel', "
+                "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or 'channel', "
                 "got 'timd' (did you mean 'timed'?)"
             ),
         ),
         (
             "kind = 1",
-            "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message' or 'channel', got 1",
+            "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or 'channel', got 1",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from random import Random
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar, cast
 
 import attrs
@@ -194,7 +195,7 @@ async def running_kind(
         Mailbox(name, given.mailbox),
         lambda parked: store.open_engine(name, kind, parked),
     )
-    handle = parts.handle(actor, given, kind)
+    handle = parts.handle(actor, given, kind, Random(1))
     assert isinstance(handle, queue)
     spec = ChildSpec(id=name, start=actor, backoff=NO_BACKOFF, on_give_up="park")
     async with open_supervisor([spec], intensity=intensity, period=60) as supervisor:

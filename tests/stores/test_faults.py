@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 import trio
-from trio.testing import MockClock
 
 from queueactors import Reservation, StoreError, TimedQueue
 from tests.cores.kit import STATES
@@ -29,7 +28,7 @@ from tests.stores.kit import (
     running,
     shown,
 )
-from tests.stores.kit_faults import A_WHILE, DONE, NS, Act, Play, swept
+from tests.stores.kit_faults import A_WHILE, DONE, NS, Act, Play, clock_of, swept
 from tests.stores.vfs import Disk, Fault, store_on
 
 if TYPE_CHECKING:
@@ -279,7 +278,7 @@ async def _several(path: Path, fault: Fault, **options: object) -> int:
 def test_a_commit_for_several_queues_is_whole_or_nothing(
     fault: Fault, commit: str, tmp_path: Path
 ) -> None:
-    clock = MockClock(autojump_threshold=0.02 if commit == "thread" else 0)
+    clock = clock_of(0.02 if commit == "thread" else 0)
     path = tmp_path / "store.sqlite"
 
     steps = trio.run(partial(_several, path, fault, commit=commit, durability="power"), clock=clock)

@@ -239,6 +239,7 @@ def _named(seen: Seen) -> list[dict[str, object]]:
 async def live(path: Path, log: Log, seed: int) -> None:
     """Say what is there, and then work."""
     random = Random(seed)
+    log.operations = seed << 32  # a task may begin one while those of the dead are still open
     modes = {
         "commit": random.choice(["loop", "thread"]),
         "durability": random.choice(["process", "power"]),

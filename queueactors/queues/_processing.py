@@ -1,0 +1,259 @@
+"""Processing: a batch queue's workers claim batches and call the process function for them.
+
+A child of its own beside the queue actor, so that neither blocks the other. Between two attempts
+a batch waits in the queue, not here: a worker is free for another one at once.
+"""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+import structlog
+import trio
+
+from queueactors._call import Function, cancellation, is_failure, was_cancelled, without_cancelled
+from queueactors._errors import QueueClosedError, StoreError
+from queueactors._insist import insist
+from queueactors._options import is_seconds
+from queueactors.engines import TAKERS
+from queueactors.retry import FOR_EVER
+from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from random import Random
+
+    from queueactors._options import Target
+    from queueactors.cores.batch import Claimed
+    from supervisors import ChildStatus
+
+    from ._actor import QueueActor
+    from ._batch import BatchQueue
+    from ._batch_kind import BatchKind
+    from ._batch_options import BatchOptions
+
+GRACE: Final = 1.0  # seconds that one who is cancelled has to tell the queue
+RETRY_AFTER: Final = 5.0  # seconds until a queue that is down is asked again
+
+Log = structlog.typing.FilteringBoundLogger
+
+
+@attrs.define(eq=False)
+class Processing:
+    """Runs the process function of one queue: a child's start function.
+
+    Args:
+      actor: The queue's.
+      options: The queue's.
+      kind: Makes items of what was stored.
+      random: For the jitter of waits.
+    """
+
+    actor: QueueActor
+    options: BatchOptions
+    kind: BatchKind
+    random: Random
+    inside: BatchQueue = attrs.field(init=False)  # the handle that the function gets
+    _function: Function = attrs.field(init=False)
+    _keys: set[int] = attrs.field(factory=set, init=False)  # of the claims it has
+    _scope: trio.CancelScope | None = attrs.field(default=None, init=False)  # around all workers
+    _ended: trio.Event = attrs.field(factory=trio.Event, init=False)  # none of them runs
+    _closing: bool = attrs.field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._function = Function(self.options.process)
+        self._ended.set()
+
+    async def __call__(self, *, task_status: ChildStatus) -> None:
+        """Process batches until cancelled; what a former incarnation had is free at once."""
+        log: Log = structlog.get_logger("queueactors")
+        log = log.bind(queue=self.actor.name)
+        self._keys.clear()
+        self._ended = trio.Event()
+        task_status.started()
+        try:
+            with trio.CancelScope() as self._scope:
+                if self._closing:
+                    self._scope.cancel()
+                await self._ask("keep", ())
+                async with bare_nursery() as nursery:
+                    for _ in range(self.options.workers):
+                        nursery.start_soon(self._work, log)
+        finally:
+            self._scope = None
+            self._ended.set()
+        await trio.sleep_forever()  # a child that ends would be started again
+
+    async def end(self, seconds: float) -> bool:
+        """Cancel all calls, for good, and wait for their ends; return False if some go on.
+
+        Args:
+          seconds: To wait at most.
+        """
+        self._closing = True
+        if self._scope is not None:
+            self._scope.cancel()
+        with trio.move_on_after(seconds):
+            await self._ended.wait()
+        return self._ended.is_set()
+
+    # -- one worker ------------------------------------------------------------------------------
+
+    async def _work(self, log: Log) -> None:
+        """Claim and process, until the queue is closed."""
+        ended: tuple[int, int] | None = None  # the claim before, and how many items it was
+        try:
+            while True:
+                claimed = await self._claim(ended, log)
+                ended = None
+                if claimed is None:
+                    return
+                ended = await self._process(claimed, log)
+        finally:
+            if ended is not None:
+                await self._tell_at_last("done", *ended)
+
+    async def _claim(self, ended: tuple[int, int] | None, log: Log) -> Claimed | None:
+        """Wait for the next batches; None: there will be none.
+
+        What was processed before ends in the same turn of the queue, and in the same commit.
+        """
+        arguments = (self.options.batches, ended)
+        while True:
+            try:
+                claimed = await insist(
+                    lambda: self.actor.mailbox.call(Operation("claim", arguments, waits=TAKERS))
+                )
+            except QueueClosedError:
+                return None
+            except ActorDownError:
+                await trio.sleep(RETRY_AFTER)
+            except StoreError as error:
+                # Perhaps it is claimed all the same, and nobody would know of it.
+                await self._failed_inside(error, log)
+                await trio.sleep(RETRY_AFTER)
+                keys = self._keys if ended is None else {*self._keys, ended[0]}
+                await self._ask("keep", tuple(keys))
+            else:
+                return cast("Claimed", claimed)
+
+    async def _process(self, claimed: Claimed, log: Log) -> tuple[int, int] | None:
+        """Call the function; return what ended with success, to be told with the next claim."""
+        key = claimed.key
+        log = log.bind(ids=claimed.ids, attempt=claimed.attempt, claims=claimed.claims)
+        self._keys.add(key)
+        try:
+            items = await self._items(claimed, log)
+            if items is not None and await self._call(claimed, items, log):
+                return key, len(items)
+            return None
+        finally:
+            self._keys.discard(key)
+
+    async def _items(self, claimed: Claimed, log: Log) -> list[object] | None:
+        """Return the items of what was claimed; None: they cannot be had, and the queue knows."""
+        try:
+            return self.kind.merged(claimed.values)
+        except Exception as error:
+            log.exception("batch_not_read", error=describe(error))
+            await self._failed_inside(error, log)
+            await self._retry(claimed, error, log)
+            return None
+
+    async def _call(self, claimed: Claimed, items: list[object], log: Log) -> bool:
+        """Call the function; return whether it did it. Otherwise the queue knows what to do."""
+        name = self.actor.name
+        try:
+            with structlog.contextvars.bound_contextvars(
+                queue=name, ids=claimed.ids, attempt=claimed.attempt
+            ):
+                await self._function(self.inside, items)
+        except BaseException as error:
+            cancelled = was_cancelled(error)
+            if cancelled or not is_failure(error):
+                await self._tell_at_last("give_back", claimed.key)
+                rest = without_cancelled(error)
+                if cancelled and isinstance(rest, Exception):
+                    log.warning("batch_failed", error=describe(rest), exc_info=rest)
+                    raise cancellation(error) from None
+                raise
+            log.warning(
+                "batch_failed",
+                error=describe(error),
+                exc_info=error if claimed.attempt == 1 else None,  # one traceback is enough
+            )
+            try:
+                await self._retry(claimed, error, log)
+            finally:
+                await self._handle_error(self.options.on_process_error, error, log)
+            return False
+        return True
+
+    async def _retry(self, claimed: Claimed, error: BaseException, log: Log) -> None:
+        """Tell the queue when batches are to be tried again."""
+        delay, cooldown = self._delay(claimed.attempt, log)
+        arguments = (claimed.key, _encodable(describe(error)), delay, cooldown)
+        try:
+            await self._ask("failed", *arguments)
+        except trio.Cancelled:
+            await self._tell_at_last("failed", *arguments)
+            raise
+
+    def _delay(self, attempt: int, log: Log) -> tuple[int | None, int]:
+        """Return what the retry policy says: the wait, and the rest after the last attempt."""
+        policy = self.options.retry
+        try:
+            seconds = policy.delay(attempt, self.random)
+            rest: object = getattr(policy, "cooldown", 0.0)
+            for each in (seconds, rest):
+                if each is not None and not is_seconds(each, positive=False):
+                    raise ValueError(f"expected seconds >= 0, got {each!r}")  # noqa: TRY301
+        except Exception as error:
+            log.exception("retry_failed", error=describe(error))
+            seconds, rest = FOR_EVER.delay(attempt, self.random), 0.0
+        wait = None if seconds is None else round(seconds * 1e9)
+        return wait, round(cast("float", rest) * 1e9)
+
+    async def _failed_inside(self, error: Exception, log: Log) -> None:
+        await self._handle_error(self.options.on_internal_error, error, log)
+
+    @staticmethod
+    async def _handle_error(handler: Target | None, error: BaseException, log: Log) -> None:
+        """Call an error handler of the user's."""
+        if handler is None:
+            return
+        try:
+            result = handler(error)
+            if inspect.isawaitable(result):
+                await cast("Awaitable[object]", result)
+        except Exception as failure:
+            log.exception("error_handler_failed", error=describe(failure))
+
+    # -- telling the queue -----------------------------------------------------------------------
+
+    async def _ask(self, method: str, *args: object) -> object:
+        """Call the queue's actor; while it, or its store, is down, wait for it to come back."""
+        while True:
+            try:
+                return await insist(lambda: self.actor.mailbox.call(Operation(method, args)))
+            except (ActorDownError, StoreError):
+                await trio.sleep(RETRY_AFTER)
+
+    async def _tell_at_last(self, method: str, *args: object) -> None:
+        """Call the queue's actor though this task is cancelled; leave word if it is down."""
+        call: Callable[[], Awaitable[object]] = lambda: self.actor.mailbox.call(  # noqa: E731
+            Operation(method, args)
+        )
+        with trio.move_on_after(GRACE, shield=True) as patience, suppress(ActorError, StoreError):
+            await insist(call)
+        if patience.cancelled_caught:
+            with suppress(trio.WouldBlock, ActorError):  # then the next incarnation asks to `keep`
+                self.actor.mailbox.cast(Operation(method, args))
+
+
+def _encodable(text: str) -> str:
+    """Return a text that can be stored: one with a lone surrogate cannot."""
+    return text.encode(errors="backslashreplace").decode()
