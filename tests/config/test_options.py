@@ -193,13 +193,14 @@ def test_a_number_too_large_for_a_float_is_a_fault() -> None:
         (
             "kind = 'timd'",
             (
-                "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or 'channel', "
-                "got 'timd' (did you mean 'timed'?)"
+                "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or "
+                "'channel', got 'timd' (did you mean 'timed'?)"
             ),
         ),
         (
             "kind = 1",
-            "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or 'channel', got 1",
+            "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or 'channel', "
+            "got 1",
         ),
     ],
 )
