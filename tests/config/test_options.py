@@ -199,8 +199,10 @@ def test_a_number_too_large_for_a_float_is_a_fault() -> None:
         ),
         (
             "kind = 1",
-            "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or 'channel', "
-            "got 1",
+            (
+                "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or "
+                "'channel', got 1"
+            ),
         ),
     ],
 )
