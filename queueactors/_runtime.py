@@ -1,9 +1,9 @@
 """The runtime: the queues and workers of one program, under one supervisor tree, by name.
 
-The tree: the runtime's own supervisor over the groups ``stores``, ``queues``, ``supervisors``
-and ``workers``, started in this order and stopped in reverse. What a configured supervisor places
-hangs under it, everything else under its group. A crash in one group does not restart another:
-the mailboxes bridge it.
+The tree: the runtime's own supervisor over the groups ``stores``, ``queues``, ``supervisors``,
+``workers`` and ``front_ends``, started in this order and stopped in reverse. What a configured
+supervisor places hangs under it, everything else under its group. A crash in one group does not
+restart another: the mailboxes bridge it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from ._clock import Clock
 from ._codecs import Values
 from ._errors import QueueNotFoundError, WorkerNotFoundError
 from ._options import Checks, Target, make_options
+from .metrics._collect import Collector
+from .metrics._ready import not_ready
 from .queues import KINDS, AnyQueue, Errands, Options, Queue, QueueActor, TimedOptions
 from .stores import Place
 from .workers import BATCH, Worker, WorkerOptions, unfit
@@ -49,6 +51,8 @@ if TYPE_CHECKING:
     from .config import ChildConfig, Config, SupervisorConfig
     from .cores.timed import DeadLetter
     from .engines import Engine, Parked
+    from .metrics import Metrics
+    from .metrics._server import MetricsServer
     from .queues import BatchQueue, ChannelQueue, MessageQueue, TimedQueue
     from .stores import Store
 
@@ -89,6 +93,8 @@ class Runtime:
         self._stores: dict[str, Store] = {}
         self._queues: dict[str, _Defined] = {}
         self._workers: dict[str, Worker] = {}
+        self._collector = Collector(config.metrics)
+        self._metrics_server: MetricsServer | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
 
     def __repr__(self) -> str:
@@ -154,6 +160,33 @@ class Runtime:
             for info in supervisor.which_children()
             if info.state == "parked"
         )
+
+    def metrics(self) -> Metrics:
+        """Return the numbers of all queues, workers, stores and supervisors at this instant.
+
+        Nobody is asked, and nothing is waited for: it costs by the number of queues, not of
+        messages. The names, and how many there may be, are options: ``[metrics]``.
+        """
+        return self._collector.collect(
+            [(each.kind, each.actor) for each in self._queues.values()],
+            self.workers(),
+            self._stores,
+            () if self._supervisor is None else _supervisors(self._supervisor),
+        )
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """The host and port where the metrics are served; None: nowhere, or not at present."""
+        return None if self._metrics_server is None else self._metrics_server.address
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Return what is not up, a line each: what starts, restarts or is parked, failing stores.
+
+        Empty: the runtime is ready. What an operator has stopped is not in it.
+        """
+        if self._supervisor is None:
+            return ("the runtime is starting",)
+        return tuple(not_ready(_supervisors(self._supervisor), self._stores))
 
     async def wait(self) -> None:
         """Wait until the runtime ends."""
@@ -451,7 +484,8 @@ class Runtime:
         def open_engine(parked: Parked) -> Awaitable[Engine]:
             return store.open_engine(name, kept, parked)
 
-        actor = QueueActor(name, self.clock, Mailbox(name, options.mailbox), open_engine)
+        mailbox, turns = Mailbox(name, options.mailbox), self._collector.turns
+        actor = QueueActor(name, self.clock, mailbox, open_engine, turns)
         handle = parts.handle(actor, options, kept, self._dice())
         beside: dict[str, StartFunction] = {}
         refill = options if isinstance(options, TimedOptions) and options.sync_fn else None
@@ -538,7 +572,19 @@ class Runtime:
             self._group_spec("queues", queues),
             child_spec("supervisors", roots, intensity=0, random=self._random),
             self._group_spec("workers", workers),
+            *self._front_ends(),
         ]
+
+    def _front_ends(self) -> list[ChildSpec]:
+        """Return the group of what others reach the runtime by; none, if there is nothing."""
+        listen = self.config.metrics.listen
+        if listen is None:
+            return []
+        from .metrics._server import MetricsServer  # which needs an extra
+
+        self._metrics_server = MetricsServer(listen, self.metrics, self.not_ready)
+        spec = ChildSpec(id="metrics", start=self._metrics_server, **_PARK)
+        return [self._group_spec("front_ends", [spec])]
 
     def _group_spec(self, name: str, children: list[ChildSpec]) -> ChildSpec:
         return child_spec(

@@ -101,6 +101,7 @@ class BaseSupervisor:
         self._core = RestartCore(flags, Random() if random is None else random)  # noqa: S311
         self._mailbox = Mailbox(name)
         self._exits: deque[ChildStatus] = deque()
+        self.restarts = 0  # of its children: those that came up again
         self._stopping = False
         self._initialising: ChildStatus | None = None  # which a stop interrupts
         self._starting_for: Operation | None = None  # the administration call it is for
@@ -452,6 +453,7 @@ class BaseSupervisor:
             if self._stopping:
                 return None
             if child.status is not None:
+                self.restarts += 1
                 self.log.info("child_restarted", child=child.spec.id, restarts=child.restarts)
             elif child.unwanted or isinstance(error, InterruptedStartError):
                 # Should the operator have changed their mind.

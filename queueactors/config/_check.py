@@ -5,10 +5,11 @@ Supervisors and their children are left to `_tree`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
+from queueactors.metrics import MetricsOptions
 from queueactors.queues import KINDS
 from queueactors.workers._options import WorkerOptions, unfit
 from supervisors import did_you_mean
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Table = dict[str, object]
 Tables = dict[str, Table]
+Made = TypeVar("Made")
 
 _MEMORY = "memory"
 _SQLITE = "sqlite"
@@ -43,10 +45,12 @@ def check(source: Source, file: str | None) -> Config:
         tables[sort] = {name: reader.table((sort, name), value) for name, value in named.items()}
     _apply_defaults(reader, tables)
     tables["store"].setdefault(_MEMORY, {"type": _MEMORY})
-    runtime = _runtime(reader)
+    runtime = _single(reader, "runtime", RuntimeOptions)
+    metrics = _single(reader, "metrics", MetricsOptions)
     stores = _stores(reader, tables["store"])
     return Config(
         runtime=runtime,
+        metrics=metrics,
         stores=stores,
         queues=_queues(reader, tables, stores),
         workers=_workers(reader, tables),
@@ -85,11 +89,12 @@ def _has(kinds: dict[str, set[str]], defaults: object, table: Table, key: str) -
     return not isinstance(kind, str) or key in kinds.get(kind, {key})
 
 
-def _runtime(reader: Reader) -> RuntimeOptions:
-    if "runtime" not in reader.source.data:
-        return RuntimeOptions()
-    table = reader.table(("runtime",), reader.source.data["runtime"][""])
-    return reader.build(RuntimeOptions, ("runtime",), table) or RuntimeOptions()
+def _single(reader: Reader, name: str, options: type[Made]) -> Made:
+    """Return the options of a table that there is one of."""
+    if name not in reader.source.data:
+        return options()
+    table = reader.table((name,), reader.source.data[name][""])
+    return reader.build(options, (name,), table) or options()
 
 
 def _stores(reader: Reader, tables: Tables) -> dict[str, StoreConfig]:

@@ -91,12 +91,12 @@ def _origins(source: Source) -> Iterator[tuple[str, Origin]]:
 
 
 def _keys(source: Source) -> Iterator[tuple[KeyPath, object]]:
-    from ._source import SORTS
+    from ._source import SINGLE, SORTS
 
     if ("schema",) in source.places:
         yield ("schema",), 1
-    for key, value in (as_table(source.data.get("runtime", {}).get("")) or {}).items():
-        yield ("runtime", key), value
+    singles = {sort: as_table(source.data.get(sort, {}).get("")) or {} for sort in SINGLE}
+    yield from (((sort, key), value) for sort in SINGLE for key, value in singles[sort].items())
     for sort in SORTS:
         for name, table in source.data.get(sort, {}).items():
             for key, value in (as_table(table) or {}).items():

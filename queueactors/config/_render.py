@@ -42,6 +42,7 @@ class _Printer:
     def lines(self) -> Iterator[str]:
         yield from self.values((), {"schema": self.config.schema})
         yield from self.table(("runtime",), _fields(self.config.runtime))
+        yield from self.table(("metrics",), _fields(self.config.metrics))
         for name, store in self.config.stores.items():
             yield from self.table(("store", name), {"type": store.type, **store.options})
         for name, queue in self.config.queues.items():

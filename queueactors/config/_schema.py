@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from queueactors._options import Checks, Target
+from queueactors.metrics import MetricsOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,6 +148,7 @@ class Config:
     Args:
       schema: The version of the format.
       runtime: What concerns the runtime as a whole.
+      metrics: What the metrics are called, and where they are served.
       stores: By name, in the order given; ``memory`` is always there.
       supervisors: By name, in the order given.
       queues: By name, in the order given.
@@ -158,6 +160,7 @@ class Config:
 
     schema: int = 1
     runtime: RuntimeOptions = RuntimeOptions()
+    metrics: MetricsOptions = attrs.field(factory=MetricsOptions)
     stores: Mapping[str, StoreConfig] = attrs.field(factory=dict)
     supervisors: Mapping[str, SupervisorConfig] = attrs.field(factory=dict)
     queues: Mapping[str, QueueConfig] = attrs.field(factory=dict)

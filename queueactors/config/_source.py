@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 SORTS = ("store", "queue", "worker", "supervisor")
 """The tables whose entries have names: ``[queue.NAME]``."""
 
-_TOP = ("schema", "include", "runtime", "defaults", *SORTS)
+SINGLE = ("runtime", "metrics")
+"""The tables that there is one of, in the main file."""
+
+_TOP = ("schema", "include", *SINGLE, "defaults", *SORTS)
 _SCHEMA = 1
 
 
@@ -45,7 +48,7 @@ class Source:
 
     Args:
       environ: The environment variables.
-      data: By sort and name; ``runtime`` has one nameless table.
+      data: By sort and name; those of `SINGLE` have one nameless table.
       places: Where each key stands.
       texts: The strings that dollar signs were replaced in.
       broken: The strings that variables are missing for.
@@ -99,8 +102,9 @@ class Source:
         """Merge one file, or the mapping, and then what it includes."""
         tables = {key: document.resolve(value, (key,)) for key, value in document.items(data, ())}
         document.check_top(tables, main=main)
-        if main and "runtime" in tables:
-            self._merge(document, "runtime", {"": tables["runtime"]})
+        for sort in SINGLE:
+            if main and sort in tables:
+                self._merge(document, sort, {"": tables[sort]})
         if main and ("schema",) in document.places:
             self.places["schema",] = document.places["schema",]
         for sort in (*SORTS, "defaults"):
@@ -118,11 +122,11 @@ class Source:
         whole = self.data.setdefault(sort, {})
         twice = set()
         for name, value in named.items():
-            path: KeyPath = (sort, name) if sort != "runtime" else (sort,)
+            path: KeyPath = (sort, name) if sort not in SINGLE else (sort,)
             if name in whole:
                 twice.add(path)
                 document.refuse(path, f"it is defined twice: also at {self.place(path)}")
-            elif not name and sort != "runtime":
+            elif not name and sort not in SINGLE:
                 document.refuse(path, "expected a name that is not empty")
             else:
                 whole[name] = value
@@ -236,8 +240,9 @@ class _Document:
         elif tables["schema"] != _SCHEMA or type(tables["schema"]) is not int:
             got = self.shown(tables["schema"], ("schema",))
             self.refuse(("schema",), f"this version reads schema {_SCHEMA}, got {got}")
-        if "runtime" in tables and not main:
-            self.refuse(("runtime",), "an included file may not have [runtime]")
+        for sort in SINGLE:
+            if sort in tables and not main:
+                self.refuse((sort,), f"an included file may not have [{sort}]")
 
     def includes(self, patterns: object) -> Iterator[tuple[KeyPath, str]]:
         """Find the files to include, and the paths of the patterns that found them."""

@@ -17,6 +17,12 @@ name = "queueactors"            # name in logs and in the tree; default "queueac
 data_dir = "var"                # directory for the runtime's own files; default "var"
 log_level = "info"              # debug, info, warning, error or critical; default "info"
 
+# [metrics]                     # numbers of everything, for Prometheus; see docs/metrics.md
+# listen = "127.0.0.1:9464"     # where /metrics, /healthz and /readyz are served; default nowhere
+# namespace = "queueactors"     # what all names begin with; default "queueactors"
+# max_queues = 1000             # queues with series of their own; default 1000
+# max_workers = 1000            # workers with series of their own; default 1000
+
 # [store.disk]                  # a file: its queues outlast the process
 # type = "sqlite"               # what it is; or "memory", or "module:Class"; required
 # path = "var/disk.sqlite"      # the file; default <data_dir>/<name>.sqlite

@@ -32,6 +32,7 @@ def find_warnings(config: Config, source: Source) -> tuple[Fault, ...]:
     ]
     for name, queue in config.queues.items():
         found += [(("queue", name, option), message) for option, message in queue.options.traps]
+    found += [(("metrics", option), message) for option, message in config.metrics.traps]
     for path, message in found:
         place = source.place(path)
         told = dotted(source.real(path))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from queueactors._clock import Clock
+    from queueactors.cores import QueueStatistics
     from supervisors import Operation
 
     from ._local import Method
@@ -136,6 +137,10 @@ class DurableEngine(LocalEngine):
     def advance(self, now: int) -> bool:
         """Let some of what has become due happen; return whether that was all."""
         return self._stale or LocalEngine.advance(self, now)
+
+    def statistics(self, now: int) -> QueueStatistics | None:
+        """Return the queue's numbers without asking it; None while they are to be read again."""
+        return None if self._stale else LocalEngine.statistics(self, now)
 
     async def execute(
         self, batch: Sequence[Operation], now: int, resolved: list[Operation]

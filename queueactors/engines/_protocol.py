@@ -18,6 +18,8 @@ from supervisors import Operation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence, Sized
 
+    from queueactors.cores import QueueStatistics
+
 # The lanes, in the order in which they are served: what goes in can be handed out.
 ROOM: Final = "room"
 TAKERS: Final = "takers"
@@ -71,6 +73,9 @@ class Core(Protocol):
     def next_deadline(self, *, waiting: bool) -> int | None:
         """Return the next instant at which something happens by itself."""
 
+    def statistics(self, now: int) -> QueueStatistics:
+        """Return the queue's numbers, after what has become due by then."""
+
 
 class Engine(Protocol):
     """Carries out batches for one incarnation of a queue actor."""
@@ -106,6 +111,17 @@ class Engine(Protocol):
 
     def parting(self) -> Operation | None:
         """Return what is to be carried out before the actor stops; None: nothing."""
+
+    def statistics(self, now: int) -> QueueStatistics | None:
+        """Return the queue's numbers without asking it: nothing happens by that.
+
+        Args:
+          now: Epoch nanoseconds.
+
+        Returns:
+          As they are, or as they were when the queue last looked at the clock. None: it has not
+          done so, or they are not known at present.
+        """
 
 
 class Handover(Operation):

@@ -14,6 +14,7 @@ store's records; so a restart continues with every message, reservation and wait
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from queueactors._clock import Clock
+    from queueactors._histogram import Histogram
+    from queueactors.cores import QueueStatistics
     from queueactors.engines import Engine
     from supervisors import ChildStatus, DownReason, Operation
 
@@ -45,16 +48,20 @@ class QueueActor:
       clock: The runtime's.
       mailbox: The bound of the mailbox, in casts and submitted operations.
       open_engine: Makes the engine of an incarnation.
+      turns: Counts the operations of each turn that had any. None: nobody does.
     """
 
     name: str
     clock: Clock
     mailbox: Mailbox
     _open_engine: Callable[[Parked], Awaitable[Engine]]
+    turns: Histogram | None = None
     parked: Parked = attrs.field(init=False)
     starts: int = attrs.field(default=0, init=False)
     on_errand: Callable[[], None] | None = attrs.field(default=None, init=False)
     _turning: bool = attrs.field(default=False, init=False)  # a batch is being carried out
+    _engine: Engine | None = attrs.field(default=None, init=False)  # None: it is down
+    _last: QueueStatistics | None = attrs.field(default=None, init=False)  # known last
 
     @parked.default
     def _park(self) -> Parked:
@@ -64,6 +71,22 @@ class QueueActor:
     def restarts(self) -> int:
         """How often the actor was started again."""
         return max(self.starts - 1, 0)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is an incarnation that serves."""
+        return self._engine is not None
+
+    def statistics(self) -> QueueStatistics | None:
+        """Return what its engine tells of the queue, without asking it; last known if it is down.
+
+        Who waits, the mailbox and restarts are the actor's own, and not in it. None: nothing was
+        ever known.
+        """
+        if self._engine is not None:
+            known = self._engine.statistics(self.clock.now_ns())
+            self._last = self._last if known is None else known
+        return self._last
 
     @enable_ki_protection  # Ctrl-C must not land inside a core; it waits for a checkpoint
     async def __call__(self, *, task_status: ChildStatus) -> None:
@@ -75,6 +98,7 @@ class QueueActor:
         self.mailbox.reopen()
         self.starts += 1
         task_status.started(self)
+        self._engine = engine
         try:
             await self._serve(engine, log)
         except trio.Cancelled:
@@ -83,9 +107,13 @@ class QueueActor:
                 with task_status.shield():
                     await self._turn(engine, [operation], log)
             raise
+        finally:
+            with suppress(Exception):  # a core that has crashed may not even know its numbers
+                self.statistics()
+            self._engine = None
 
     async def _serve(self, engine: Engine, log: structlog.typing.FilteringBoundLogger) -> None:
-        """Carry out what comes, for ever."""
+        """Take batches, until cancelled."""
         mailbox = self.mailbox
         while True:
             with trio.CancelScope() as timer:  # a new one each time it fires
@@ -113,6 +141,8 @@ class QueueActor:
         """Carry out one batch and answer it."""
         self._turning = True
         resolved: list[Operation] = []
+        if batch and self.turns is not None:
+            self.turns.observe(len(batch))
         try:
             now = self.clock.now_ns()
             while not engine.advance(now):

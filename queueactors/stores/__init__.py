@@ -3,13 +3,22 @@
 from typing import TYPE_CHECKING
 
 from ._memory import MemoryStore
-from ._protocol import Kind, Place, Store
+from ._protocol import Kind, Place, Store, StoreStatistics
 from ._table import StoredMessage, Table
 
 if TYPE_CHECKING:
     from ._sqlite import SqliteStore
 
-__all__ = ["Kind", "MemoryStore", "Place", "SqliteStore", "Store", "StoredMessage", "Table"]
+__all__ = [
+    "Kind",
+    "MemoryStore",
+    "Place",
+    "SqliteStore",
+    "Store",
+    "StoreStatistics",
+    "StoredMessage",
+    "Table",
+]
 
 
 def __getattr__(name: str) -> object:

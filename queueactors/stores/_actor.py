@@ -12,6 +12,7 @@ the disk is slow; the write-ahead log is moved into the database by a thread in 
 from __future__ import annotations
 
 import sys
+from time import perf_counter
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import msgspec
@@ -20,6 +21,7 @@ import trio
 from trio.lowlevel import checkpoint
 
 from queueactors._errors import StoreError, StoreLockedError
+from queueactors._histogram import Histogram
 from supervisors import (
     ActorDownError,
     ActorError,
@@ -32,6 +34,7 @@ from supervisors import (
 
 from ._file import Changes, NotAStoreError, StoreFile
 from ._owner import OwnedError, Owner
+from ._protocol import StoreStatistics
 from ._transaction import Outcome, Transaction, measure
 
 if TYPE_CHECKING:
@@ -51,6 +54,11 @@ LOG: Final = 8 << 20  # bytes of write-ahead log, from which on it is moved into
 WATCH: Final = 1000  # rows and commits between two looks at it
 SWITCH: Final = 0.000_1  # seconds; with the default of 5 ms a thread that commits is starved
 PACE: Final = Backoff()
+# Seconds: a commit in the loop takes 10 us, one that waits for a disk milliseconds, `timeout` 10 s.
+COMMIT_BOUNDS: Final = (
+    *(0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005),
+    *(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
 
 T = TypeVar("T")
 
@@ -83,6 +91,8 @@ class StoreActor:
         self._moving = False  # a thread moves the log into the database
         self._hold = False  # it cannot come to an end while others commit
         self._unwatched = 0  # rows and commits since the log was looked at
+        self._commit_seconds = Histogram(COMMIT_BOUNDS)
+        self._failures = 0  # of commits
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         self._log = self._log.bind(store=place.name)
 
@@ -90,6 +100,16 @@ class StoreActor:
     def name(self) -> str:
         """The store's name."""
         return self._place.name
+
+    def statistics(self) -> StoreStatistics:
+        """Return its numbers."""
+        commit_seconds = self._commit_seconds.buckets()
+        return StoreStatistics(
+            works=self.works.is_set(),
+            commits=commit_seconds.n,
+            failures=self._failures,
+            commit_seconds=commit_seconds,
+        )
 
     # -- what journals ask ---------------------------------------------------------------------
 
@@ -232,6 +252,7 @@ class StoreActor:
         parts = [cast("Changes | str", each.args[0]) for each in batch]
         transaction = Transaction(file, parts)
         self._unwatched += 1 + transaction.rows
+        start = perf_counter()
         try:
             if not file.is_in_place():
                 raise NotAStoreError(f"{self._path} was deleted or replaced")  # noqa: TRY301
@@ -246,6 +267,7 @@ class StoreActor:
             self._fail(batch, error, transaction.outcome(error))
             raise
         else:
+            self._commit_seconds.observe(perf_counter() - start)
             for operation in batch:
                 operation.resolve()
 
@@ -269,6 +291,7 @@ class StoreActor:
             file.rollback()
         self._failure = self._failed(cause)  # for whoever comes from now on
         self.works = trio.Event()
+        self._failures += 1
         self._log.error("store_failed", error=describe(cause), outcome=outcome)
         failure = self._failed(cause, outcome)
         for operation in batch:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from queueactors._clock import Clock
     from queueactors._codecs import Values
+    from queueactors._histogram import Buckets
     from queueactors.cores import Changed
     from queueactors.engines import Core, Engine, Parked
     from supervisors import ChildSpec
@@ -70,8 +71,29 @@ class Kind(Protocol):
         """
 
 
+@attrs.frozen(kw_only=True)
+class StoreStatistics:
+    """A store's numbers; counters run since it was opened first, over restarts.
+
+    Args:
+      works: Whether it can be read and written at present, as far as is known.
+      commits: How many there were; each serves all queues that had something to write.
+      failures: How many commits failed.
+      commit_seconds: How long those took that did not.
+    """
+
+    works: bool
+    commits: int
+    failures: int
+    commit_seconds: Buckets
+
+
 class Store(Protocol):
-    """Keeps the records of queues. An attrs class whose init arguments are its options."""
+    """Keeps the records of queues. An attrs class whose init arguments are its options.
+
+    It may have a method ``statistics()`` that returns `StoreStatistics`, without waiting, or None:
+    then it is in the metrics, and the runtime is ready only while it works.
+    """
 
     @property
     def durable(self) -> bool:

@@ -22,7 +22,7 @@ from ._journal import SqliteJournal
 if TYPE_CHECKING:
     from queueactors.engines import Engine, Parked
 
-    from ._protocol import Kind, Place
+    from ._protocol import Kind, Place, StoreStatistics
 
 
 CommitIn = Literal["auto", "loop", "thread"]
@@ -115,6 +115,10 @@ class SqliteStore:
         if self._actor is not None:
             self._actor.on_recovery.pop(queue, None)
             await self._actor.write(queue)
+
+    def statistics(self) -> StoreStatistics | None:
+        """Return its numbers; None: it is in no runtime."""
+        return None if self._actor is None else self._actor.statistics()
 
     def close(self) -> None:
         """Let go of what is in memory, and of the file."""

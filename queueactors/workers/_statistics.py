@@ -9,10 +9,13 @@ section 2; with a fixed range instead of the paper's collapsing buckets.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from math import ceil, log
 from typing import TYPE_CHECKING, Final
 
 import attrs
+
+from queueactors._histogram import Buckets
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,6 +134,22 @@ class Sketch:
             p99=p99,
         )
 
+    def buckets(self, bounds: tuple[float, ...]) -> Buckets:
+        """Return how many values were up to each bound; within 2 % of a bound, to either side.
+
+        So counting a value costs the same with and without a histogram of it. What has been said
+        to be above a bound once is said to be above it for ever: a counter never goes back.
+
+        Args:
+          bounds: Ascending, from `LEAST` to `MOST`.
+        """
+        counts = [0] * (len(bounds) + 1)
+        counts[0] = self._zeros
+        last = [round(log(bound) * _SCALE) for bound in bounds]  # the bucket that it is nearest to
+        for bucket, count in self._buckets.items():
+            counts[bisect_left(last, bucket)] += count
+        return Buckets(bounds, tuple(counts), self._sum)
+
     def _percentiles(self, *percents: int) -> list[float]:
         """Return what stands at so many percent; in one pass, so they must rise."""
         buckets = iter(sorted(self._buckets.items()))
@@ -202,6 +221,19 @@ class WorkerCounters:
     def sized(self, n: int) -> None:
         """Note the queue's length."""
         self._queue_size.add(n)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """The counts by result, as they are now."""
+        return self._counts
+
+    def queueing_buckets(self, bounds: tuple[float, ...]) -> Buckets:
+        """Return how many messages waited for up to so many seconds, see `Sketch.buckets`."""
+        return self._queueing_time.buckets(bounds)
+
+    def handling_buckets(self, bounds: tuple[float, ...]) -> Buckets:
+        """Return how often a handler took up to so many seconds, see `Sketch.buckets`."""
+        return self._handling_time.buckets(bounds)
 
     def statistics(self) -> WorkerStatistics:
         """Return the numbers so far."""

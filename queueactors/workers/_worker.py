@@ -122,10 +122,10 @@ class Worker:
     def status(self) -> WorkerStatus:
         """Return what it does, and its numbers."""
         return WorkerStatus(
-            running=self._on and self._alive and not self._ending,
+            running=self.is_running,
             concurrency=self._concurrency,
             busy=len(self._busy),
-            restarts=max(self._starts - 1, 0),
+            restarts=self.restarts,
             statistics=self._counters.statistics(),
         )
 
@@ -133,6 +133,26 @@ class Worker:
     def busy(self) -> int:
         """How many messages it has: with a handler, or from a channel until they are finished."""
         return max(len(self._busy), self._source.holds)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes messages."""
+        return self._on and self._alive and not self._ending
+
+    @property
+    def concurrency(self) -> int:
+        """How many handlers may run at a time."""
+        return self._concurrency
+
+    @property
+    def restarts(self) -> int:
+        """How often the worker itself was restarted."""
+        return max(self._starts - 1, 0)
+
+    @property
+    def counters(self) -> WorkerCounters:
+        """What counts for it: for metrics, where `status` would cost percentiles."""
+        return self._counters
 
     @property
     def stopped(self) -> bool:
@@ -149,7 +169,7 @@ class Worker:
 
         It ends what `stop`, ``auto_start=False``, or a stop by the runtime or its supervisor did.
         """
-        running = self._on and self._alive and not self._ending
+        running = self.is_running
         self._on, self._on_at = True, inf
         self._changed.unpark_all()
         if self._alive or self.runtime is None:

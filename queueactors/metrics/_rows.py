@@ -1,0 +1,103 @@
+"""How families are made of numbers: rows say what a field is called, parts have the numbers.
+
+A table of rows for each kind of queue is in `_tables`.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+import attrs
+
+from queueactors._histogram import Buckets
+
+from ._values import Family, FamilyType, Labels, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ._values import Value
+
+Numbers = Any  # type: ignore[explicit-any] # each kind's own statistics
+
+OTHER: Final = "_other"  # the name of all those that have no series of their own
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """What a number is called in the metrics.
+
+    Args:
+      field: The attribute that it is, dotted if it is within one.
+      name: The family's, without namespace; several rows may share it, if their labels differ.
+      type: The family's.
+      help: The family's.
+      unit: The family's.
+      labels: Those that tell the row from the others of its family.
+      merged: How those of several queues become one.
+    """
+
+    field: str
+    name: str
+    type: FamilyType
+    help: str
+    unit: str = ""
+    labels: Labels = ()
+    merged: Literal["sum", "max"] = "sum"
+    read: Callable[[Numbers], Value | None] = attrs.field(init=False, repr=False, eq=False)
+
+    @read.default
+    def _reader(self) -> Callable[[Numbers], Value | None]:
+        return cast("Callable[[Numbers], Value | None]", attrgetter(self.field))
+
+    def value(self, numbers: tuple[Numbers, ...]) -> Value | None:
+        """Return the number, or what those of several become; None: there is none."""
+        values = [value for each in numbers if (value := self.read(each)) is not None]
+        if not values:
+            return None
+        first = values[0]
+        if isinstance(first, Buckets):
+            return _added(cast("list[Buckets]", values))
+        plain = cast("list[float]", values)
+        value = max(plain) if self.merged == "max" else sum(plain)
+        return int(value) if isinstance(value, bool) else value
+
+
+@attrs.frozen
+class Part:
+    """Some numbers, and what they are called.
+
+    Args:
+      table: What they are called.
+      series: By the labels: the numbers, of one queue, or of several that share a series.
+    """
+
+    table: tuple[Row, ...]
+    series: tuple[tuple[Labels, tuple[Numbers, ...]], ...]
+
+
+def families(namespace: str, parts: tuple[Part, ...]) -> Iterator[Family]:
+    """Yield the families that have samples, by name."""
+    rows: dict[str, list[tuple[Row, Part]]] = {}
+    for part in parts:
+        for row in part.table:
+            rows.setdefault(row.name, []).append((row, part))
+    for name in sorted(rows):
+        samples = [
+            Sample(labels + row.labels, value)
+            for row, part in rows[name]
+            for labels, numbers in part.series
+            if (value := row.value(numbers)) is not None
+        ]
+        if samples:
+            row = rows[name][0][0]
+            full = f"{namespace}_{name}" if namespace else name
+            yield Family(full, row.type, row.help, row.unit, tuple(samples))
+
+
+def _added(values: list[Buckets]) -> Buckets:
+    if len(values) == 1:
+        return values[0]
+    counts = tuple(map(sum, zip(*(each.counts for each in values), strict=True)))
+    return Buckets(values[0].bounds, counts, sum(each.sum for each in values))

@@ -1,0 +1,187 @@
+"""What each number is called: one table for each kind of queue, and those of everything else.
+
+A new kind of queue adds its table to `KIND_TABLES`, a row for each field of its statistics; who
+waits, the mailbox and restarts are in `QUEUE` for every kind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, get_args
+
+from supervisors import ChildState
+
+from ._rows import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def _gauge(field: str, name: str, help: str, **labels: str) -> Row:
+    return Row(field=field, name=name, type="gauge", help=help, labels=tuple(labels.items()))
+
+
+def _counter(field: str, name: str, help: str, **labels: str) -> Row:
+    return Row(field=field, name=name, type="counter", help=help, labels=tuple(labels.items()))
+
+
+def _seconds(field: str, name: str, help: str) -> Row:
+    return Row(field=field, name=name, type="histogram", help=help, unit="seconds")
+
+
+def _state(field: str, state: str | None = None) -> Row:
+    told = "Messages in the queue, by what they are at present."
+    return _gauge(field, "queue_messages", told, state=field if state is None else state)
+
+
+_CLOSED: Final = _gauge(
+    "closed", "queue_closed", "Whether the queue takes nothing in any more: 1 if so."
+)
+_PAUSED: Final = _gauge(
+    "paused", "queue_paused", "Whether the queue hands nothing out at present: 1 if so."
+)
+_OLDEST: Final = Row(
+    field="oldest_age",
+    name="queue_oldest_age_seconds",
+    type="gauge",
+    help="How long the message that has been ready longest has been; absent without one.",
+    unit="seconds",
+    merged="max",
+)
+_EXPIRED: Final = _counter(
+    "expired", "queue_expired", "Reservations and locks that ended by their deadline."
+)
+
+QUEUE: Final = (
+    _gauge("up", "queue_up", "Whether the queue's actor runs: 1 if so."),
+    _gauge("mailbox", "queue_mailbox", "Operations that wait for the queue's actor."),
+    _gauge("waiting", "queue_waiting", "Takers that wait for a message."),
+    _gauge("room", "queue_waiting_for_room", "Callers that wait for room."),
+    _counter("restarts", "queue_restarts", "How often the queue's actor was started again."),
+)
+"""Of every queue: `queueactors.metrics._collect.ActorNumbers`."""
+
+KIND_TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
+    "timed": (
+        *map(_state, ("ready", "delayed", "reserved", "buried", "dead", "set_aside")),
+        _OLDEST,
+        _counter("inserted", "queue_inserted", "Values that went in."),
+        _counter(
+            "duplicates",
+            "queue_duplicates",
+            "Values that did not, because they were there already.",
+        ),
+        _counter(
+            "dropped",
+            "queue_dropped",
+            "Values of an insert_nowait that a full or closed queue did not take.",
+        ),
+        _counter("reserved_total", "queue_reservations", "Reservations given out."),
+        _EXPIRED,
+        _counter("released", "queue_released", "Messages given back."),
+        _counter("deleted", "queue_deleted", "Messages finished."),
+        _counter(
+            "exhausted",
+            "queue_exhausted",
+            "Messages whose last allowed reservation ended, or that were given up.",
+        ),
+        _counter("refills", "queue_refills", "Refills begun."),
+        _counter("refill_errors", "queue_refill_errors", "Refills that failed."),
+        _counter(
+            "left_out",
+            "queue_refill_left_out",
+            "Values that a refill brought and that found no room.",
+        ),
+        _gauge("refilling", "queue_refilling", "Whether a refill runs: 1 if so."),
+        _gauge("last_refill", "queue_last_refill", "How many values the last refill put in."),
+        _CLOSED,
+        _PAUSED,
+    ),
+    "message": (
+        *map(_state, ("queued", "backoff", "locked", "done", "requeues", "set_aside")),
+        _OLDEST,
+        _counter("added", "queue_added", "Messages that went in, requeues included."),
+        _counter(
+            "updated", "queue_updated", "Messages that were given another content, or backoff."
+        ),
+        _counter(
+            "refused",
+            "queue_refused",
+            "Enqueues that changed nothing, because of what their mid was.",
+        ),
+        _counter("claimed", "queue_claims", "Locks given out."),
+        _EXPIRED,
+        _counter("succeeded", "queue_succeeded", "Messages finished with success."),
+        _counter("retried", "queue_retried", "Messages given back to be tried again."),
+        _counter("failed", "queue_failed", "Messages finished with an error."),
+        _counter("snoozed", "queue_snoozed", "Messages given back without counting the attempt."),
+        _CLOSED,
+        _PAUSED,
+    ),
+    "channel": (
+        _state("length", "ready"),
+        _gauge("limit", "queue_limit", "Values that the channel may hold; absent: any number."),
+        _counter("sent", "queue_sent", "Values that went in."),
+        _counter("received", "queue_received", "Values that were handed out."),
+        _counter("cleared", "queue_cleared", "Values that were thrown away by a clear."),
+        _CLOSED,
+        _PAUSED,
+    ),
+}
+"""Of a queue, by its kind: its statistics, but for what its actor fills in."""
+
+WORKER: Final = (
+    _gauge("running", "worker_running", "Whether the worker takes messages: 1 if so."),
+    _gauge("concurrency", "worker_concurrency", "How many handlers may run at a time."),
+    _gauge("busy", "worker_busy", "Messages that the worker has."),
+    _counter("restarts", "worker_restarts", "How often the worker's task was started again."),
+    *(
+        _counter(
+            f"counts.{word}", "worker_handled", "What came of handling a message.", result=word
+        )
+        for word in ("success", "retry", "error", "snooze")
+    ),
+    _counter("counts.backoff", "worker_backoffs", "Answers that brought a backoff of their own."),
+    _counter(
+        "counts.lost",
+        "worker_lost",
+        "Attempts whose message had become somebody else's meanwhile.",
+    ),
+    _counter("counts.end_of_queue", "worker_end_of_queue", "How often the queue was found empty."),
+    _seconds(
+        "queueing", "worker_queueing_seconds", "How long messages waited for their first attempt."
+    ),
+    _seconds("handling", "worker_handling_seconds", "How long the handler took, each time."),
+)
+"""Of every worker: `queueactors.metrics._collect.WorkerNumbers`."""
+
+STORE: Final = (
+    _gauge("works", "store_up", "Whether the store can be read and written: 1 if so."),
+    _counter("commits", "store_commits", "Transactions that made changes durable."),
+    _counter("failures", "store_failures", "Commits that failed."),
+    _seconds("commit_seconds", "store_commit_seconds", "How long commits took."),
+)
+"""Of every store that has them: `queueactors.stores.StoreStatistics`."""
+
+SUPERVISOR: Final = (
+    *(
+        _gauge(f"states.{state}", "supervisor_children", "Children, by what they do.", state=state)
+        for state in get_args(ChildState)
+    ),
+    _counter("restarts", "supervisor_restarts", "How often its children were started again."),
+)
+"""Of every supervisor: `queueactors.metrics._collect.SupervisorNumbers`."""
+
+RUNTIME: Final = (
+    _gauge("queues", "queues", "Queues that are defined."),
+    _gauge("workers", "workers", "Workers that are defined."),
+    _gauge(
+        "parked", "parked_children", "Children that failed too often, and wait for an operator."
+    ),
+    Row(
+        field="turns",
+        name="turn_operations",
+        type="histogram",
+        help="Operations that a queue's actor carried out in one turn of its loop.",
+    ),
+)
+"""Of the runtime: `queueactors.metrics._collect.RuntimeNumbers`."""
