@@ -713,10 +713,8 @@ def _free_name(stem: str, taken: Mapping[str, object]) -> str:
 def _supervisors(root: Supervisor) -> Iterator[Supervisor]:
     """Yield a supervisor and those below it."""
     yield root
-    for info in root.which_children():
-        below = root.value_of(info.id)
-        if isinstance(below, Supervisor):
-            yield from _supervisors(below)
+    for below in root.supervisors():
+        yield from _supervisors(below)
 
 
 @asynccontextmanager

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections import deque
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self, cast, get_args
 
 import structlog
 import trio
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
 
     from ._errors import DownReason
 
+STATES: Final[tuple[ChildState, ...]] = get_args(ChildState)
 UNKILLABLE_AFTER: Final = 5.0  # seconds between killing a child and giving it up
 
 
@@ -141,6 +142,13 @@ class BaseSupervisor:
             supervisors=supervisors,
             workers=len(children) - supervisors,
         )
+
+    def count_states(self) -> dict[ChildState, int]:
+        """Return how many children are in each state; those that none is in are 0."""
+        counts = dict.fromkeys(STATES, 0)
+        for child in self._children:
+            counts[child.state] += 1
+        return counts
 
     def get_childspec(self, id: str) -> ChildSpec:
         """Return the spec of a child, with its defaults filled in.

@@ -55,6 +55,15 @@ class Supervisor(BaseSupervisor):
         check_childspecs(specs, auto_shutdown=flags.auto_shutdown)
         super().__init__(specs, flags, name=name, registry=registry, random=random)
 
+    def supervisors(self) -> tuple[Supervisor, ...]:
+        """Return its children that are static supervisors and run, in start order."""
+        running = [
+            child.value
+            for child in self._children
+            if child.status is not None and child.status.phase == "ready"
+        ]
+        return tuple(value for value in running if isinstance(value, Supervisor))
+
     async def start_child(self, spec: ChildSpec) -> Value:
         """Add a child at the end of the order, start it, and return the value it reported.
 

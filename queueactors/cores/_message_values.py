@@ -224,12 +224,12 @@ class MessageRecords:
 
     def snapshot(self) -> tuple[object, ...]:
         """Return what is never written, because it ends with the process."""
-        return _UNWRITTEN.of(self), _COUNTS.of(self.counters)
+        return _UNWRITTEN.of(self), COUNTS.of(self.counters)
 
     def resume(self, snapshot: tuple[object, ...]) -> None:
         """Take over a snapshot."""
         _UNWRITTEN.put(self, snapshot[0])
-        _COUNTS.put(self.counters, snapshot[1])  # in place: a core counts there
+        COUNTS.put(self.counters, snapshot[1])  # in place: a core counts there
 
     def head(self) -> dict[str, int | None]:
         """Return what outlives the process, beside the messages. It is not closed any more then."""
@@ -241,4 +241,4 @@ class MessageRecords:
 
 
 _UNWRITTEN = Unwritten("closed")
-_COUNTS = Unwritten(*(field.name for field in attrs.fields(MessageCounters)))
+COUNTS = Unwritten(*(field.name for field in attrs.fields(MessageCounters)))

@@ -225,12 +225,12 @@ class TimedRecords:
 
     def snapshot(self) -> tuple[object, ...]:
         """Return what is never written, because it ends with the process."""
-        return _UNWRITTEN.of(self), _COUNTS.of(self.counters)
+        return _UNWRITTEN.of(self), COUNTS.of(self.counters)
 
     def resume(self, snapshot: tuple[object, ...]) -> None:
         """Take over a snapshot."""
         _UNWRITTEN.put(self, snapshot[0])
-        _COUNTS.put(self.counters, snapshot[1])  # in place: a core counts there
+        COUNTS.put(self.counters, snapshot[1])  # in place: a core counts there
 
     def head(self) -> dict[str, int | None]:
         """Return what outlives the process, beside the messages.
@@ -248,4 +248,4 @@ class TimedRecords:
 _UNWRITTEN = Unwritten(
     "refill_wanted", "refilling", "last_refill", "synced", "sync_error", "closed"
 )
-_COUNTS = Unwritten(*(field.name for field in attrs.fields(Counters)))
+COUNTS = Unwritten(*(field.name for field in attrs.fields(Counters)))

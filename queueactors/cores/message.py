@@ -22,13 +22,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-import attrs
-
 from queueactors._errors import ClaimLostError, QueueClosedError, QueueFullError
 
 from ._message_indexes import NEVER, SLICE, MessageIndexes
 from ._message_table import ENDS, PASSES, STEPS, Result, Status
 from ._message_values import (
+    COUNTS,
     Claimed,
     Enqueued,
     MessageInfo,
@@ -610,7 +609,7 @@ class MessageCore(MessageIndexes):
             oldest_age=None if first is None else (now - first.ready_at) / 1e9,
             closed=records.closed,
             paused=is_paused(records.paused_until, now),
-            **attrs.asdict(self._counters),
+            **COUNTS.named(self._counters),  # type: ignore[arg-type] # ints
         )
 
 

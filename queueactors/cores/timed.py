@@ -22,8 +22,6 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, cast, get_args
 
-import attrs
-
 from queueactors._errors import (
     QueueClosedError,
     QueueFullError,
@@ -37,6 +35,7 @@ from supervisors import describe
 from ._pause import FOR_EVER, is_paused
 from ._timed_indexes import NEVER, SLICE, TimedIndexes, told
 from ._timed_values import (
+    COUNTS,
     DeadLetter,
     Message,
     PeekState,
@@ -650,7 +649,7 @@ class TimedCore(TimedIndexes):
             last_refill=records.last_refill,
             closed=records.closed,
             paused=is_paused(records.paused_until, now),
-            **attrs.asdict(self._counters),
+            **COUNTS.named(self._counters),  # type: ignore[arg-type] # ints
         )
 
     # -- errands: what the shell does for the core ---------------------------------------------

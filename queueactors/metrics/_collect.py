@@ -6,8 +6,9 @@ others keep anyway; here they are copied, so that what is rendered later is of o
 
 from __future__ import annotations
 
+from operator import attrgetter, lt
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -16,11 +17,10 @@ import structlog
 from queueactors._histogram import Buckets, Histogram
 from queueactors.engines import ROOM, TAKERS
 from queueactors.stores import StoreStatistics
-from supervisors import ChildState
 
-from ._rows import OTHER, Part
+from ._rows import NONE, OTHER, Part
 from ._tables import KIND_TABLES, QUEUE, RUNTIME, STORE, SUPERVISOR, WORKER
-from ._values import Metrics
+from ._values import Labels, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from supervisors import Supervisor
 
     from ._options import MetricsOptions
-    from ._rows import Numbers
-    from ._values import Labels
+    from ._rows import Series
 
 # Seconds; from a handler in the loop to a long job.
 WORKER_BOUNDS: Final = (
@@ -47,10 +46,10 @@ _COUNTERS: Final = {
     kind: tuple(row.field for row in table if row.type == "counter")
     for kind, table in KIND_TABLES.items()
 }
+_READ: Final = {kind: attrgetter(*fields) for kind, fields in _COUNTERS.items()}  # two at least
 
 
-@attrs.frozen
-class ActorNumbers:
+class ActorNumbers(NamedTuple):
     """What a queue's actor has itself, whatever the kind."""
 
     up: bool
@@ -60,8 +59,7 @@ class ActorNumbers:
     restarts: int
 
 
-@attrs.frozen
-class WorkerNumbers:
+class WorkerNumbers(NamedTuple):
     """What a worker is at, and has done."""
 
     running: bool
@@ -73,16 +71,14 @@ class WorkerNumbers:
     handling: Buckets
 
 
-@attrs.frozen
-class SupervisorNumbers:
+class SupervisorNumbers(NamedTuple):
     """What a supervisor's children are at."""
 
     states: SimpleNamespace
     restarts: int
 
 
-@attrs.frozen
-class RuntimeNumbers:
+class RuntimeNumbers(NamedTuple):
     """What there is of the runtime as a whole."""
 
     queues: int
@@ -101,7 +97,8 @@ class Collector:
     def __init__(self, options: MetricsOptions) -> None:
         self.turns = Histogram(TURN_BOUNDS)  # of all queues: each actor counts there
         self._options = options
-        self._last: WeakKeyDictionary[QueueActor, Any] = WeakKeyDictionary()  # type: ignore[explicit-any] # each kind's own
+        self._last: WeakKeyDictionary[QueueActor, tuple[int, ...]] = WeakKeyDictionary()
+        self._labels: WeakKeyDictionary[QueueActor, Labels] = WeakKeyDictionary()
         self._told: set[str] = set()
 
     def collect(
@@ -125,28 +122,38 @@ class Collector:
         return Metrics(
             self._options.namespace,
             (
-                Part(RUNTIME, (((), (whole,)),)),
+                Part(RUNTIME, ((NONE, (whole,)),)),
                 *self._queues(queues),
                 Part(WORKER, self._workers(workers)),
                 Part(STORE, tuple(_stores(stores))),
-                Part(SUPERVISOR, tuple(((("supervisor", path),), (n,)) for path, n in trees)),
+                Part(SUPERVISOR, tuple((Labels(("supervisor", path)), (n,)) for path, n in trees)),
             ),
         )
 
     def _queues(self, queues: Sequence[tuple[str, QueueActor]]) -> list[Part]:
         own, others = self._split("max_queues", self._options.max_queues, queues, _queue_name)
-        actors: dict[Labels, list[Numbers]] = {}
-        kinds: dict[str, dict[Labels, list[Numbers]]] = {}
-        for shown, some in ((True, own), (False, others)):
-            for kind, actor in some:
-                labels = (("queue", actor.name if shown else OTHER), ("kind", kind))
-                actors.setdefault(labels, []).append(_actor(actor))
-                statistics = self._statistics(kind, actor)
-                if statistics is not None:
-                    kinds.setdefault(kind, {}).setdefault(labels, []).append(statistics)
+        actors: list[Series] = []
+        kinds: dict[str, list[Series]] = {}
+        for kind, actor in own:
+            labels = self._labels.get(actor)
+            if labels is None:
+                labels = Labels(("queue", actor.name), ("kind", kind))
+                self._labels[actor] = labels
+            actors.append((labels, (_actor(actor),)))
+            statistics = self._statistics(kind, actor)
+            if statistics is not None:
+                kinds.setdefault(kind, []).append((labels, (statistics,)))
+        for kind in dict.fromkeys(kind for kind, _ in others):
+            labels = Labels(("queue", OTHER), ("kind", kind))
+            some = [actor for its_kind, actor in others if its_kind == kind]
+            actors.append((labels, tuple(map(_actor, some))))
+            all_known = [self._statistics(kind, actor) for actor in some]
+            known = tuple(each for each in all_known if each is not None)
+            if known:
+                kinds.setdefault(kind, []).append((labels, known))
         return [
-            Part(QUEUE, _series(actors)),
-            *(Part(KIND_TABLES[kind], _series(some)) for kind, some in kinds.items()),
+            Part(QUEUE, tuple(actors)),
+            *(Part(KIND_TABLES[kind], tuple(some)) for kind, some in kinds.items()),
         ]
 
     def _statistics(self, kind: str, actor: QueueActor) -> QueueStatistics | None:
@@ -156,30 +163,25 @@ class Collector:
         counter that goes back began anew, and all that it says was counted since.
         """
         now = actor.statistics() if kind in KIND_TABLES else None
-        before = self._last.get(actor)
         if now is None:
             return None
-        if before is not None:
-            back = {
-                field: last
-                for field in _COUNTERS[kind]
-                if getattr(now, field) < (last := getattr(before, field))
-            }
-            if back:
-                now = attrs.evolve(now, **back)
-        self._last[actor] = now
+        read = _READ[kind]
+        counted = cast("tuple[int, ...]", read(now))
+        before = self._last.get(actor, counted)
+        if any(map(lt, counted, before)):
+            counted = tuple(map(max, counted, before))
+            now = attrs.evolve(now, **dict(zip(_COUNTERS[kind], counted, strict=True)))
+        self._last[actor] = counted
         return now
 
-    def _workers(
-        self, workers: Sequence[Worker]
-    ) -> tuple[tuple[Labels, tuple[WorkerNumbers, ...]], ...]:
+    def _workers(self, workers: Sequence[Worker]) -> tuple[Series, ...]:
         own, others = self._split("max_workers", self._options.max_workers, workers, _worker_name)
-        series: dict[Labels, list[Numbers]] = {}
-        for each in own:
-            series[("worker", each.name), ("queue", each.queue.name)] = [_worker(each)]
+        series: list[Series] = [
+            (_labels(each.name, each.queue.name), (_worker(each),)) for each in own
+        ]
         if others:
-            series[("worker", OTHER), ("queue", OTHER)] = [_worker(each) for each in others]
-        return _series(series)
+            series.append((_labels(OTHER, OTHER), tuple(map(_worker, others))))
+        return tuple(series)
 
     def _split(
         self, option: str, most: int, some: Sequence[T], name: Callable[[T], str]
@@ -203,10 +205,8 @@ def _worker_name(worker: Worker) -> str:
     return worker.name
 
 
-def _series(
-    by_labels: Mapping[Labels, Sequence[Numbers]],
-) -> tuple[tuple[Labels, tuple[Numbers, ...]], ...]:
-    return tuple((labels, tuple(numbers)) for labels, numbers in by_labels.items())
+def _labels(worker: str, queue: str) -> Labels:
+    return Labels(("worker", worker), ("queue", queue))
 
 
 def _actor(actor: QueueActor) -> ActorNumbers:
@@ -233,11 +233,11 @@ def _worker(worker: Worker) -> WorkerNumbers:
     )
 
 
-def _stores(stores: Mapping[str, Store]) -> Iterable[tuple[Labels, tuple[Numbers, ...]]]:
+def _stores(stores: Mapping[str, Store]) -> Iterable[Series]:
     for name, store in stores.items():
         statistics = store_statistics(store)
         if statistics is not None:
-            yield (("store", name),), (statistics,)
+            yield Labels(("store", name)), (statistics,)
 
 
 def store_statistics(store: Store) -> StoreStatistics | None:
@@ -248,7 +248,4 @@ def store_statistics(store: Store) -> StoreStatistics | None:
 
 
 def _supervisor(supervisor: Supervisor) -> SupervisorNumbers:
-    states = dict.fromkeys(get_args(ChildState), 0)
-    for info in supervisor.which_children():
-        states[info.state] += 1
-    return SupervisorNumbers(SimpleNamespace(**states), supervisor.restarts)
+    return SupervisorNumbers(SimpleNamespace(**supervisor.count_states()), supervisor.restarts)

@@ -62,7 +62,7 @@ class PrometheusCollector(Collector):
 
 def _metric(family: Family) -> Metric:
     # One sample is like another in its labels' names, as the tables have it.
-    names = [name for name, _ in family.samples[0].labels]
+    names = [name for name, _ in family.samples[0][0]]
     told = (family.name, family.help)
     match family.type:
         case "counter":

@@ -12,7 +12,7 @@ import attrs
 
 from queueactors._histogram import Buckets
 
-from ._values import Family, FamilyType, Labels, Sample
+from ._values import Family, FamilyType, Labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Numbers = Any  # type: ignore[explicit-any] # each kind's own statistics
 
+NONE: Final = Labels()
 OTHER: Final = "_other"  # the name of all those that have no series of their own
 
 
@@ -36,6 +37,7 @@ class Row:
       unit: The family's.
       labels: Those that tell the row from the others of its family.
       merged: How those of several queues become one.
+      is_flag: Whether it is True or False, which is 1 or 0.
     """
 
     field: str
@@ -43,25 +45,29 @@ class Row:
     type: FamilyType
     help: str
     unit: str = ""
-    labels: Labels = ()
+    labels: Labels = NONE
     merged: Literal["sum", "max"] = "sum"
+    is_flag: bool = False
     read: Callable[[Numbers], Value | None] = attrs.field(init=False, repr=False, eq=False)
 
     @read.default
     def _reader(self) -> Callable[[Numbers], Value | None]:
-        return cast("Callable[[Numbers], Value | None]", attrgetter(self.field))
+        read = cast("Callable[[Numbers], Value | None]", attrgetter(self.field))
+        return (lambda numbers: int(read(numbers))) if self.is_flag else read  # type: ignore[arg-type] # a flag is a bool
 
-    def value(self, numbers: tuple[Numbers, ...]) -> Value | None:
-        """Return the number, or what those of several become; None: there is none."""
+    def merge(self, numbers: tuple[Numbers, ...]) -> Value | None:
+        """Return what the numbers of several become; None: none of them has any."""
         values = [value for each in numbers if (value := self.read(each)) is not None]
         if not values:
             return None
-        first = values[0]
-        if isinstance(first, Buckets):
+        if isinstance(values[0], Buckets):
             return _added(cast("list[Buckets]", values))
         plain = cast("list[float]", values)
-        value = max(plain) if self.merged == "max" else sum(plain)
-        return int(value) if isinstance(value, bool) else value
+        return max(plain) if self.merged == "max" else sum(plain)
+
+
+Series = tuple[Labels, tuple[Numbers, ...]]
+"""The labels, and the numbers: of one queue, or of several that share them."""
 
 
 @attrs.frozen
@@ -70,11 +76,11 @@ class Part:
 
     Args:
       table: What they are called.
-      series: By the labels: the numbers, of one queue, or of several that share a series.
+      series: The numbers.
     """
 
     table: tuple[Row, ...]
-    series: tuple[tuple[Labels, tuple[Numbers, ...]], ...]
+    series: tuple[Series, ...]
 
 
 def families(namespace: str, parts: tuple[Part, ...]) -> Iterator[Family]:
@@ -85,10 +91,11 @@ def families(namespace: str, parts: tuple[Part, ...]) -> Iterator[Family]:
             rows.setdefault(row.name, []).append((row, part))
     for name in sorted(rows):
         samples = [
-            Sample(labels + row.labels, value)
+            (labels + row.labels, value)
             for row, part in rows[name]
             for labels, numbers in part.series
-            if (value := row.value(numbers)) is not None
+            if (value := row.read(numbers[0]) if len(numbers) == 1 else row.merge(numbers))
+            is not None
         ]
         if samples:
             row = rows[name][0][0]
@@ -97,7 +104,5 @@ def families(namespace: str, parts: tuple[Part, ...]) -> Iterator[Family]:
 
 
 def _added(values: list[Buckets]) -> Buckets:
-    if len(values) == 1:
-        return values[0]
     counts = tuple(map(sum, zip(*(each.counts for each in values), strict=True)))
     return Buckets(values[0].bounds, counts, sum(each.sum for each in values))

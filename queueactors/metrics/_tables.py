@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING, Final, get_args
 from supervisors import ChildState
 
 from ._rows import Row
+from ._values import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 def _gauge(field: str, name: str, help: str, **labels: str) -> Row:
-    return Row(field=field, name=name, type="gauge", help=help, labels=tuple(labels.items()))
+    return Row(field=field, name=name, type="gauge", help=help, labels=Labels(*labels.items()))
+
+
+def _flag(field: str, name: str, help: str) -> Row:
+    return Row(field=field, name=name, type="gauge", help=help, is_flag=True)
 
 
 def _counter(field: str, name: str, help: str, **labels: str) -> Row:
-    return Row(field=field, name=name, type="counter", help=help, labels=tuple(labels.items()))
+    return Row(field=field, name=name, type="counter", help=help, labels=Labels(*labels.items()))
 
 
 def _seconds(field: str, name: str, help: str) -> Row:
@@ -33,10 +38,10 @@ def _state(field: str, state: str | None = None) -> Row:
     return _gauge(field, "queue_messages", told, state=field if state is None else state)
 
 
-_CLOSED: Final = _gauge(
+_CLOSED: Final = _flag(
     "closed", "queue_closed", "Whether the queue takes nothing in any more: 1 if so."
 )
-_PAUSED: Final = _gauge(
+_PAUSED: Final = _flag(
     "paused", "queue_paused", "Whether the queue hands nothing out at present: 1 if so."
 )
 _OLDEST: Final = Row(
@@ -52,7 +57,7 @@ _EXPIRED: Final = _counter(
 )
 
 QUEUE: Final = (
-    _gauge("up", "queue_up", "Whether the queue's actor runs: 1 if so."),
+    _flag("up", "queue_up", "Whether the queue's actor runs: 1 if so."),
     _gauge("mailbox", "queue_mailbox", "Operations that wait for the queue's actor."),
     _gauge("waiting", "queue_waiting", "Takers that wait for a message."),
     _gauge("room", "queue_waiting_for_room", "Callers that wait for room."),
@@ -91,7 +96,7 @@ KIND_TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
             "queue_refill_left_out",
             "Values that a refill brought and that found no room.",
         ),
-        _gauge("refilling", "queue_refilling", "Whether a refill runs: 1 if so."),
+        _flag("refilling", "queue_refilling", "Whether a refill runs: 1 if so."),
         _gauge("last_refill", "queue_last_refill", "How many values the last refill put in."),
         _CLOSED,
         _PAUSED,
@@ -130,7 +135,7 @@ KIND_TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
 """Of a queue, by its kind: its statistics, but for what its actor fills in."""
 
 WORKER: Final = (
-    _gauge("running", "worker_running", "Whether the worker takes messages: 1 if so."),
+    _flag("running", "worker_running", "Whether the worker takes messages: 1 if so."),
     _gauge("concurrency", "worker_concurrency", "How many handlers may run at a time."),
     _gauge("busy", "worker_busy", "Messages that the worker has."),
     _counter("restarts", "worker_restarts", "How often the worker's task was started again."),
@@ -155,7 +160,7 @@ WORKER: Final = (
 """Of every worker: `queueactors.metrics._collect.WorkerNumbers`."""
 
 STORE: Final = (
-    _gauge("works", "store_up", "Whether the store can be read and written: 1 if so."),
+    _flag("works", "store_up", "Whether the store can be read and written: 1 if so."),
     _counter("commits", "store_commits", "Transactions that made changes durable."),
     _counter("failures", "store_failures", "Commits that failed."),
     _seconds("commit_seconds", "store_commit_seconds", "How long commits took."),

@@ -11,19 +11,20 @@ from __future__ import annotations
 
 from itertools import accumulate
 from math import inf, isnan
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
 
-from queueactors._histogram import Buckets
-
-from ._values import NAME
+from ._values import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ._values import Family, Labels
+    from queueactors._histogram import Buckets
 
+    from ._values import Family, Sample, Value
+
+SLICE: Final = 500  # samples
 _HELP: Final = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _QUOTED: Final = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
@@ -41,32 +42,23 @@ class Format:
     is_openmetrics: bool
 
     def chunks(self, families: Iterable[Family]) -> Iterator[str]:
-        """Yield the text, a family at a time, so that others may run in between."""
-        known: dict[Labels, str] = {}
+        """Yield the text in pieces of a millisecond, so that others may run in between."""
         for family in families:
-            yield "".join(self._lines(family, known))
+            yield self._head(family)
+            for start in range(0, len(family.samples), SLICE):
+                yield _lines(family, family.samples[start : start + SLICE])
         if self.is_openmetrics:
             yield "# EOF\n"
 
-    def _lines(self, family: Family, known: dict[Labels, str]) -> Iterator[str]:
-        name = counted = family.name
-        if family.type == "counter":
-            counted = f"{name}_total"
-            name = name if self.is_openmetrics else counted
-        help_ = _encodable(family.help).translate(_QUOTED if self.is_openmetrics else _HELP)
-        yield f"# HELP {name} {help_}\n# TYPE {name} {family.type}\n"
+    def _head(self, family: Family) -> str:
+        name = family.name
+        if family.type == "counter" and not self.is_openmetrics:
+            name = f"{name}_total"
+        help_ = encodable(family.help).translate(_QUOTED if self.is_openmetrics else _HELP)
+        unit = ""
         if family.unit and self.is_openmetrics:
-            yield f"# UNIT {name} {family.unit}\n"
-        for labels, value in family.samples:
-            text = known.get(labels)
-            if text is None:
-                text = known[labels] = _labels(labels)
-            if isinstance(value, Buckets):
-                yield from _histogram(name, text, value)
-            elif text:
-                yield f"{counted}{{{text}}} {_number(value)}\n"
-            else:
-                yield f"{counted} {_number(value)}\n"
+            unit = f"# UNIT {name} {family.unit}\n"
+        return f"# HELP {name} {help_}\n# TYPE {name} {family.type}\n{unit}"
 
 
 TEXT: Final = Format("text/plain; version=0.0.4; charset=utf-8", is_openmetrics=False)
@@ -102,36 +94,37 @@ def _quality(text: str) -> float:
     return quality if 0 <= quality <= 1 else 0.0
 
 
-def _histogram(name: str, labels: str, value: Buckets) -> Iterator[str]:
+def _lines(family: Family, samples: Iterable[Sample]) -> str:
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    if family.type == "histogram":
+        return "".join([_histogram(name, labels.text, value) for labels, value in samples])
+    return "".join(
+        [
+            f"{name}{{{labels.text}}} {value if type(value) is int else _number(value)}\n"
+            if labels.pairs
+            else f"{name} {_number(value)}\n"
+            for labels, value in samples
+        ]
+    )
+
+
+def _histogram(name: str, labels: str, buckets: Value) -> str:
+    value = cast("Buckets", buckets)
     before = f"{labels}," if labels else ""
-    counts = accumulate(value.counts)
-    total = 0
-    for bound, total in zip((*value.bounds, inf), counts, strict=True):
-        yield f'{name}_bucket{{{before}le="{_number(float(bound))}"}} {total}\n'
+    lines = [
+        f'{name}_bucket{{{before}le="{_number(float(bound))}"}} {count}\n'
+        for bound, count in zip((*value.bounds, inf), accumulate(value.counts), strict=True)
+    ]
     after = f"{{{labels}}}" if labels else ""
-    yield f"{name}_count{after} {total}\n{name}_sum{after} {_number(value.sum)}\n"
+    return (
+        f"{''.join(lines)}{name}_count{after} {value.n}\n{name}_sum{after} {_number(value.sum)}\n"
+    )
 
 
-def _labels(labels: Labels) -> str:
-    """Return labels as a line has them, without the braces.
-
-    Raises:
-      ValueError: If a label's name is none.
-    """
-    for name, _ in labels:
-        if not NAME.fullmatch(name) or name.startswith("__") or name == "le":
-            raise ValueError(f"expected a label to be letters, digits and _, got {name!r}")
-    return ",".join(f'{name}="{_encodable(value).translate(_QUOTED)}"' for name, value in labels)
-
-
-def _encodable(text: str) -> str:
-    """Return a text that UTF-8 can write: half a surrogate pair, by its number."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _number(value: float) -> str:
+def _number(number: Value) -> str:
+    value = cast("float", number)
     if isinstance(value, int):
-        return str(value)
+        return str(int(value))
     if isnan(value):
         return "NaN"
     if value in {inf, -inf}:
