@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from bench import _channel, _deep, _job_rows, _pauses, _start
+from bench import _channel, _deep, _job_rows, _metrics, _pauses, _start
 from bench._job_rows import jobs
 from bench._peers import Environment, Reference, here
 from bench._stores import ENVIRONMENTS, describe_disk, stores
@@ -206,6 +206,33 @@ def starts() -> list[Row]:
     ]
 
 
+def metrics(operations: int) -> list[Row]:
+    """Return the rows of the metrics."""
+    queues = _metrics.QUEUES
+    return [
+        Row(
+            what="metrics: cost per operation, alone in its turn",
+            ours=partial(here, "_metrics", "operation", operations),
+            unit="CPU ns",
+            target="<= 200 ns",
+        ),
+        *(
+            Row(
+                what=f"metrics: scrape of {queues:,} queues, {what}",
+                ours=partial(here, "_metrics", measure, queues),
+                unit="CPU ms",
+                rounds=1,
+                target=target,
+            )
+            for measure, what, target in (
+                ("snapshot", "numbers", ""),
+                ("text", "text", ""),
+                ("piece", "longest piece", "<= 10 ms"),
+            )
+        ),
+    ]
+
+
 def supervision(messages: int, actors: int) -> list[Row]:
     """Return the rows of supervisors and actors.
 
@@ -328,6 +355,7 @@ def rows(
         *stores(messages, cycles, depth),
         *jobs(messages),
         *starts(),
+        *metrics(messages),
         *supervision(messages, actors),
     ]
 

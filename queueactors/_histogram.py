@@ -32,8 +32,37 @@ class Buckets:
         return sum(self.counts)
 
 
+class Doubling:
+    """Counts whole numbers from 1 in buckets that double: up to 1, 2, 4, 8 and so on.
+
+    In half the time that a `Histogram` takes to find the bucket: for what each turn of a loop does.
+
+    Args:
+      most: The last bucket's largest number, a power of two; what is larger has one of its own.
+    """
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, most: int) -> None:
+        self._bounds = tuple(float(1 << power) for power in range(most.bit_length()))
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0
+
+    def __repr__(self) -> str:
+        return f"<Doubling of {sum(self._counts)} numbers>"
+
+    def observe(self, number: int) -> None:
+        """Count a number, from 1 to twice the largest."""
+        self._counts[(number - 1).bit_length()] += 1
+        self._sum += number
+
+    def buckets(self) -> Buckets:
+        """Return what was counted so far."""
+        return Buckets(self._bounds, tuple(self._counts), float(self._sum))
+
+
 class Histogram:
-    """Counts values by bucket, for 0.1 us each.
+    """Counts values by bucket.
 
     Args:
       bounds: The largest value of each bucket, ascending; what is larger has a bucket of its own.

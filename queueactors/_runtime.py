@@ -45,7 +45,7 @@ from .stores import Place
 from .workers import BATCH, Worker, WorkerOptions, unfit
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
     from os import PathLike
 
     from .config import ChildConfig, Config, SupervisorConfig
@@ -167,12 +167,12 @@ class Runtime:
         Nobody is asked, and nothing is waited for: it costs by the number of queues, not of
         messages. The names, and how many there may be, are options: ``[metrics]``.
         """
-        return self._collector.collect(
-            [(each.kind, each.actor) for each in self._queues.values()],
-            self.workers(),
-            self._stores,
-            () if self._supervisor is None else _supervisors(self._supervisor),
-        )
+        steps = self._metrics_steps()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast("Metrics", end.value)
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
@@ -414,6 +414,14 @@ class Runtime:
 
     # -- helpers -------------------------------------------------------------------------------
 
+    def _metrics_steps(self) -> Generator[None, None, Metrics]:
+        return self._collector.steps(
+            [(each.kind, each.actor) for each in self._queues.values()],
+            self.workers(),
+            self._stores,
+            () if self._supervisor is None else tuple(_supervisors(self._supervisor)),
+        )
+
     def _same(self, known: _Defined, kind: str, given: Options) -> Queue:
         """Return a queue that is there already, if the new definition can be its own."""
         name = known.handle.name
@@ -582,7 +590,7 @@ class Runtime:
             return []
         from .metrics._server import MetricsServer  # which needs an extra
 
-        self._metrics_server = MetricsServer(listen, self.metrics, self.not_ready)
+        self._metrics_server = MetricsServer(listen, self._metrics_steps, self.not_ready)
         spec = ChildSpec(id="metrics", start=self._metrics_server, **_PARK)
         return [self._group_spec("front_ends", [spec])]
 

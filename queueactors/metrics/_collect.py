@@ -14,8 +14,9 @@ from weakref import WeakKeyDictionary
 import attrs
 import structlog
 
-from queueactors._histogram import Buckets, Histogram
+from queueactors._histogram import Buckets, Doubling
 from queueactors.engines import ROOM, TAKERS
+from queueactors.queues import BATCH
 from queueactors.stores import StoreStatistics
 
 from ._rows import NONE, OTHER, Part
@@ -23,7 +24,7 @@ from ._tables import KIND_TABLES, QUEUE, RUNTIME, STORE, SUPERVISOR, WORKER
 from ._values import Labels, Metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
     from queueactors.cores import QueueStatistics
     from queueactors.queues import QueueActor
@@ -39,7 +40,8 @@ WORKER_BOUNDS: Final = (
     *(0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
     *(30.0, 60.0, 300.0, 900.0, 3600.0),
 )
-TURN_BOUNDS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+
+SLICE: Final = 100  # queues between two steps: 1 to 2 ms
 
 T = TypeVar("T")
 _COUNTERS: Final = {
@@ -87,6 +89,14 @@ class RuntimeNumbers(NamedTuple):
     turns: Buckets
 
 
+@attrs.define(eq=False)
+class _Known:
+    """What is kept of a queue from one time to the next."""
+
+    labels: Labels
+    counted: tuple[int, ...] = ()  # its counters
+
+
 class Collector:
     """Takes the numbers of one runtime, again and again.
 
@@ -95,20 +105,21 @@ class Collector:
     """
 
     def __init__(self, options: MetricsOptions) -> None:
-        self.turns = Histogram(TURN_BOUNDS)  # of all queues: each actor counts there
+        self.turns = Doubling(BATCH)  # of all queues: each actor counts there
         self._options = options
-        self._last: WeakKeyDictionary[QueueActor, tuple[int, ...]] = WeakKeyDictionary()
-        self._labels: WeakKeyDictionary[QueueActor, Labels] = WeakKeyDictionary()
+        self._known: WeakKeyDictionary[QueueActor, _Known] = WeakKeyDictionary()
         self._told: set[str] = set()
 
-    def collect(
+    def steps(
         self,
         queues: Sequence[tuple[str, QueueActor]],
         workers: Sequence[Worker],
         stores: Mapping[str, Store],
         supervisors: Iterable[Supervisor],
-    ) -> Metrics:
-        """Return the metrics at this instant.
+    ) -> Generator[None, None, Metrics]:
+        """Return the metrics; yields now and then, so that others may run in between.
+
+        Whoever lets them gets the numbers of some queues a little later than those of others.
 
         Args:
           queues: Their kinds and actors, in the order of their definition.
@@ -119,60 +130,62 @@ class Collector:
         trees = [(each.path, _supervisor(each)) for each in supervisors]
         parked = sum(each.states.parked for _, each in trees)
         whole = RuntimeNumbers(len(queues), len(workers), parked, self.turns.buckets())
-        return Metrics(
-            self._options.namespace,
-            (
-                Part(RUNTIME, ((NONE, (whole,)),)),
-                *self._queues(queues),
-                Part(WORKER, self._workers(workers)),
-                Part(STORE, tuple(_stores(stores))),
-                Part(SUPERVISOR, tuple((Labels(("supervisor", path)), (n,)) for path, n in trees)),
-            ),
-        )
-
-    def _queues(self, queues: Sequence[tuple[str, QueueActor]]) -> list[Part]:
+        parts = [
+            Part(RUNTIME, ((NONE, (whole,)),)),
+            Part(WORKER, self._workers(workers)),
+            Part(STORE, tuple(_stores(stores))),
+            Part(SUPERVISOR, tuple((Labels(("supervisor", path)), (n,)) for path, n in trees)),
+        ]
         own, others = self._split("max_queues", self._options.max_queues, queues, _queue_name)
+        for start in range(0, len(own), SLICE):
+            yield
+            parts += self._queues(own[start : start + SLICE])
+        others_by_kind: dict[str, list[QueueActor]] = {}
+        for kind, actor in others:
+            others_by_kind.setdefault(kind, []).append(actor)
+        for kind, actors in others_by_kind.items():
+            parts += yield from self._others(kind, actors)
+        return Metrics(self._options.namespace, tuple(parts))
+
+    def _queues(self, queues: Iterable[tuple[str, QueueActor]]) -> Iterator[Part]:
+        """Yield the numbers of queues that have series of their own."""
         actors: list[Series] = []
         kinds: dict[str, list[Series]] = {}
-        for kind, actor in own:
-            labels = self._labels.get(actor)
-            if labels is None:
-                labels = Labels(("queue", actor.name), ("kind", kind))
-                self._labels[actor] = labels
-            actors.append((labels, (_actor(actor),)))
-            statistics = self._statistics(kind, actor)
+        for kind, actor in queues:
+            known = self._know(kind, actor)
+            actors.append((known.labels, (_actor(actor),)))
+            statistics = _statistics(kind, actor, known)
             if statistics is not None:
-                kinds.setdefault(kind, []).append((labels, (statistics,)))
-        for kind in dict.fromkeys(kind for kind, _ in others):
-            labels = Labels(("queue", OTHER), ("kind", kind))
-            some = [actor for its_kind, actor in others if its_kind == kind]
-            actors.append((labels, tuple(map(_actor, some))))
-            all_known = [self._statistics(kind, actor) for actor in some]
-            known = tuple(each for each in all_known if each is not None)
-            if known:
-                kinds.setdefault(kind, []).append((labels, known))
-        return [
-            Part(QUEUE, tuple(actors)),
-            *(Part(KIND_TABLES[kind], tuple(some)) for kind, some in kinds.items()),
-        ]
+                kinds.setdefault(kind, []).append((known.labels, (statistics,)))
+        yield Part(QUEUE, tuple(actors))
+        for kind, some in kinds.items():
+            yield Part(KIND_TABLES[kind], tuple(some))
 
-    def _statistics(self, kind: str, actor: QueueActor) -> QueueStatistics | None:
-        """Return a queue's own numbers; no counter goes back.
+    def _others(
+        self, kind: str, actors: Sequence[QueueActor]
+    ) -> Generator[None, None, tuple[Part, ...]]:
+        """Return the numbers of queues of one kind that share a series."""
+        numbers: list[ActorNumbers] = []
+        known: list[QueueStatistics] = []
+        for start in range(0, len(actors), SLICE):
+            yield
+            for actor in actors[start : start + SLICE]:
+                numbers.append(_actor(actor))
+                statistics = _statistics(kind, actor, self._know(kind, actor))
+                if statistics is not None:
+                    known.append(statistics)
+        labels = Labels(("queue", OTHER), ("kind", kind))
+        part = Part(QUEUE, ((labels, tuple(numbers)),))
+        if not known:
+            return (part,)
+        return part, Part(KIND_TABLES[kind], ((labels, tuple(known)),))
 
-        A commit that fails takes back what its batch has counted. To who reads the metrics, a
-        counter that goes back began anew, and all that it says was counted since.
-        """
-        now = actor.statistics() if kind in KIND_TABLES else None
-        if now is None:
-            return None
-        read = _READ[kind]
-        counted = cast("tuple[int, ...]", read(now))
-        before = self._last.get(actor, counted)
-        if any(map(lt, counted, before)):
-            counted = tuple(map(max, counted, before))
-            now = attrs.evolve(now, **dict(zip(_COUNTERS[kind], counted, strict=True)))
-        self._last[actor] = counted
-        return now
+    def _know(self, kind: str, actor: QueueActor) -> _Known:
+        known = self._known.get(actor)
+        if known is None:
+            labels = Labels(("queue", actor.name), ("kind", kind))
+            known = self._known[actor] = _Known(labels)
+        return known
 
     def _workers(self, workers: Sequence[Worker]) -> tuple[Series, ...]:
         own, others = self._split("max_workers", self._options.max_workers, workers, _worker_name)
@@ -195,6 +208,24 @@ class Collector:
             log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
             log.warning("metrics_limited", option=option, most=most, first=name(some[most]))
         return own, others
+
+
+def _statistics(kind: str, actor: QueueActor, known: _Known) -> QueueStatistics | None:
+    """Return a queue's own numbers; no counter goes back.
+
+    A commit that fails takes back what its batch has counted. To who reads the metrics, a counter
+    that goes back began anew, and all that it says was counted since.
+    """
+    now = actor.statistics() if kind in KIND_TABLES else None
+    if now is None:
+        return None
+    counted = cast("tuple[int, ...]", _READ[kind](now))
+    before = known.counted or counted
+    if any(map(lt, counted, before)):
+        counted = tuple(map(max, counted, before))
+        now = attrs.evolve(now, **dict(zip(_COUNTERS[kind], counted, strict=True)))
+    known.counted = counted
+    return now
 
 
 def _queue_name(queue: tuple[str, QueueActor]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 import trio
@@ -21,7 +21,7 @@ from ._options import parse_address
 from ._text import choose_format
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from supervisors import ChildStatus
 
@@ -37,7 +37,7 @@ class MetricsServer:
 
     Args:
       listen: ``"ADDRESS:PORT"``, see `MetricsOptions`.
-      metrics: Returns them.
+      metrics: Returns them, in steps.
       not_ready: Returns what is not up, a line each.
 
     Raises:
@@ -47,7 +47,7 @@ class MetricsServer:
     def __init__(
         self,
         listen: str,
-        metrics: Callable[[], Metrics],
+        metrics: Callable[[], Generator[None, None, Metrics]],
         not_ready: Callable[[], Sequence[str]],
     ) -> None:
         parsed = parse_address(listen)
@@ -131,6 +131,15 @@ class MetricsServer:
     def _is_crowded(self) -> bool:
         return bool(self._waiting)
 
+    async def _take(self) -> Metrics:
+        steps = self._metrics()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast("Metrics", end.value)
+            await trio.lowlevel.checkpoint()
+
     async def answer(self, asked: Asked) -> Answer:
         """Return what a request is told."""
         if asked.path not in {"/metrics", "/healthz", "/readyz"}:
@@ -145,7 +154,7 @@ class MetricsServer:
             return plain(status, *(missing or ["ok"]))
         format_ = choose_format(asked.accept)
         body: list[bytes] = []
-        for chunk in format_.chunks(self._metrics()):
+        for chunk in format_.chunks(await self._take()):
             body.append(chunk.encode())
             await trio.lowlevel.checkpoint()
         return Answer(HTTPStatus.OK, tuple(body), format_.content_type, (("Vary", "Accept"),))

@@ -1,6 +1,6 @@
 """The queues: a public handle and options for each kind, over the one actor loop."""
 
-from ._actor import QueueActor
+from ._actor import BATCH, QueueActor
 from ._batch import BatchQueue, BatchSubmit
 from ._batch_options import BatchOptions
 from ._channel import ChannelQueue, ChannelSubmit
@@ -14,6 +14,7 @@ from ._options import ChannelOptions, MessageOptions, QueueOptions, TimedOptions
 from ._timed import TimedQueue, TimedSubmit
 
 __all__ = [
+    "BATCH",
     "KINDS",
     "AnyOptions",
     "AnyQueue",

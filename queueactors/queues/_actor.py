@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from queueactors._clock import Clock
-    from queueactors._histogram import Histogram
+    from queueactors._histogram import Doubling
     from queueactors.cores import QueueStatistics
     from queueactors.engines import Engine
     from supervisors import ChildStatus, DownReason, Operation
@@ -55,7 +55,7 @@ class QueueActor:
     clock: Clock
     mailbox: Mailbox
     _open_engine: Callable[[Parked], Awaitable[Engine]]
-    turns: Histogram | None = None
+    turns: Doubling | None = None
     parked: Parked = attrs.field(init=False)
     starts: int = attrs.field(default=0, init=False)
     on_errand: Callable[[], None] | None = attrs.field(default=None, init=False)

@@ -11,6 +11,7 @@ from bench import (
     _channel,
     _deep,
     _durable,
+    _metrics,
     _named,
     _pauses,
     _plain,
@@ -75,6 +76,11 @@ def test_a_measure_of_the_timed_queue_returns_a_number(name: str) -> None:
 @pytest.mark.parametrize("name", some_slow(_named.MEASURES))
 def test_a_measure_of_a_durable_message_queue_returns_a_number(name: str) -> None:
     assert _named.run(name, FEW) > 0
+
+
+@pytest.mark.parametrize("name", _metrics.MEASURES)
+def test_a_measure_of_the_metrics_returns_a_number(name: str) -> None:
+    assert _metrics.run(name, 10) >= 0
 
 
 @pytest.mark.parametrize("name", _channel.MEASURES)

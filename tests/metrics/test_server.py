@@ -21,11 +21,13 @@ from queueactors.metrics._server import CONNECTIONS, MetricsServer
 from supervisors import ChildStartError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Generator
 
     from queueactors import Runtime
     from queueactors.metrics import Metrics
     from tests.queues.conftest import Events
+
+    Steps = Callable[[], Generator[None, None, Metrics]]
 
 LISTEN: dict[str, dict[str, object]] = {"metrics": {"listen": "127.0.0.1:0"}}
 QUEUE: dict[str, dict[str, object]] = {"queue": {"q": {"kind": "channel"}}}
@@ -490,4 +492,4 @@ async def test_ipv6_is_served_where_there_is_some() -> None:
 
 def test_what_is_no_address_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^expected listen to be an address and a port, got "):
-        MetricsServer("x", cast("Callable[[], Metrics]", list), list)
+        MetricsServer("x", cast("Steps", list), list)

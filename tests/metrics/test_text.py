@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from queueactors._histogram import Buckets, Histogram
+from queueactors._histogram import Buckets, Doubling, Histogram
 from queueactors.metrics import Family, FamilyType, Labels
 from queueactors.metrics._text import OPENMETRICS, SLICE, TEXT, Format, choose_format
 
@@ -123,6 +123,18 @@ def test_a_histogram_counts_a_value_up_to_its_bound() -> None:
 
     assert histogram.buckets() == Buckets((1.0, 2.0), (2, 2, 1), 7.5)
     assert histogram.buckets().n == 5
+
+
+def test_whole_numbers_are_counted_up_to_powers_of_two() -> None:
+    doubling = Doubling(256)
+
+    for number in (1, 2, 3, 4, 5, 255, 256, 257):
+        doubling.observe(number)
+
+    buckets = doubling.buckets()
+    assert buckets.bounds == (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+    assert buckets.counts == (1, 1, 2, 1, 0, 0, 0, 0, 2, 1)
+    assert buckets.sum == 783
 
 
 # -- nonsense --------------------------------------------------------------------------------------

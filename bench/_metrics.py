@@ -1,0 +1,105 @@
+"""Ours: what metrics cost. ``python -m bench._metrics MEASURE COUNT``.
+
+Each measure runs in a process of its own. CPU time, the least of some rounds: what others do on the
+machine only adds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import structlog
+import trio
+
+from bench.peers._measured import answer
+from queueactors import open_runtime
+from queueactors.metrics._collect import Collector
+from queueactors.metrics._options import MetricsOptions
+from queueactors.metrics._text import TEXT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from queueactors import Runtime
+
+ROUNDS: Final = 10
+QUEUES: Final = 1000
+
+
+def least(measure: Callable[[], object]) -> float:
+    """Return the CPU seconds of the fastest round."""
+    seconds = []
+    for _ in range(ROUNDS):
+        start = time.process_time()
+        measure()
+        seconds.append(time.process_time() - start)
+    return min(seconds)
+
+
+def operation_ns(count: int) -> float:
+    """Return what a queue does more for an operation that is alone in its turn: the worst case."""
+    turns = Collector(MetricsOptions()).turns
+    batch = [None]
+
+    def without() -> None:
+        for _ in range(count):
+            pass
+
+    def counted() -> None:
+        for _ in range(count):
+            if batch and turns is not None:
+                turns.observe(len(batch))
+
+    return max(least(counted) - least(without), 0.0) / count * 1e9
+
+
+def scrape(measure: Callable[[Runtime], float], queues: int) -> float:
+    """Return the milliseconds of a part of a scrape, with so many queues."""
+
+    async def run() -> float:
+        tables = {
+            f"queue{number}": {"kind": "timed", "reservation_time": 30} for number in range(queues)
+        }
+        async with open_runtime({"queue": tables}) as runtime:
+            return measure(runtime) * 1e3
+
+    return trio.run(run)
+
+
+def _piece(runtime: Runtime) -> float:
+    """Return the longest time in which nothing else runs, of the best round."""
+
+    def pieces() -> Iterator[object]:
+        metrics = yield from runtime._metrics_steps()  # noqa: SLF001 - as the endpoint does
+        yield
+        yield from TEXT.chunks(metrics)
+
+    def longest() -> float:
+        seconds, before = 0.0, time.process_time()
+        for _ in pieces():
+            now = time.process_time()
+            seconds, before = max(seconds, now - before), now
+        return seconds
+
+    return min(longest() for _ in range(ROUNDS))
+
+
+MEASURES: dict[str, Callable[[int], float]] = {
+    "operation": operation_ns,
+    "snapshot": partial(scrape, lambda runtime: least(runtime.metrics)),
+    "text": partial(scrape, lambda runtime: least(runtime.metrics().text)),
+    "piece": partial(scrape, _piece),
+}
+
+
+def run(name: str, count: int) -> float:
+    """Return one measure."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    return MEASURES[name](count)
+
+
+if __name__ == "__main__":
+    answer({name: partial(run, name) for name in MEASURES})
