@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 import trio
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from queueactors import Runtime
+    from queueactors.metrics import Metrics
 
 ROUNDS: Final = 10
 QUEUES: Final = 1000
@@ -72,9 +73,15 @@ def scrape(measure: Callable[[Runtime], float], queues: int) -> float:
 def _piece(runtime: Runtime) -> float:
     """Return the longest time in which nothing else runs, of the best round."""
 
-    def pieces() -> Iterator[object]:
-        metrics = yield from runtime._metrics_steps()  # noqa: SLF001 - as the endpoint does
-        yield
+    def pieces() -> Iterator[str]:
+        steps = runtime._metrics_steps()  # noqa: SLF001 - as the endpoint does
+        metrics: Metrics | None = None
+        while metrics is None:
+            try:
+                next(steps)
+            except StopIteration as end:
+                metrics = cast("Metrics", end.value)
+            yield ""
         yield from TEXT.chunks(metrics)
 
     def longest() -> float:

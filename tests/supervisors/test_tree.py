@@ -297,3 +297,47 @@ async def test_a_deep_tree_is_stopped_by_force_at_once(
     assert set(stage.starts) == {
         line.removeprefix("stop ") for line in stage.journal if line.startswith("stop")
     }
+
+
+async def test_states_are_counted_with_those_that_no_child_is_in(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_supervisor(stage.specs("abc"), intensity=2) as supervisor:
+        await supervisor.terminate_child("a")
+
+        assert supervisor.count_states() == {
+            "starting": 0,
+            "running": 2,
+            "restarting": 0,
+            "stopping": 0,
+            "stopped": 1,
+            "finished": 0,
+            "parked": 0,
+        }
+
+
+async def test_restarts_of_children_that_are_gone_still_count(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_supervisor(stage.specs("abc"), strategy="one_for_all", intensity=2) as root:
+        await stage.crash("a")
+        await root.terminate_child("a")
+        await root.restart_child("a")  # an operator's is none
+        await root.terminate_child("a")
+        await root.delete_child("a")
+        await stage.crash("b")
+
+        assert root.restarts == 3 + 2
+
+
+async def test_only_supervisors_that_run_are_told(
+    stage: Stage, autojump_clock: trio.testing.MockClock
+) -> None:
+    specs = [child_spec("low", [child_spec("lower", [])]), stage.spec("a"), child_spec("off", [])]
+    async with open_supervisor(specs) as root:
+        await root.terminate_child("off")
+
+        (low,) = root.supervisors()
+        assert low is root.value_of("low")
+        assert [each.path for each in low.supervisors()] == ["root/low/lower"]
+        assert [each.path for each in root.supervisors()] == ["root/low"]
