@@ -16,9 +16,9 @@ import trio
 
 from bench.peers._measured import answer
 from queueactors import open_runtime
-from queueactors.metrics._collect import Collector
-from queueactors.metrics._options import MetricsOptions
+from queueactors._histogram import Doubling
 from queueactors.metrics._text import TEXT
+from queueactors.queues import BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def least(measure: Callable[[], object]) -> float:
 
 def operation_ns(count: int) -> float:
     """Return what a queue does more for an operation that is alone in its turn: the worst case."""
-    turns = Collector(MetricsOptions()).turns
+    turns = Doubling(BATCH)
     batch = [None]
 
     def without() -> None:

@@ -37,9 +37,9 @@ from supervisors import (
 from ._clock import Clock
 from ._codecs import Values
 from ._errors import QueueNotFoundError, WorkerNotFoundError
+from ._histogram import Doubling
 from ._options import Checks, Target, make_options
-from .metrics._collect import Collector
-from .metrics._ready import not_ready
+from .queues import BATCH as TURN
 from .queues import KINDS, AnyQueue, Errands, Options, Queue, QueueActor, TimedOptions
 from .stores import Place
 from .workers import BATCH, Worker, WorkerOptions, unfit
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .cores.timed import DeadLetter
     from .engines import Engine, Parked
     from .metrics import Metrics
+    from .metrics._collect import Collector
     from .metrics._server import MetricsServer
     from .queues import BatchQueue, ChannelQueue, MessageQueue, TimedQueue
     from .stores import Store
@@ -93,7 +94,8 @@ class Runtime:
         self._stores: dict[str, Store] = {}
         self._queues: dict[str, _Defined] = {}
         self._workers: dict[str, Worker] = {}
-        self._collector = Collector(config.metrics)
+        self._turns = Doubling(TURN)
+        self._collector: Collector | None = None  # made, and imported, when somebody asks
         self._metrics_server: MetricsServer | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
 
@@ -186,6 +188,8 @@ class Runtime:
         """
         if self._supervisor is None:
             return ("the runtime is starting",)
+        from .metrics._ready import not_ready
+
         return tuple(not_ready(_supervisors(self._supervisor), self._stores))
 
     async def wait(self) -> None:
@@ -415,6 +419,10 @@ class Runtime:
     # -- helpers -------------------------------------------------------------------------------
 
     def _metrics_steps(self) -> Generator[None, None, Metrics]:
+        if self._collector is None:
+            from .metrics._collect import Collector
+
+            self._collector = Collector(self.config.metrics, self._turns)
         return self._collector.steps(
             [(each.kind, each.actor) for each in self._queues.values()],
             self.workers(),
@@ -492,8 +500,8 @@ class Runtime:
         def open_engine(parked: Parked) -> Awaitable[Engine]:
             return store.open_engine(name, kept, parked)
 
-        mailbox, turns = Mailbox(name, options.mailbox), self._collector.turns
-        actor = QueueActor(name, self.clock, mailbox, open_engine, turns)
+        mailbox = Mailbox(name, options.mailbox)
+        actor = QueueActor(name, self.clock, mailbox, open_engine, self._turns)
         handle = parts.handle(actor, options, kept, self._dice())
         beside: dict[str, StartFunction] = {}
         refill = options if isinstance(options, TimedOptions) and options.sync_fn else None

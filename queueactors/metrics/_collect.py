@@ -14,9 +14,7 @@ from weakref import WeakKeyDictionary
 import attrs
 import structlog
 
-from queueactors._histogram import Buckets, Doubling
 from queueactors.engines import ROOM, TAKERS
-from queueactors.queues import BATCH
 from queueactors.stores import StoreStatistics
 
 from ._rows import NONE, OTHER, Part
@@ -26,6 +24,7 @@ from ._values import Labels, Metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
+    from queueactors._histogram import Buckets, Doubling
     from queueactors.cores import QueueStatistics
     from queueactors.queues import QueueActor
     from queueactors.stores import Store
@@ -102,10 +101,11 @@ class Collector:
 
     Args:
       options: How many series there may be, and what they are called.
+      turns: Where all queues count the operations of each turn.
     """
 
-    def __init__(self, options: MetricsOptions) -> None:
-        self.turns = Doubling(BATCH)  # of all queues: each actor counts there
+    def __init__(self, options: MetricsOptions, turns: Doubling) -> None:
+        self._turns = turns
         self._options = options
         self._known: WeakKeyDictionary[QueueActor, _Known] = WeakKeyDictionary()
         self._told: set[str] = set()
@@ -129,7 +129,7 @@ class Collector:
         """
         trees = [(each.path, _supervisor(each)) for each in supervisors]
         parked = sum(each.states.parked for _, each in trees)
-        whole = RuntimeNumbers(len(queues), len(workers), parked, self.turns.buckets())
+        whole = RuntimeNumbers(len(queues), len(workers), parked, self._turns.buckets())
         parts = [
             Part(RUNTIME, ((NONE, (whole,)),)),
             Part(WORKER, self._workers(workers)),

@@ -9,7 +9,16 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from queueactors import Delivery, MemoryStore, Retry, StoreError, open_runtime
+from queueactors import (
+    Clock,
+    Config,
+    Delivery,
+    MemoryStore,
+    Retry,
+    Runtime,
+    StoreError,
+    open_runtime,
+)
 from queueactors.metrics._rows import Part, Row, families
 from queueactors.metrics._tables import (
     KIND_TABLES,
@@ -28,7 +37,7 @@ from supervisors import ActorCrashedError, ActorDownError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queueactors import ChannelQueue, MessageQueue, Runtime, TimedQueue
+    from queueactors import ChannelQueue, MessageQueue, TimedQueue
     from queueactors._histogram import Buckets
     from queueactors.metrics import Metrics
     from queueactors.queues import QueueActor
@@ -494,6 +503,15 @@ async def test_a_runtime_that_has_ended_still_tells_its_last_numbers(
     labels = {"queue": "timed", "kind": "timed"}
     assert metrics.value("queueactors_queue_up", **labels) == 0
     assert metrics.value("queueactors_queue_inserted", **labels) == 1
+
+
+async def test_a_runtime_that_is_starting_is_not_ready_and_has_metrics(
+    autojump_clock: MockClock,
+) -> None:
+    runtime = Runtime(Config(), Clock.open())
+
+    assert runtime.not_ready() == ("the runtime is starting",)
+    assert runtime.metrics().value("queueactors_queues") == 0
 
 
 async def test_a_store_of_your_own_needs_no_numbers(autojump_clock: MockClock) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from queueactors import Runtime
     from queueactors.metrics import Metrics
+    from supervisors import Supervisor
     from tests.queues.conftest import Events
 
     Steps = Callable[[], Generator[None, None, Metrics]]
@@ -63,8 +64,9 @@ async def get(runtime: Runtime, path: str, *headers: str) -> tuple[int, str, str
     return int(head.split()[1]), head.decode(), body.decode()
 
 
-async def wait_until_up(runtime: Runtime) -> None:
-    while runtime.metrics_address is None:  # noqa: ASYNC110 - a restart, in real time
+async def wait_for_restart(runtime: Runtime) -> None:
+    group = cast("Supervisor", runtime.supervisor.value_of("front_ends"))
+    while not group.restarts:  # noqa: ASYNC110 - a restart, in real time
         await trio.sleep(0.001)
 
 
@@ -441,7 +443,7 @@ async def test_a_crash_of_it_is_its_own_and_it_comes_back_where_it_was() -> None
         server._not_ready = boom  # noqa: SLF001
         assert await ask(runtime, b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n") == b""
         with trio.fail_after(5):
-            await wait_until_up(runtime)
+            await wait_for_restart(runtime)
         after = address(runtime)
         ready = await get(runtime, "/readyz")
         metrics = runtime.metrics()
