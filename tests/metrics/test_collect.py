@@ -288,6 +288,35 @@ async def test_no_counter_goes_back_when_a_commit_fails(
     assert after.value("queueactors_queue_messages", **labels, state="ready") == 1
 
 
+async def test_what_a_failed_commit_undid_is_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    config = {
+        "store": {"disk": {"type": "sqlite", "path": str(tmp_path / "d.sqlite")}},
+        "queue": {"q": KIND["timed"] | {"store": "disk"}},
+    }
+    labels = {"queue": "q", "kind": "timed"}
+    async with open_runtime(config) as runtime:
+        queue: TimedQueue = runtime.queue("q")
+        await queue.insert("a")
+        runtime.metrics()
+        engine = actor_of(runtime, "q")._engine  # noqa: SLF001
+        journal = engine._journal  # type: ignore[union-attr] # noqa: SLF001 - a durable one
+
+        async def fail(_changes: object) -> None:
+            await trio.lowlevel.checkpoint()
+            raise StoreError("disk", "not applied", "full")
+
+        monkeypatch.setattr(journal, "write", fail)
+        with pytest.raises(StoreError):
+            await queue.insert("b")
+        metrics = runtime.metrics()
+        monkeypatch.undo()
+
+    assert metrics.value("queueactors_queue_messages", **labels, state="ready") == 1
+    assert metrics.value("queueactors_queue_up", **labels) == 1
+
+
 async def test_a_dropped_queue_is_gone(autojump_clock: MockClock) -> None:
     async with open_runtime(THREE) as runtime:
         runtime.metrics()
@@ -391,6 +420,18 @@ async def test_a_parked_child_is_in_the_metrics(autojump_clock: MockClock) -> No
     assert metrics.value(states, supervisor=path, state="parked") == 1
     assert metrics.value(states, supervisor=path, state="running") == 0
     assert told == (f"{path}/bad is parked",)
+
+
+async def test_a_child_that_waits_for_its_restart_is_not_ready(autojump_clock: MockClock) -> None:
+    async def never(*, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        raise RuntimeError("boom")
+
+    child = {"start": never, "id": "bad", "backoff": {"min": 10}}
+    async with open_runtime({"supervisor": {"s": {"intensity": 9, "child": [child]}}}) as runtime:
+        await settle()
+
+        assert runtime.not_ready() == ("queueactors/supervisors/supervisor.s/bad is restarting",)
 
 
 # -- how many there may be -------------------------------------------------------------------------

@@ -229,7 +229,9 @@ async def test_a_head_that_is_too_large_is_refused() -> None:
 
 
 @asynccontextmanager
-async def served() -> AsyncIterator[tuple[trio.abc.HalfCloseableStream, list[str]]]:
+async def served(
+    *, crowded: bool = False
+) -> AsyncIterator[tuple[trio.abc.HalfCloseableStream, list[str]]]:
     """Serve one connection in memory; yield the client's side, and what was asked."""
     asked: list[str] = []
 
@@ -240,7 +242,7 @@ async def served() -> AsyncIterator[tuple[trio.abc.HalfCloseableStream, list[str
 
     client, server = memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Connection(server, answer, lambda: False, {}).serve)
+        nursery.start_soon(Connection(server, answer, lambda: crowded, {}).serve)
         yield client, asked
         nursery.cancel_scope.cancel()
 
@@ -280,6 +282,36 @@ async def test_between_two_requests_it_is_waited_as_long(autojump_clock: MockClo
 
     assert asked == ["/healthz"] * 3
     assert trio.current_time() - start == PATIENCE
+
+
+async def test_while_others_wait_for_its_place_a_connection_has_one_answer(
+    autojump_clock: MockClock,
+) -> None:
+    async with served(crowded=True) as (client, asked):
+        await client.send_all(GET + GET)
+        told = await everything(client)
+
+    assert b"\r\nConnection: close\r\n" in told
+    assert asked == ["/healthz"]
+
+
+@pytest.mark.slow
+async def test_no_more_than_this_are_served_at_a_time() -> None:
+    async with open_runtime(LISTEN) as runtime:
+        busy = []
+        for _ in range(CONNECTIONS):
+            stream = await trio.open_tcp_stream(*address(runtime))
+            await stream.send_all(GET[:5])
+            busy.append(stream)
+        await settle()
+        async with await trio.open_tcp_stream(*address(runtime)) as waiting:
+            await waiting.send_all(GET)
+            with trio.move_on_after(0.2):
+                pytest.fail(f"it was answered: {await waiting.receive_some()!r}")
+            await busy[0].aclose()  # a place
+            assert statuses(bytes(await waiting.receive_some())) == [200]
+        for stream in busy:
+            await stream.aclose()
 
 
 async def test_who_does_not_read_is_left(autojump_clock: MockClock) -> None:
@@ -332,6 +364,7 @@ async def test_two_hundred_at_once_are_all_answered() -> None:
     assert answers == [[200]] * 200
 
 
+@pytest.mark.slow
 async def test_idle_connections_make_room_for_new_ones() -> None:
     async with open_runtime(LISTEN) as runtime:
         idle = []
@@ -353,6 +386,7 @@ async def test_idle_connections_make_room_for_new_ones() -> None:
 # -- strangers -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_request_may_come_in_two_parts_of_any_size(autojump_clock: MockClock) -> None:
     whole = b"GET /healthz HTTP/1.1\r\nHost: x\r\nAccept: a\r\nAccept: b\r\n\r\n"
     for at in range(1, len(whole)):
@@ -364,6 +398,7 @@ async def test_a_request_may_come_in_two_parts_of_any_size(autojump_clock: MockC
         assert asked == ["/healthz"]
 
 
+@pytest.mark.slow
 async def test_who_leaves_at_any_byte_harms_nobody() -> None:
     async with open_runtime(LISTEN) as runtime:
         for at in range(len(GET) + 1):

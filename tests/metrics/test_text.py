@@ -140,6 +140,7 @@ def test_whole_numbers_are_counted_up_to_powers_of_two() -> None:
 # -- nonsense --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     format_=st.sampled_from([TEXT, OPENMETRICS]),
     type_=st.sampled_from(["counter", "gauge"]),
@@ -162,6 +163,7 @@ def test_whatever_labels_say_a_parser_reads_it(
     assert written(format_, family).encode()
 
 
+@pytest.mark.slow
 @given(help_=NONSENSE)
 def test_help_comes_through_openmetrics_as_it_is(help_: str) -> None:
     family = Family("q_x", "gauge", help_, samples=((Labels(), 1),))
@@ -209,6 +211,7 @@ def test_the_format_is_the_one_that_is_wanted_most(accept: str, format_: Format)
     assert choose_format(accept) is format_
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_rubbish_is_answered_in_some_format(accept: str) -> None:
     assert choose_format(accept) in {TEXT, OPENMETRICS}
