@@ -1,84 +1,48 @@
 """The runtime: the queues and workers of one program, under one supervisor tree, by name.
 
-The tree: the runtime's own supervisor over the groups ``stores``, ``queues``, ``supervisors``,
-``workers`` and ``front_ends``, started in this order and stopped in reverse. What a configured
-supervisor places hangs under it, everything else under its group. A crash in one group does not
-restart another: the mailboxes bridge it.
+What it consists of, and the tree, is in `_parts`; here is what users do with it.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
-from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Final, Literal, cast, overload
 
-import attrs
 import structlog
 import trio
 
 from supervisors import (
     ChildNotFoundError,
-    ChildOptions,
     ChildRestartingError,
     ChildRunningError,
     ChildSpec,
-    Mailbox,
-    StartFunction,
     Supervisor,
     SupervisorStoppedError,
     Tree,
-    child_spec,
     did_you_mean,
     open_supervisor,
 )
 
 from ._clock import Clock
-from ._codecs import Values
 from ._errors import QueueNotFoundError, WorkerNotFoundError
-from ._histogram import Doubling
 from ._options import Checks, Target, make_options
-from .queues import BATCH as TURN
-from .queues import KINDS, AnyQueue, Errands, Options, Queue, QueueActor, TimedOptions
-from .stores import Place
-from .workers import BATCH, Worker, WorkerOptions, unfit
+from ._parts import PARK, Defined, Parts, worker_spec
+from .queues import KINDS, AnyQueue, Options, Queue
+from .workers import BATCH, Worker, WorkerOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Generator, Iterator, Mapping
     from os import PathLike
+    from random import Random
 
-    from .config import ChildConfig, Config, SupervisorConfig
-    from .cores.timed import DeadLetter
-    from .engines import Engine, Parked
+    from .config import Config
     from .metrics import Metrics
     from .metrics._collect import Collector
     from .metrics._server import MetricsServer
     from .queues import BatchQueue, ChannelQueue, MessageQueue, TimedQueue
-    from .stores import Store
 
-# What hangs under a group is parked rather than given up: one poisoned queue must not end all.
-GROUP_INTENSITY: Final = 8
-GROUP_PERIOD: Final = 60.0  # seconds
 ROOT_INTENSITY: Final = 0  # a configured supervisor that gives up ends the runtime
-
-
-@attrs.define(eq=False)
-class _Defined:
-    """A queue that the runtime knows."""
-
-    kind: str
-    handle: Queue
-    actor: QueueActor
-    beside: Mapping[str, StartFunction]  # by sort: what else it consists of
-
-    def specs(self, options: ChildOptions) -> list[ChildSpec]:
-        """Return the children that the queue consists of."""
-        name = self.handle.name  # may end in anything: what tells the two apart comes first
-        specs = [ChildSpec(id=f"queue.{name}", start=self.actor, **options)]
-        for sort, start in self.beside.items():
-            specs.append(ChildSpec(id=f"{sort}.{name}", start=start, **options))
-        return specs
 
 
 class Runtime:
@@ -87,14 +51,13 @@ class Runtime:
     def __init__(self, config: Config, clock: Clock, random: Random | None = None) -> None:
         self.config = config
         self.clock = clock
-        self._random = random
         self._supervisor: Supervisor | None = None
         self._opened = trio.Event()  # handlers run, and may call, before all is up
         self._defining = trio.Lock()
-        self._stores: dict[str, Store] = {}
-        self._queues: dict[str, _Defined] = {}
-        self._workers: dict[str, Worker] = {}
-        self._turns = Doubling(TURN)
+        parts = self._parts = Parts(config, clock, random, self)
+        self._stores = parts.stores
+        self._queues = parts.queues
+        self._workers = parts.workers
         self._collector: Collector | None = None  # made, and imported, when somebody asks
         self._metrics_server: MetricsServer | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
@@ -258,11 +221,11 @@ class Runtime:
             known_one = self._queues.get(name)
             if known_one is not None:
                 return self._same(known_one, kind, given)
-            self._check_dead_letter(name, given.dead_letter)
+            self._parts.check_dead_letter(name, given.dead_letter)
             self._warn(name, given)
             group = await self._group("queues")
-            defined = self._define(name, kind, given)
-            specs = defined.specs(_PARK)
+            defined = self._parts.define(name, kind, given)
+            specs = defined.specs(PARK)
             try:
                 for spec in specs:
                     await group.start_child(spec)
@@ -300,14 +263,15 @@ class Runtime:
             )
         given = make_options(WorkerOptions, queue=queue_name, handler=handler, **options)
         async with self._defining:  # its queue may be about to be dropped, and it be removed
-            self._check_worker(given)
+            self.queue(queue_name)  # it may have been dropped meanwhile
+            self._parts.check_worker(given)
             if name is None:
                 name = _free_name(queue_name, self._workers)
             elif name in self._workers:
                 raise ValueError(f"there is a worker {name!r} already; choose another name")
-            worker = self._add_worker(name, given)
+            worker = self._parts.add_worker(name, given)
             try:
-                await (await self._group("workers")).start_child(_worker_spec(worker, _PARK))
+                await (await self._group("workers")).start_child(worker_spec(worker, PARK))
             except BaseException:
                 del self._workers[name]
                 raise
@@ -381,7 +345,7 @@ class Runtime:
             defined = self._queues.get(name)
             if defined is None:
                 raise QueueNotFoundError(name, tuple(self._queues))
-            self._check_unused(name)
+            self._parts.check_unused(name)
             await self._take_out(f"queue.{name}")
             defined.actor.child_down("gone")
             await self._stores[defined.handle.options.store].forget(name)
@@ -422,7 +386,7 @@ class Runtime:
         if self._collector is None:
             from .metrics._collect import Collector
 
-            self._collector = Collector(self.config.metrics, self._turns)
+            self._collector = Collector(self.config.metrics, self._parts.turns)
         return self._collector.steps(
             [(each.kind, each.actor) for each in self._queues.values()],
             self.workers(),
@@ -430,7 +394,7 @@ class Runtime:
             () if self._supervisor is None else tuple(_supervisors(self._supervisor)),
         )
 
-    def _same(self, known: _Defined, kind: str, given: Options) -> Queue:
+    def _same(self, known: Defined, kind: str, given: Options) -> Queue:
         """Return a queue that is there already, if the new definition can be its own."""
         name = known.handle.name
         if kind != known.kind or given.store != known.handle.options.store:
@@ -442,199 +406,21 @@ class Runtime:
             self._log.warning("definition_ignored", queue=name)
         return known.handle
 
-    def _check_dead_letter(self, name: str, target: str | None) -> None:
-        """Refuse what ``on_exhausted`` names, by the rules of a configuration.
-
-        Raises:
-          ValueError: If it is no queue that can get dead letters.
-        """
-        if target == name:
-            raise ValueError(
-                f"queue {name!r}: a queue cannot be its own dead letter queue; use 'bury' or 'drop'"
-            )
-        if target is not None and target not in self._queues:
-            hint = did_you_mean(target, ["drop", "bury", *self._queues])
-            raise ValueError(
-                f"queue {name!r}: there is no queue {target!r} for on_exhausted{hint}; "
-                "define it first"
-            )
-
     def _warn(self, name: str, options: Options) -> None:
         """Log what is valid and yet likely to surprise, as for a configuration."""
         for option, message in options.traps:
             path = f"queue.{name}.{option}"
             self._log.warning("config_warning", file=None, line=None, path=path, message=message)
 
-    def _check_unused(self, name: str) -> None:
-        """Refuse to drop a queue that others need.
-
-        Raises:
-          ValueError: If a worker feeds on it, or another queue's dead letters go there.
-        """
-        for worker in self._workers.values():
-            if worker.options.queue == name:
-                raise ValueError(f"worker {worker.name!r} feeds on queue {name!r}; remove it first")
-            if worker.options.dead_letter == name:
-                raise ValueError(f"dead letters of worker {worker.name!r} go to queue {name!r}")
-        for other in self._queues.values():
-            if other.handle.options.dead_letter == name:
-                raise ValueError(
-                    f"dead letters of queue {other.handle.name!r} go to queue {name!r}; "
-                    "drop that one first"
-                )
-
-    def _define(self, name: str, kind: str, options: Options) -> _Defined:
-        parts = KINDS[kind]
-        store = self._stores[options.store]
-        values = None
-        if store.durable:
-            codec = options.codec_made
-            if codec is None:
-                raise ValueError(
-                    f"queue {name!r}: a {kind} is kept in memory only, "
-                    f"and store {options.store!r} is durable"
-                )
-            values = Values(codec)
-        kept = parts.kind(name, options, values)
-
-        def open_engine(parked: Parked) -> Awaitable[Engine]:
-            return store.open_engine(name, kept, parked)
-
-        mailbox = Mailbox(name, options.mailbox)
-        actor = QueueActor(name, self.clock, mailbox, open_engine, self._turns)
-        handle = parts.handle(actor, options, kept, self._dice())
-        beside: dict[str, StartFunction] = {}
-        refill = options if isinstance(options, TimedOptions) and options.sync_fn else None
-        if refill is not None or options.dead_letter is not None:
-            deliver = self._deliverer(name, options)
-            beside["errands"] = Errands(actor, refill, deliver, kept.values)
-        defined = self._queues[name] = _Defined(kind, handle, actor, beside | handle.companions)
-        return defined
-
-    def _dice(self) -> Random:
-        return Random() if self._random is None else self._random  # noqa: S311 - for waits
-
-    def _deliverer(
-        self, name: str, options: Options
-    ) -> Callable[[DeadLetter], Awaitable[object]] | None:
-        target = options.dead_letter
-        if target is None:
-            return None
-
-        async def deliver(letter: DeadLetter) -> object:
-            queue = self.queue(target)
-            if queue.options.store == options.store and KINDS[queue.kind].table is not None:
-                return await queue._take_over(letter, name)  # noqa: SLF001 - the two are one thing
-            return await queue._accept(letter)  # noqa: SLF001 - likewise
-
-        return deliver
-
-    def _check_worker(self, options: WorkerOptions) -> None:
-        """Refuse what a configuration refuses, too.
-
-        Raises:
-          ValueError: If an option is not for the queue's kind, or names no queue.
-        """
-        for _, told in unfit(options, self.queue(options.queue).kind):
-            raise ValueError(told)
-        target = options.dead_letter
-        if target is not None and target not in self._queues:
-            hint = did_you_mean(target, self._queues)
-            raise ValueError(f"there is no queue {target!r} for dead_letter{hint}; define it first")
-
-    def _add_worker(self, name: str, options: WorkerOptions) -> Worker:
-        queue = self.queue(options.queue)
-        worker = self._workers[name] = Worker(name, queue, options, self, self._dice())
-        return worker
-
     def _specs(self) -> list[ChildSpec]:
-        """Define everything that the configuration names; return the runtime's own children."""
-        config = self.config
-        self._stores = {
-            name: cast("Store", each.factory(**each.options))
-            for name, each in config.stores.items()
-        }
-        directory = Path(config.runtime.data_dir)
-        random = self._dice()
-        stores = []
-        for name, store in self._stores.items():
-            own = [each.name for each in config.queues.values() if each.options.store == name]
-            spec = store.child(Place(name, directory, frozenset(own), self.clock, random))
-            if spec is not None:
-                stores.append(spec)
-        for name, queue in config.queues.items():
-            self._define(name, queue.kind, queue.options)
-        for name, options in config.workers.items():
-            self._add_worker(name, options)
-        placed = {
-            (child.what, child.name)
-            for supervisor in config.supervisors.values()
-            for child in supervisor.children
-        }
-        queues = [
-            spec
-            for name, defined in self._queues.items()
-            if ("queue", name) not in placed
-            for spec in defined.specs(_PARK)
-        ]
-        workers = [
-            _worker_spec(worker, _PARK)
-            for name, worker in self._workers.items()
-            if ("worker", name) not in placed
-        ]
-        roots = [self._supervisor_spec(each, ChildOptions()) for each in config.roots]
-        return [
-            self._group_spec("stores", [attrs.evolve(spec, **_PARK) for spec in stores]),
-            self._group_spec("queues", queues),
-            child_spec("supervisors", roots, intensity=0, random=self._random),
-            self._group_spec("workers", workers),
-            *self._front_ends(),
-        ]
-
-    def _front_ends(self) -> list[ChildSpec]:
-        """Return the group of what others reach the runtime by; none, if there is nothing."""
+        """Return the runtime's own children, the groups, with all that is configured in them."""
         listen = self.config.metrics.listen
         if listen is None:
-            return []
+            return self._parts.specs([])
         from .metrics._server import MetricsServer  # which needs an extra
 
         self._metrics_server = MetricsServer(listen, self._metrics_steps, self.not_ready)
-        spec = ChildSpec(id="metrics", start=self._metrics_server, **_PARK)
-        return [self._group_spec("front_ends", [spec])]
-
-    def _group_spec(self, name: str, children: list[ChildSpec]) -> ChildSpec:
-        return child_spec(
-            name, children, intensity=GROUP_INTENSITY, period=GROUP_PERIOD, random=self._random
-        )
-
-    def _supervisor_spec(self, config: SupervisorConfig, options: ChildOptions) -> ChildSpec:
-        flags = config.flags
-        children = [spec for child in config.children for spec in self._child_specs(child)]
-        return child_spec(
-            f"supervisor.{config.name}",
-            children,
-            strategy=flags.strategy,
-            intensity=flags.intensity,
-            period=flags.period,
-            auto_shutdown=flags.auto_shutdown,
-            random=self._random,
-            **(ChildOptions(on_give_up=config.on_give_up) | config.options | options),
-        )
-
-    def _child_specs(self, child: ChildConfig) -> list[ChildSpec]:
-        """Return the spec, or specs, that one entry of a supervisor table stands for."""
-        match child.what:
-            case "queue":
-                specs = self._queues[child.name].specs(child.options)
-            case "worker":
-                specs = [_worker_spec(self._workers[child.name], child.options)]
-            case "supervisor":
-                below = self.config.supervisors[child.name]
-                specs = [self._supervisor_spec(below, child.options)]
-            case _:
-                start = cast("StartFunction", child.start)
-                specs = [ChildSpec(id=child.id, start=start, args=child.args, **child.options)]
-        return [attrs.evolve(specs[0], id=child.id), *specs[1:]]
+        return self._parts.specs([ChildSpec(id="metrics", start=self._metrics_server, **PARK)])
 
     async def _group(self, name: str) -> Supervisor:
         await self._opened.wait()
@@ -708,14 +494,6 @@ async def _remove(supervisor: Supervisor, specs: list[ChildSpec]) -> None:
         with suppress(ChildNotFoundError, SupervisorStoppedError):
             await supervisor.terminate_child(spec.id)
             await supervisor.delete_child(spec.id)
-
-
-_PARK: Final = ChildOptions(on_give_up="park")
-
-
-def _worker_spec(worker: Worker, options: ChildOptions) -> ChildSpec:
-    with_shutdown = ChildOptions(shutdown=worker.options.shutdown) | options
-    return ChildSpec(id=f"worker.{worker.name}", start=worker, **with_shutdown)
 
 
 def _free_name(stem: str, taken: Mapping[str, object]) -> str:

@@ -27,7 +27,7 @@ LAYERS = (
     ("queueactors.workers",),
     ("queueactors.metrics",),
     ("queueactors.config",),
-    ("queueactors._runtime", "queueactors._idle"),
+    ("queueactors._parts", "queueactors._runtime", "queueactors._idle"),
     ("queueactors.cli", "queueactors.testing", "queueactors"),
     ("queueactors.__main__",),
 )

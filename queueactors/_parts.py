@@ -1,0 +1,272 @@
+"""What a runtime consists of: its stores, queues and workers, and the children that they are.
+
+Made of a configuration, or bit by bit from code. Nothing here runs anything: `queueactors._runtime`
+does, and is what users have.
+
+The tree: the runtime's own supervisor over the groups ``stores``, ``queues``, ``supervisors``,
+``workers`` and ``front_ends``, started in this order and stopped in reverse. What a configured
+supervisor places hangs under it, everything else under its group. A crash in one group does not
+restart another: the mailboxes bridge it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Final, cast
+
+import attrs
+
+from supervisors import ChildOptions, ChildSpec, Mailbox, StartFunction, child_spec, did_you_mean
+
+from ._codecs import Values
+from ._histogram import Doubling
+from .queues import BATCH as TURN
+from .queues import KINDS, AnyQueue, Errands, Options, Queue, QueueActor, TimedOptions
+from .stores import Place
+from .workers import Worker, WorkerOptions, unfit
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from ._clock import Clock
+    from .config import ChildConfig, Config, SupervisorConfig
+    from .cores.timed import DeadLetter
+    from .engines import Engine, Parked
+    from .stores import Store
+
+# What hangs under a group is parked rather than given up: one poisoned queue must not end all.
+GROUP_INTENSITY: Final = 8
+GROUP_PERIOD: Final = 60.0  # seconds
+
+
+@attrs.define(eq=False)
+class Defined:
+    """A queue that the runtime knows."""
+
+    kind: str
+    handle: Queue
+    actor: QueueActor
+    beside: Mapping[str, StartFunction]  # by sort: what else it consists of
+
+    def specs(self, options: ChildOptions) -> list[ChildSpec]:
+        """Return the children that the queue consists of."""
+        name = self.handle.name  # may end in anything: what tells the two apart comes first
+        specs = [ChildSpec(id=f"queue.{name}", start=self.actor, **options)]
+        for sort, start in self.beside.items():
+            specs.append(ChildSpec(id=f"{sort}.{name}", start=start, **options))
+        return specs
+
+
+class Parts:
+    """The stores, queues and workers of one runtime, by name.
+
+    Args:
+      config: The runtime's.
+      clock: The runtime's.
+      random: For the jitter of waits; None: each has its own.
+      runtime: Given to handlers.
+    """
+
+    def __init__(
+        self, config: Config, clock: Clock, random: Random | None, runtime: object
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.stores: dict[str, Store] = {}
+        self.queues: dict[str, Defined] = {}
+        self.workers: dict[str, Worker] = {}
+        self.turns = Doubling(TURN)  # operations that a queue's actor carries out in one turn
+        self._random = random
+        self._runtime = runtime
+
+    def define(self, name: str, kind: str, options: Options) -> Defined:
+        parts = KINDS[kind]
+        store = self.stores[options.store]
+        values = None
+        if store.durable:
+            codec = options.codec_made
+            if codec is None:
+                raise ValueError(
+                    f"queue {name!r}: a {kind} is kept in memory only, "
+                    f"and store {options.store!r} is durable"
+                )
+            values = Values(codec)
+        kept = parts.kind(name, options, values)
+
+        def open_engine(parked: Parked) -> Awaitable[Engine]:
+            return store.open_engine(name, kept, parked)
+
+        mailbox = Mailbox(name, options.mailbox)
+        actor = QueueActor(name, self.clock, mailbox, open_engine, self.turns)
+        handle = parts.handle(actor, options, kept, self._dice())
+        beside: dict[str, StartFunction] = {}
+        refill = options if isinstance(options, TimedOptions) and options.sync_fn else None
+        if refill is not None or options.dead_letter is not None:
+            deliver = self._deliverer(name, options)
+            beside["errands"] = Errands(actor, refill, deliver, kept.values)
+        defined = self.queues[name] = Defined(kind, handle, actor, beside | handle.companions)
+        return defined
+
+    def _dice(self) -> Random:
+        return Random() if self._random is None else self._random  # noqa: S311 - for waits
+
+    def _deliverer(
+        self, name: str, options: Options
+    ) -> Callable[[DeadLetter], Awaitable[object]] | None:
+        target = options.dead_letter
+        if target is None:
+            return None
+
+        async def deliver(letter: DeadLetter) -> object:
+            queue: AnyQueue = self.queues[target].handle
+            if queue.options.store == options.store and KINDS[queue.kind].table is not None:
+                return await queue._take_over(letter, name)  # noqa: SLF001 - the two are one thing
+            return await queue._accept(letter)  # noqa: SLF001 - likewise
+
+        return deliver
+
+    def add_worker(self, name: str, options: WorkerOptions) -> Worker:
+        queue: AnyQueue = self.queues[options.queue].handle
+        worker = self.workers[name] = Worker(name, queue, options, self._runtime, self._dice())
+        return worker
+
+    # -- what is refused ----------------------------------------------------------------------
+
+    def check_dead_letter(self, name: str, target: str | None) -> None:
+        """Refuse what ``on_exhausted`` names, by the rules of a configuration.
+
+        Raises:
+          ValueError: If it is no queue that can get dead letters.
+        """
+        if target == name:
+            raise ValueError(
+                f"queue {name!r}: a queue cannot be its own dead letter queue; use 'bury' or 'drop'"
+            )
+        if target is not None and target not in self.queues:
+            hint = did_you_mean(target, ["drop", "bury", *self.queues])
+            raise ValueError(
+                f"queue {name!r}: there is no queue {target!r} for on_exhausted{hint}; "
+                "define it first"
+            )
+
+    def check_worker(self, options: WorkerOptions) -> None:
+        """Refuse what a configuration refuses, too.
+
+        Raises:
+          ValueError: If an option is not for the queue's kind, or names no queue.
+        """
+        for _, told in unfit(options, self.queues[options.queue].handle.kind):
+            raise ValueError(told)
+        target = options.dead_letter
+        if target is not None and target not in self.queues:
+            hint = did_you_mean(target, self.queues)
+            raise ValueError(f"there is no queue {target!r} for dead_letter{hint}; define it first")
+
+    def check_unused(self, name: str) -> None:
+        """Refuse to drop a queue that others need.
+
+        Raises:
+          ValueError: If a worker feeds on it, or another queue's dead letters go there.
+        """
+        for worker in self.workers.values():
+            if worker.options.queue == name:
+                raise ValueError(f"worker {worker.name!r} feeds on queue {name!r}; remove it first")
+            if worker.options.dead_letter == name:
+                raise ValueError(f"dead letters of worker {worker.name!r} go to queue {name!r}")
+        for other in self.queues.values():
+            if other.handle.options.dead_letter == name:
+                raise ValueError(
+                    f"dead letters of queue {other.handle.name!r} go to queue {name!r}; "
+                    "drop that one first"
+                )
+
+    # -- the tree -----------------------------------------------------------------------------
+
+    def specs(self, front_ends: list[ChildSpec]) -> list[ChildSpec]:
+        """Define everything that the configuration names; return the runtime's own children.
+
+        Args:
+          front_ends: What others reach the runtime by.
+        """
+        config = self.config
+        for name, each in config.stores.items():
+            self.stores[name] = cast("Store", each.factory(**each.options))
+        directory = Path(config.runtime.data_dir)
+        random = self._dice()
+        stores = []
+        for name, store in self.stores.items():
+            own = [each.name for each in config.queues.values() if each.options.store == name]
+            spec = store.child(Place(name, directory, frozenset(own), self.clock, random))
+            if spec is not None:
+                stores.append(spec)
+        for name, queue in config.queues.items():
+            self.define(name, queue.kind, queue.options)
+        for name, options in config.workers.items():
+            self.add_worker(name, options)
+        placed = {
+            (child.what, child.name)
+            for supervisor in config.supervisors.values()
+            for child in supervisor.children
+        }
+        queues = [
+            spec
+            for name, defined in self.queues.items()
+            if ("queue", name) not in placed
+            for spec in defined.specs(PARK)
+        ]
+        workers = [
+            worker_spec(worker, PARK)
+            for name, worker in self.workers.items()
+            if ("worker", name) not in placed
+        ]
+        roots = [self._supervisor_spec(each, ChildOptions()) for each in config.roots]
+        return [
+            self._group_spec("stores", [attrs.evolve(spec, **PARK) for spec in stores]),
+            self._group_spec("queues", queues),
+            child_spec("supervisors", roots, intensity=0, random=self._random),
+            self._group_spec("workers", workers),
+            *([self._group_spec("front_ends", front_ends)] if front_ends else []),
+        ]
+
+    def _group_spec(self, name: str, children: list[ChildSpec]) -> ChildSpec:
+        return child_spec(
+            name, children, intensity=GROUP_INTENSITY, period=GROUP_PERIOD, random=self._random
+        )
+
+    def _supervisor_spec(self, config: SupervisorConfig, options: ChildOptions) -> ChildSpec:
+        flags = config.flags
+        children = [spec for child in config.children for spec in self._child_specs(child)]
+        return child_spec(
+            f"supervisor.{config.name}",
+            children,
+            strategy=flags.strategy,
+            intensity=flags.intensity,
+            period=flags.period,
+            auto_shutdown=flags.auto_shutdown,
+            random=self._random,
+            **(ChildOptions(on_give_up=config.on_give_up) | config.options | options),
+        )
+
+    def _child_specs(self, child: ChildConfig) -> list[ChildSpec]:
+        """Return the spec, or specs, that one entry of a supervisor table stands for."""
+        match child.what:
+            case "queue":
+                specs = self.queues[child.name].specs(child.options)
+            case "worker":
+                specs = [worker_spec(self.workers[child.name], child.options)]
+            case "supervisor":
+                below = self.config.supervisors[child.name]
+                specs = [self._supervisor_spec(below, child.options)]
+            case _:
+                start = cast("StartFunction", child.start)
+                specs = [ChildSpec(id=child.id, start=start, args=child.args, **child.options)]
+        return [attrs.evolve(specs[0], id=child.id), *specs[1:]]
+
+
+PARK: Final = ChildOptions(on_give_up="park")
+
+
+def worker_spec(worker: Worker, options: ChildOptions) -> ChildSpec:
+    with_shutdown = ChildOptions(shutdown=worker.options.shutdown) | options
+    return ChildSpec(id=f"worker.{worker.name}", start=worker, **with_shutdown)
