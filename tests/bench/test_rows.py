@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import structlog.testing
@@ -21,10 +22,11 @@ from bench import (
     _timed,
 )
 from bench.__main__ import rows, supervision
-from bench._peers import Reference
+from bench._peers import Reference, here
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from functools import partial
 
     from _pytest.mark.structures import ParameterSet
 
@@ -37,12 +39,22 @@ IDLE = {"many_idle", "memory"}  # so few actors may need neither time nor a page
 
 
 def some_rows() -> list[Row]:
-    """Return all rows, but for most of the many of the durable store: see `test_stores`."""
-    return [
-        row
-        for row in rows(MESSAGES, ACTORS, DEPTH, Reference(), MESSAGES)
-        if not row.what.startswith(("sqlite, process", "sqlite, power"))
-    ]
+    return rows(MESSAGES, ACTORS, DEPTH, Reference(), MESSAGES)
+
+
+def own_process(row: Row) -> tuple[str, str] | None:
+    """Return the module and the measure that a row runs in a new process, if it does."""
+    ours = cast("partial[float]", row.ours)
+    return ours.args[:2] if ours.func is here else None
+
+
+def one_row_of_each() -> list[Row]:
+    """Return a row for each module that measures in a new process, and all that run in this one."""
+    found: dict[str, Row] = {}
+    for row in some_rows():
+        asked = own_process(row)
+        found.setdefault(row.what if asked is None else asked[0], row)
+    return list(found.values())
 
 
 def some_slow(names: Iterable[str]) -> list[ParameterSet]:
@@ -129,8 +141,15 @@ def test_a_measure_of_a_pause_returns_a_number(name: str) -> None:
         assert _pauses.MEASURES[name](DEPTH) > 0
 
 
+def test_every_measure_of_ours_that_a_row_asks_for_is_there() -> None:
+    asked = {each for row in some_rows() if (each := own_process(row))}
+
+    assert len(asked) > 50
+    assert all(measure in import_module(f"bench.{name}").MEASURES for name, measure in asked)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("row", [pytest.param(row, id=row.what) for row in some_rows()])
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.what) for row in one_row_of_each()])
 def test_our_part_of_a_row_runs(row: Row) -> None:
     assert row.ours() >= 0
 
