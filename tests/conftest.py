@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -12,7 +13,7 @@ import structlog
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from types import FrameType
 
 # Real seconds by mark; under MockClock a deadlock spins, and no timeout of trio ends it. A machine
@@ -26,6 +27,25 @@ settings.load_profile("ours")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell lets what it runs in the background ignore Ctrl-C; tests send it on purpose.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # inside of what pytest-cov does for the mark
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Let what is marked ``no_cover`` run untraced, in a worker of xdist too.
+
+    There pytest-cov measures twice, and stops only one of the two: the other goes on tracing.
+    Without this, `test_what_is_marked_no_cover_is_not_traced` fails with ``-n 1 --cov``.
+    """
+    if item.get_closest_marker("no_cover") is None:
+        return (yield)
+    tracer, tracer_of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        threading.settrace(tracer_of_threads)
+        sys.settrace(tracer)
 
 
 @pytest.fixture(autouse=True)
