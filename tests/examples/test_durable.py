@@ -42,6 +42,7 @@ def results(folder: Path) -> int:
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.no_cover
 def test_the_totals_are_those_of_a_plain_loop_also_after_kills(
     tmp_path: Path,
     module: WordCount,  # noqa: F811 - the fixture

@@ -157,6 +157,7 @@ async def test_an_operation_that_crashes_at_any_place_of_a_batch_harms_only_itse
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 async def test_a_fault_at_any_statement_of_the_core_harms_only_one_operation(
     autojump_clock: MockClock,
 ) -> None:

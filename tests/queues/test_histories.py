@@ -429,6 +429,7 @@ async def play(steps: list[Step], options: dict[str, object]) -> Play:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @given(steps=st.lists(STEPS, min_size=8, max_size=30), options=OPTIONS)
 @settings(max_examples=150)
 def test_any_history_with_crashes_goes_as_without_them(

@@ -141,6 +141,7 @@ async def test_an_actor_that_dies_at_any_operation_loses_and_repeats_no_message(
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 async def test_a_fault_at_any_statement_of_the_core_harms_only_one_operation(
     autojump_clock: MockClock,
 ) -> None:

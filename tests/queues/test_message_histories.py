@@ -101,6 +101,7 @@ async def play(steps: list[Step], lock_time: int, max_length: int | None) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @given(
     steps=st.lists(STEPS, min_size=8, max_size=30),
     lock_time=st.sampled_from([TICK, 4 * TICK]),

@@ -178,6 +178,7 @@ async def play(steps: list[Step], options: dict[str, object], seed: int) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @given(
     steps=st.lists(STEPS, min_size=8, max_size=30),
     options=OPTIONS,

@@ -179,6 +179,7 @@ plain = st.recursive(
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @given(st.sampled_from(["msgpack", "json"]), plain, st.booleans())
 def test_any_value_comes_back_as_the_same_bytes(codec: str, value: object, letter: bool) -> None:  # noqa: FBT001
     values = Values(make_codec(codec))
@@ -250,6 +251,7 @@ def test_the_file_has_its_name_only_when_it_is_complete(
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_an_export_can_be_interrupted_at_any_byte(tmp_path: Path) -> None:
     with opened(tmp_path / "a") as file:
         put(file, "empty", [])

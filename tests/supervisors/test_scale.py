@@ -53,6 +53,7 @@ async def seconds_for(children: int) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 async def test_time_grows_linearly_with_the_children() -> None:  # K 107
     await seconds_for(200)
     small = min([await seconds_for(1000) for _ in range(3)])
@@ -62,6 +63,7 @@ async def test_time_grows_linearly_with_the_children() -> None:  # K 107
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 async def test_temporary_children_end_in_linear_time() -> None:  # K 108
     async def run(children: int) -> float:
         began = time.process_time()
@@ -81,6 +83,7 @@ async def test_temporary_children_end_in_linear_time() -> None:  # K 108
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 async def test_dynamic_children_take_linear_time() -> None:  # K 107, 108
     async def seconds_for(number: int) -> float:
         spec = ChildSpec(id="a", start=idle)

@@ -44,6 +44,7 @@ class Crash(Exception):  # noqa: N818 - what it is
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("end", ["stop", "kill", "worker.stop", "crash"])
 async def test_whenever_a_worker_ends_each_message_is_finished_or_there_exactly_once(
