@@ -50,24 +50,19 @@ class BatchIndexes:
 
     def rebuild(self) -> Iterator[None]:
         """Build all indexes from the records; yield whenever others may run."""
-        ready: list[tuple[int, int]] = []
+        ready: list[tuple[int, int]] = []  # instants, and numbers as in `_ready`
         batches = iter(self._messages.values())
         while some := list(islice(batches, SLICE)):
             for batch in some:
                 self._items += batch.size
                 self._place(batch, ready)
             yield
-        for key, group in self._groups.items():
-            first = group[0]
-            if first.state == "retry":
-                self._cooling.put(-key, first.ready_at, -key)
-            elif first.deadline_at < NEVER:  # the process has ended that had it
-                self._cooling.put(-key, first.deadline_at, -key)
+        self._place_groups(ready)
         ready.sort()
         for _, number in ready:
             self._ready[number] = None
         if self._changed is not None:  # a commit failed that was to write these
-            self._changed.update(self.records.intake.unwritten)
+            self._changed.update(self.records.unwritten())
 
     def _place(self, batch: Batch, ready: list[tuple[int, int]]) -> None:
         """Put a batch where its record says."""
@@ -87,6 +82,27 @@ class BatchIndexes:
                 self._buried[batch.id] = batch
             case "dead":
                 self._dead[batch.id] = batch
+
+    def _place_groups(self, ready: list[tuple[int, int]]) -> None:
+        """Put what belongs together where its records say, and what waited for what has passed."""
+        ended = []  # claims, with the process that had them
+        for key, group in self._groups.items():
+            first = group[0]
+            if first.state == "retry":
+                self._cooling.put(-key, first.ready_at, -key)
+            elif first.deadline_at < NEVER:
+                ended.append((key, first.deadline_at))
+        # An instant that others have been ready since has passed: so the order is as it was.
+        passed = max(ready, default=(0, 0))[0]
+        while (due := self._cooling.first()) is not None and due[0] <= passed:
+            at, number, _ = due
+            self._cooling.pop()
+            ready.append((at, number))
+            if number > 0:
+                self._resting -= 1
+                self._messages[number].state = "ready"
+        for key, at in ended:
+            self._cooling.put(-key, at, -key)
 
     def _throw_away(self) -> None:
         """Forget all batches."""
@@ -111,15 +127,12 @@ class BatchIndexes:
         for batch in batches:
             self._items += batch.size
             self._ready[batch.id] = None
-        if self._changed is not None:
-            unwritten = self.records.intake.unwritten
-            for batch in batches:
-                self._changed.add(batch.id)
-                unwritten[batch.id] = batch.value, batch.size, batch.pushed_at
+        self._note(batches)
 
     def _claim_of(self, key: int) -> list[Batch] | None:
+        """Return the batches of a claim; None: it has ended, perhaps with its process."""
         group = self._groups.get(key)
-        return group if group is not None and group[0].state == "claimed" else None
+        return group if group is not None and group[0].deadline_at == NEVER else None
 
     def _take_out(self, batch: Batch) -> None:
         """Remove a batch from the index that it is in."""

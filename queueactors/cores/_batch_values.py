@@ -216,6 +216,7 @@ class BatchCounters:
     process_errors: int = 0
     released: int = 0
     exhausted: int = 0
+    whole: int = 0  # items that were stored past the buffer: both pushed and flushed
 
 
 @attrs.define(eq=False)
@@ -230,7 +231,7 @@ class Intake:
       first_at: Epoch nanoseconds of the first of them; None: it is empty.
       pushed: How many items were ever pushed: the last one's number.
       sealed: The number of the last one that was flushed.
-      unwritten: Batches that were flushed since the last commit, by id, as they were then.
+      unwritten: Batches that were flushed and are perhaps not written, by id, as they were then.
       flushed: How many items were flushed, by what caused it.
       lost: How many could not be encoded.
       asked: Somebody waits for a flush.
@@ -250,13 +251,17 @@ class Intake:
 
     def take_over(self, other: Intake) -> None:
         """Go on with what has come in its place: that has not happened, but for its items."""
+        lost = other.lost
         for item in other.buffer:
-            self.buffer.push(item)
+            try:
+                self.buffer.push(item)
+            except Exception:  # noqa: BLE001 - it goes with nothing that is there
+                lost += 1
         if self.first_at is None:
             self.first_at = other.first_at
         self.pushes += other.pushes
         self.unwritten |= other.unwritten
-        self.pushed, self.flushed, self.lost = other.pushed, other.flushed, other.lost
+        self.pushed, self.flushed, self.lost = other.pushed, other.flushed, lost
         self.asked = self.asked or other.asked
         self.after = other.after
 
@@ -279,6 +284,12 @@ class BatchRecords:
     intake: Intake = attrs.field(init=False)
     counters: BatchCounters = attrs.field(factory=BatchCounters)
 
+    _written: int = attrs.field(init=False)  # batches with lower numbers have been
+
+    @_written.default
+    def _read(self) -> int:
+        return self.next_id
+
     @intake.default
     def _new_intake(self) -> Intake:
         return Intake(self.new_buffer())
@@ -286,9 +297,13 @@ class BatchRecords:
     def snapshot(self) -> tuple[object, ...]:
         """Return what is never written, because it ends with the process.
 
-        Whoever asks has written all that went before.
+        Whoever asks has written all that was there when he asked before; but what was flushed by
+        itself since then is still to be written.
         """
-        self.intake.unwritten.clear()
+        unwritten = self.intake.unwritten
+        for number in [each for each in unwritten if each < self._written]:
+            del unwritten[number]
+        self._written = self.next_id
         return self.intake, _UNWRITTEN.of(self), _COUNTS.of(self.counters)
 
     def resume(self, snapshot: tuple[object, ...]) -> None:
@@ -299,10 +314,18 @@ class BatchRecords:
             self.intake.take_over(self.intake.after)
         _UNWRITTEN.put(self, unwritten)
         _COUNTS.put(self.counters, counts)  # in place: a core counts there
-        for number, (value, size, at) in self.intake.unwritten.items():
-            if number not in self.messages:  # it may be there: the commit's answer was lost
+        for number in self.unwritten():
+            if number not in self.messages:
+                value, size, at = self.intake.unwritten[number]
                 self.messages[number] = Batch(number, value, "ready", size, at, at)
             self.next_id = max(self.next_id, number + 1)
+
+    def unwritten(self) -> list[int]:
+        """Return the numbers of the flushed batches that are in no file yet.
+
+        If the answer of a commit was lost, they are in the file; or were, and have been processed.
+        """
+        return [number for number in self.intake.unwritten if number >= self._written]
 
     def head(self) -> dict[str, int | None]:
         """Return what outlives the process, beside the batches. It is not closed any more then."""

@@ -20,7 +20,7 @@ The file is over 500 lines because it is one table of operations over one set of
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import attrs
@@ -196,15 +196,13 @@ class BatchCore(BatchIndexes):
         Returns:
           Whether that was all.
         """
-        trigger = self._due_flush(now)
-        if trigger is not None:
-            self._flush(now, trigger)
         steps = 0
         while (due := self._cooling.first()) is not None and due[0] <= now:
             if steps == limit:
                 return False
             steps += 1
             self._end_wait(due[1], due[0])
+        self._flush_if_due(now)
         if self._trash:
             self._trash.sweep(SLICE)
         return not self._trash
@@ -224,6 +222,11 @@ class BatchCore(BatchIndexes):
         else:
             self._cooling.pop()
             self._release(-number, at, 0, "the process ended that had it")
+
+    def _flush_if_due(self, now: int) -> None:
+        trigger = self._due_flush(now)
+        if trigger is not None:
+            self._flush(now, trigger)
 
     def _due_flush(self, now: int) -> Trigger | None:
         """Return what causes a flush at an instant; None: nothing does."""
@@ -267,9 +270,7 @@ class BatchCore(BatchIndexes):
         self._check_room(len(items), in_turn=in_turn)
         done = 0
         while done < len(items):
-            trigger = self._due_flush(now)
-            if trigger is not None:
-                self._flush(now, trigger)
+            self._flush_if_due(now)
             done += self._push_some(now, items, done)
         return self.records.intake.pushed
 
@@ -305,13 +306,21 @@ class BatchCore(BatchIndexes):
     ) -> int | None:
         """Add items, as `push` does; None while there is no room for them.
 
+        If what is in the buffer takes up that room, it is flushed: nothing else would make any.
+
         Raises:
           QueueClosedError: If the queue is closed.
+          QueueFullError: If even an empty queue has no room for them.
           ItemRefusedError: If the buffer did not take one: those before it went in.
         """
         try:
             return self.push(now, items, inside, True)
-        except QueueFullError:
+        except QueueFullError as error:
+            if error.never_fits:
+                raise
+            intake = self.records.intake
+            if len(intake.buffer) + len(items) > error.max_length:
+                intake.asked = True
             return None
 
     def push_whole(self, now: int, value: object, in_turn: bool = False) -> int:  # noqa: FBT001, FBT002
@@ -323,21 +332,26 @@ class BatchCore(BatchIndexes):
         """
         self._check_open(inside=False)
         self._check_room(1, in_turn=in_turn)
+        self._flush_if_due(now)
         records = self.records
-        intake = records.intake
         batch = Batch(records.next_id, value, "ready", 1, now, now)
         self._add([batch])
-        intake.pushed += 1
-        intake.flushed["stored"] += 1
         self._messages[batch.id] = batch
         records.next_id += 1
+        self._counters.whole += 1
         return batch.id
 
     def wait_push_whole(self, now: int, value: object) -> int | None:
-        """Store an item as `push_whole` does; None while there is no room for it."""
+        """Store an item as `push_whole` does; None while there is no room for it.
+
+        Raises:
+          QueueClosedError: If the queue is closed.
+        """
         try:
             return self.push_whole(now, value, True)
-        except QueueFullError:
+        except QueueFullError as error:
+            if len(self.records.intake.buffer) >= error.max_length:
+                self.records.intake.asked = True
             return None
 
     def stored(self, _now: int, number: int) -> bool | None:
@@ -382,16 +396,23 @@ class BatchCore(BatchIndexes):
             for number, (value, size) in enumerate(parts, records.next_id)
         ]
         flushed = len(items) - len(errors) if items else 0
+        counts = intake.flushed | {trigger: intake.flushed[trigger] + flushed}
+        new = {batch.id: batch for batch in batches}
+        next_id = records.next_id + len(batches)
         self._add(batches)
-        self._messages.update((batch.id, batch) for batch in batches)
+        if self._changed is not None:
+            intake.unwritten.update(
+                (batch.id, (batch.value, batch.size, batch.pushed_at)) for batch in batches
+            )
+        self._messages.update(new)
+        records.next_id = next_id
         intake.buffer = buffer
         intake.pushes = 0
         intake.first_at = None
         intake.asked = False
         intake.sealed = intake.pushed
-        intake.flushed[trigger] += flushed
+        intake.flushed = counts
         intake.lost += lost
-        records.next_id += len(batches)
         return flushed
 
     def _check_open(self, *, inside: bool) -> None:
@@ -531,51 +552,55 @@ class BatchCore(BatchIndexes):
         """Let batches that were claimed together be claimed again, each by itself; or give up."""
         group = self._groups[key]
         self._note(group)
-        given_up = [batch for batch in group if self._is_exhausted(batch)]
-        rest = [batch for batch in group if batch not in given_up]
+        exhausted = self._is_exhausted(group[0])  # they have all been claimed as often
         del self._groups[key]
         self._claimed -= len(group)
-        for batch in rest:
+        if exhausted:
+            self._give_up(group, error)
+            return
+        for batch in group:
             if cooldown:
                 self._cooling.put(batch.id, now + cooldown, batch.id)
                 self._resting += 1
             else:
                 self._ready[batch.id] = None
-        for batch in given_up:
-            self._give_up(batch, error)
-        self._counters.released += len(rest)
-        for batch in rest:
+        count = len(group)
+        for batch in group:
             batch.error = error
             batch.ready_at = now + cooldown
             batch.attempt = batch.key = batch.deadline_at = 0
             batch.state = "cooling" if cooldown else "ready"
+        self._counters.released += count
 
     def _is_exhausted(self, batch: Batch) -> bool:
         return self._max_claims is not None and batch.claims >= self._max_claims
 
-    def _give_up(self, batch: Batch, error: str) -> None:
-        """Let a batch be claimed no more."""
-        told = {"id": batch.id, "items": batch.size, "claims": batch.claims, "error": error}
-        what: BatchState | None = None
-        if self._on_exhausted == "drop":
-            self._notice("batch_dropped", **told)
-            self._items -= batch.size
-        elif self._on_exhausted == "bury":
-            self._notice("batch_buried", **told)
-            self._buried[batch.id] = batch
-            what = "buried"
+    def _give_up(self, group: list[Batch], error: str) -> None:
+        """Let batches be claimed no more."""
+        drop, bury = (self._on_exhausted == each for each in ("drop", "bury"))
+        what: BatchState = "buried" if bury else "dead"
+        for batch in group:
+            told = {"id": batch.id, "items": batch.size, "claims": batch.claims, "error": error}
+            if drop:
+                self._notice("batch_dropped", **told)
+                self._items -= batch.size
+            elif bury:
+                self._notice("batch_buried", **told)
+                self._buried[batch.id] = batch
+            else:
+                self._notice("batch_dead", **told)
+                self._dead[batch.id] = batch
+                self._new_errands = True
+        count = len(group)
+        if drop:
+            for batch in group:
+                del self._messages[batch.id]
         else:
-            self._notice("batch_dead", **told)
-            self._dead[batch.id] = batch
-            self._new_errands = True
-            what = "dead"
-        self._counters.exhausted += 1
-        if what is None:
-            del self._messages[batch.id]
-        else:
-            batch.error = error
-            batch.attempt = batch.key = batch.deadline_at = 0
-            batch.state = what
+            for batch in group:
+                batch.error = error
+                batch.attempt = batch.key = batch.deadline_at = 0
+                batch.state = what
+        self._counters.exhausted += count
 
     def give_back(self, now: int, key: int) -> bool:
         """End a claim as if it had not been; return whether it was one still.
@@ -585,46 +610,50 @@ class BatchCore(BatchIndexes):
         group = self._claim_of(key)
         if group is None:
             return False
-        attempt = group[0].attempt - 1
-        claims = group[0].claims - (attempt == 0)
-        self._note(group)
-        self._claimed -= len(group)
-        if attempt:
-            self._retrying += len(group)
-            self._ready[-key] = None
-            self._ready.move_to_end(-key, last=False)
-        else:
-            del self._groups[key]
-            for batch in reversed(group):
-                self._ready[batch.id] = None
-                self._ready.move_to_end(batch.id, last=False)
-        for batch in group:
-            batch.attempt = attempt
-            batch.claims = claims
-            batch.deadline_at = 0
-            if attempt:
-                batch.ready_at = now
-                batch.state = "retry"
-            else:
-                batch.key = 0
-                batch.state = "ready"
+        self._give_back(now, {key: group})
         return True
 
     def keep(self, now: int, keys: Collection[int] = ()) -> int:
         """Give back all claims but these, which somebody knows of; return how many that were."""
-        lost = [
-            key
-            for key, group in self._groups.items()
-            if key not in keys and group[0].state == "claimed"
-        ]
-        for key in reversed(lost):
-            self.give_back(now, key)
+        lost = {
+            key: group
+            for key in self._groups
+            if key not in keys and (group := self._claim_of(key)) is not None
+        }
+        self._give_back(now, lost)
         return len(lost)
+
+    def _give_back(self, now: int, groups: dict[int, list[Batch]]) -> None:
+        """End claims as if they had not been: all, or none."""
+        for key, group in reversed(groups.items()):
+            self._note(group)
+            self._claimed -= len(group)
+            if group[0].attempt > 1:
+                self._retrying += len(group)
+                self._ready[-key] = None
+                self._ready.move_to_end(-key, last=False)
+            else:
+                del self._groups[key]
+                for batch in reversed(group):
+                    self._ready[batch.id] = None
+                    self._ready.move_to_end(batch.id, last=False)
+        given_back = list(chain.from_iterable(groups.values()))
+        for batch in given_back:
+            batch.deadline_at = 0
+            batch.attempt -= 1
+            if batch.attempt:
+                batch.ready_at = now
+                batch.state = "retry"
+            else:
+                batch.claims -= 1
+                batch.key = 0
+                batch.state = "ready"
 
     # -- what an operator does -------------------------------------------------------------------
 
-    def peek(self, _now: int, state: BatchState = "ready", limit: int = 1) -> list[StoredBatch]:
+    def peek(self, now: int, state: BatchState = "ready", limit: int = 1) -> list[StoredBatch]:
         """Return some of the batches in a state, first things first."""
+        self.advance(now)
         found: list[Batch] = []
         match state:
             case "ready":
@@ -764,6 +793,8 @@ class BatchCore(BatchIndexes):
         self.advance(now)
         records = self.records
         intake = records.intake
+        counts = attrs.asdict(self._counters)
+        whole = counts.pop("whole")
         return BatchStatistics(
             buffered=len(intake.buffer),
             batches=len(self._messages),
@@ -776,10 +807,10 @@ class BatchCore(BatchIndexes):
             dead=len(self._dead),
             set_aside=records.set_aside,
             oldest_age=self._oldest_age(now),
-            pushed=intake.pushed,
-            flushed=intake.flushed.copy(),
+            pushed=intake.pushed + whole,
+            flushed=intake.flushed | {"stored": intake.flushed["stored"] + whole},
             lost=intake.lost,
             closed=records.closed != "no",
             paused=is_paused(records.paused_until, now),
-            **attrs.asdict(self._counters),
+            **counts,
         )
