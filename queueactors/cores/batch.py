@@ -268,8 +268,8 @@ class BatchCore(BatchIndexes):
         """
         self._check_open(inside=inside)
         self._check_room(len(items), in_turn=in_turn)
-        done = 0
-        while done < len(items):
+        done, count = 0, len(items)
+        while done < count:
             self._flush_if_due(now)
             done += self._push_some(now, items, done)
         return self.records.intake.pushed
@@ -620,8 +620,9 @@ class BatchCore(BatchIndexes):
             for key in self._groups
             if key not in keys and (group := self._claim_of(key)) is not None
         }
+        count = len(lost)
         self._give_back(now, lost)
-        return len(lost)
+        return count
 
     def _give_back(self, now: int, groups: dict[int, list[Batch]]) -> None:
         """End claims as if they had not been: all, or none."""
@@ -698,11 +699,12 @@ class BatchCore(BatchIndexes):
         for batch in chosen:
             del self._buried[batch.id]
             self._ready[batch.id] = None
+        count = len(chosen)
         for batch in chosen:
             batch.ready_at = now
             batch.claims = 0
             batch.state = "ready"
-        return len(chosen)
+        return count
 
     def remove(self, _now: int, ids: Sequence[int]) -> int:
         """Take batches out, whatever they are; return how many there were."""
@@ -710,9 +712,10 @@ class BatchCore(BatchIndexes):
         self._note(gone.values())
         for batch in gone.values():
             self._take_out(batch)
+        count = len(gone)
         for number in gone:
             del self._messages[number]
-        return len(gone)
+        return count
 
     def dead_letters(self, _now: int, limit: int = 16) -> list[DeadLetter]:
         """Return some batches that another queue must get; then `remove` them."""

@@ -9,12 +9,30 @@ from typing import TYPE_CHECKING, Self
 
 import attrs
 
-from queueactors.cores import _message_indexes, _timed_indexes, _unique, channel, message, timed
+from queueactors.cores import (
+    _batch_indexes,
+    _message_indexes,
+    _timed_indexes,
+    _unique,
+    batch,
+    channel,
+    message,
+    timed,
+)
 
 if TYPE_CHECKING:
     from types import FrameType
 
-MODULES = (timed, _timed_indexes, _unique, channel, message, _message_indexes)
+MODULES = (
+    timed,
+    _timed_indexes,
+    _unique,
+    channel,
+    message,
+    _message_indexes,
+    batch,
+    _batch_indexes,
+)
 FILES = [Path(module.__file__) for module in MODULES if module.__file__]
 CAN_RAISE = (
     ast.Call,
