@@ -105,10 +105,15 @@ def reach_the_size(core: BatchCore) -> None:
     core.push(60, ["third", "fourth"])
 
 
+def allow_one_claim(core: BatchCore) -> None:
+    core._max_claims = 1  # noqa: SLF001
+
+
 PREPARATIONS: dict[str, Callable[[BatchCore], object]] = {
     "advance to a flush": reach_the_size,
     "push after a flush": reach_the_size,
     "push_whole after a flush": reach_the_size,
+    "give up several": allow_one_claim,
     "push in vain": limit,
     "wait_push in vain": limit,
     "wait_push": limit,
@@ -146,10 +151,7 @@ OPERATIONS: dict[str, Callable[[BatchCore, dict[str, int]], object]] = {
     "fail in vain": lambda core, keys: core.failed(NOW, keys["gone"], "worse"),
     "release": lambda core, keys: core.failed(NOW, keys["pair"], "worse"),
     "release to cool": lambda core, keys: core.failed(NOW, keys["pair"], "worse", None, 5),
-    "give up several": lambda core, keys: (
-        setattr(core, "_max_claims", 1),
-        core.failed(NOW, keys["pair"], "worse"),
-    ),
+    "give up several": lambda core, keys: core.failed(NOW, keys["pair"], "worse"),
     "give_back": lambda core, keys: core.give_back(NOW, keys["pair"]),
     "give_back a next attempt": lambda core, keys: core.give_back(NOW, keys["again"]),
     "give_back in vain": lambda core, keys: core.give_back(NOW, keys["gone"]),
