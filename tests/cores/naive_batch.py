@@ -1,4 +1,7 @@
-"""A batch queue as lists: slow and plain, the measure of the core."""
+"""A batch queue as lists: slow and plain, the measure of the core.
+
+The file is over 500 lines because it is one model, with what a restart or a failed commit leaves.
+"""
 
 from __future__ import annotations
 
