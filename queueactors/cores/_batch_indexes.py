@@ -59,8 +59,11 @@ class BatchIndexes:
             yield
         self._place_groups(ready)
         ready.sort()
-        for _, number in ready:
-            self._ready[number] = None
+        entries = iter(ready)
+        while parts := list(islice(entries, SLICE)):
+            for _, number in parts:
+                self._ready[number] = None
+            yield
         if self._changed is not None:  # a commit failed that was to write these
             self._changed.update(self.records.unwritten())
 

@@ -26,8 +26,8 @@ the process function has it. ``buried``: it was claimed too often, and waits for
 """
 
 Trigger: TypeAlias = Literal["size", "pushes", "timeout", "manual", "stored", "close"]
-"""Why a buffer was flushed: its size, the pushes, its age, `flush`, a push that is to be stored,
-or the end of the queue.
+"""Why a buffer was flushed: its size, the pushes, its age, `flush`, a push that is to be stored or
+that waits for the buffer's room, or the end of the queue.
 """
 
 TRIGGERS: tuple[Trigger, ...] = ("size", "pushes", "timeout", "manual", "stored", "close")

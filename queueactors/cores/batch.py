@@ -5,8 +5,8 @@ here waits, reads a clock, logs or writes. It validates first, then changes its 
 changes the records last, by plain assignments and deletions that cannot fail: so an operation
 that raises in the middle has not happened, and the indexes are rebuilt from the records. (A
 user's buffer is trusted to take an item or to raise, not both; it cannot give one back, so items
-that are pushed together go in one after the other. And what ends with a claim of others, ends
-before it.)
+that are pushed together go in one after the other. And the claim that ends as another one begins
+has ended whatever comes of that.)
 
 A flush that a trigger causes is no part of the push that pulled it: it passes by itself, before
 whatever comes next. So a push needs no store, and a store that fails undoes none.

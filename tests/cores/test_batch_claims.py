@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from queueactors.cores.batch import (
     BatchCore,
     Claimed,
 )
+from queueactors.retry import Fixed
 
 from .kit_batch import (
     ENDED,
@@ -113,6 +115,29 @@ def test_a_wait_that_ended_before_a_flush_comes_before_it() -> None:
     core.advance(10)
 
     assert contents(core, 10) == [["a"], ["b"]]
+
+
+def test_a_batch_is_tried_as_its_policy_says_and_then_rests() -> None:
+    policy = Fixed(3, 100, jitter=0, cooldown=500)
+    core = BatchCore()
+    stored(core, 0, "a")
+    now, seen = 0, []
+    for _ in range(9):
+        core.advance(now)
+        claimed = claim(core, now)
+        seen.append((now, claimed.attempt, claimed.claims))
+        wait = policy.delay(claimed.attempt, Random(0))
+        delay = None if wait is None else int(wait)
+        core.failed(now, claimed.key, "bad", delay, int(policy.cooldown))
+        due = core.next_deadline(waiting=True)
+        assert due is not None
+        now = due
+
+    assert seen == [
+        (700 * round_ + 100 * attempt, attempt + 1, round_ + 1)
+        for round_ in range(3)
+        for attempt in range(3)
+    ]
 
 
 def test_a_batch_that_always_fails_starves_nobody() -> None:
