@@ -398,7 +398,8 @@ class BatchCore(BatchIndexes):
             for number, (value, size) in enumerate(parts, records.next_id)
         ]
         flushed = len(items) - len(errors) if items else 0
-        counts = intake.flushed | {trigger: intake.flushed[trigger] + flushed}
+        counts = intake.flushed.copy()
+        counts[trigger] += flushed
         new = {batch.id: batch for batch in batches}
         next_id = records.next_id + len(batches)
         self._add(batches)
