@@ -216,7 +216,6 @@ class BatchCore(BatchIndexes):
             self._cooling.pop()
             self._ready[number] = None
             self._resting -= 1
-            batch.ready_at = at
             batch.state = "ready"
         elif self._groups[-number][0].state == "retry":
             self._cooling.pop()

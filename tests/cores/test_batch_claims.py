@@ -74,6 +74,16 @@ def test_new_batches_do_not_join_those_that_are_tried_again() -> None:
     assert claim(core, 5, 9).ids == (2,)
 
 
+def test_new_batches_are_not_claimed_past_one_that_is_tried_again() -> None:
+    core = BatchCore()
+    stored(core, 0, "a", "b")
+    core.failed(0, claim(core, 0).key, "bad", 5)
+    core.advance(5)
+    stored(core, 5, "c")
+
+    assert [claim(core, 5, 9).ids for _ in range(3)] == [(2,), (1,), (3,)]
+
+
 def test_those_that_are_tried_again_do_not_join_new_batches() -> None:
     core = BatchCore()
     stored(core, 0, "a", "b")
@@ -115,6 +125,20 @@ def test_a_wait_that_ended_before_a_flush_comes_before_it() -> None:
     core.advance(10)
 
     assert contents(core, 10) == [["a"], ["b"]]
+
+
+def test_what_rests_still_does_so_when_indexes_are_rebuilt() -> None:
+    core = BatchCore()
+    stored(core, 0, "a", "b")
+    core.failed(0, claim(core, 0).key, "bad", None, 8)
+    core.failed(0, claim(core, 0).key, "bad", 9)
+    stored(core, 7, "c")
+
+    again = rebuilt(core)
+
+    assert [batch.id for batch in again.peek(7, "ready", 9)] == [3]
+    assert (again.statistics(7).cooling, again.statistics(7).retrying) == (1, 1)
+    assert again.next_deadline(waiting=True) == 8
 
 
 def test_a_batch_is_tried_as_its_policy_says_and_then_rests() -> None:
@@ -440,7 +464,9 @@ def test_a_batch_can_be_removed_whatever_it_is(number: int) -> None:
         numbers = again.statistics(0)
         assert (numbers.batches, numbers.items) == (7, 7)
         counts = numbers.ready, numbers.cooling, numbers.retrying, numbers.claimed
-        assert sum(counts) + numbers.buried + numbers.dead == 7
+        kinds = ("ready", "cooling", "retry", "claimed", "buried", "dead")
+        expected = [[*states.values()].count(each) for each in kinds]
+        assert [*counts, numbers.buried, numbers.dead] == expected
 
 
 def test_what_was_claimed_together_goes_on_without_what_was_removed() -> None:

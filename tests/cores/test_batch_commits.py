@@ -154,6 +154,32 @@ def test_a_clear_that_is_undone_gives_everything_back_and_keeps_what_came_after(
     assert core.statistics(7).pushed == 6
 
 
+def test_what_was_pushed_after_a_clear_that_is_undone_can_be_flushed() -> None:
+    store = Store(flush_size=0)
+    stored(store.core, 0, "stored")
+    store.write()
+    store.begin()
+    store.core.clear(0)
+    store.core.push(0, ["after"])
+
+    core = store.fail()
+
+    assert core.flush(0) == 1
+    assert contents(core) == [["stored"], ["after"]]
+
+
+def test_a_queue_that_was_closed_before_is_so_when_a_commit_has_failed() -> None:
+    store = Store()
+    store.core.close(0)
+    store.write()
+    store.begin()
+    store.core.shut(0)
+
+    core = store.fail()
+
+    assert core.records.closed == "closing"
+
+
 def test_what_goes_with_nothing_any_more_when_a_clear_is_undone_is_lost() -> None:
     def refuse(_there: object, item: object) -> object:
         raise ValueError(item)

@@ -98,6 +98,7 @@ class BatchMachine(RuleBasedStateMachine):
         self.written: dict[int, tuple[object, ...]] = {}
         self.head: dict[str, int | None] = {}
         self.written_at = 0
+        self.is_new = False  # a process that has not written yet: what is claimed is another's
 
     @initialize(
         flush=st.tuples(sizes, sizes, sizes),
@@ -178,7 +179,10 @@ class BatchMachine(RuleBasedStateMachine):
         """Read the records as a store does."""
         records = BatchRecords(self.new_buffer, **self.head)  # type: ignore[arg-type]
         for number, facts in sorted(self.written.items()):
-            records.messages[number] = Batch(*facts)  # type: ignore[arg-type]
+            batch = records.messages[number] = Batch(*facts)  # type: ignore[arg-type]
+            if self.is_new and batch.state == "claimed" and batch.deadline_at > self.written_at:
+                batch.deadline_at = self.written_at
+                self.changed.add(number)
         return records
 
     def save(self) -> None:
@@ -192,6 +196,8 @@ class BatchMachine(RuleBasedStateMachine):
             else:
                 self.written.pop(each, None)
         self.head = self.core.records.head()
+        self.written_at = self.now
+        self.is_new = False
         self.changed.written()
 
     # -- what may come between -------------------------------------------------------------------
@@ -209,7 +215,6 @@ class BatchMachine(RuleBasedStateMachine):
     @rule(gap=gaps)
     def commit(self, gap: int) -> None:
         self.save()
-        self.written_at = self.now
         self.saved = self.naive.copy()
         seen = {each: lasting(batch) for each, batch in self.load().messages.items()}
         messages = self.core.records.messages
@@ -245,11 +250,8 @@ class BatchMachine(RuleBasedStateMachine):
         if really < 6:
             return
         self.changed.written()
+        self.is_new = True
         records = self.load()
-        for batch in records.messages.values():
-            if batch.state == "claimed" and batch.deadline_at > self.written_at:
-                batch.deadline_at = self.written_at
-                self.changed.add(batch.id)
         waits = self.naive.inserters
         self.naive = self.saved.copy()
         self.naive.inserters = waits
@@ -309,7 +311,8 @@ class BatchMachine(RuleBasedStateMachine):
 
     @rule(some=st.lists(picks, max_size=3))
     def remove(self, some: list[int]) -> None:
-        self.both("remove", [self.naive.next_id - pick for pick in some])
+        there = [0, *(lot.id for lot in self.naive.lots())]
+        self.both("remove", [there[pick % len(there)] for pick in some])
 
     @rule(pick=picks)
     def bury_dead(self, pick: int) -> None:
