@@ -465,7 +465,7 @@ def test_a_batch_can_be_removed_whatever_it_is(number: int) -> None:
         assert (numbers.batches, numbers.items) == (7, 7)
         counts = numbers.ready, numbers.cooling, numbers.retrying, numbers.claimed
         kinds = ("ready", "cooling", "retry", "claimed", "buried", "dead")
-        expected = [[*states.values()].count(each) for each in kinds]
+        expected = [list(map(str, states.values())).count(each) for each in kinds]
         assert [*counts, numbers.buried, numbers.dead] == expected
 
 

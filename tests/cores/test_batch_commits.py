@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from queueactors.cores import Changed
 from queueactors.cores.batch import (
     Appending,
@@ -154,17 +156,22 @@ def test_a_clear_that_is_undone_gives_everything_back_and_keeps_what_came_after(
     assert core.statistics(7).pushed == 6
 
 
-def test_what_was_pushed_after_a_clear_that_is_undone_can_be_flushed() -> None:
-    store = Store(flush_size=0)
+@pytest.mark.parametrize("flush", ["by hand", "in time", "as it is waited for"])
+def test_what_was_pushed_after_a_clear_that_is_undone_is_flushed(flush: str) -> None:
+    store = Store(flush_size=0, flush_timeout=9 if flush == "in time" else 0)
     stored(store.core, 0, "stored")
     store.write()
     store.begin()
     store.core.clear(0)
-    store.core.push(0, ["after"])
+    number = store.core.push(0, ["after"])
+    if flush == "as it is waited for":
+        store.core.stored(0, number)
 
     core = store.fail()
 
-    assert core.flush(0) == 1
+    if flush == "by hand":
+        assert core.flush(0) == 1
+    core.advance(9)
     assert contents(core) == [["stored"], ["after"]]
 
 
