@@ -33,6 +33,7 @@ from supervisors import describe
 from ._batch_indexes import SLICE, BatchIndexes
 from ._batch_values import (
     NEVER,
+    TRIGGERS,
     Batch,
     BatchCounters,
     BatchRecords,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NEVER",
+    "TRIGGERS",
     "Appending",
     "Batch",
     "BatchCore",

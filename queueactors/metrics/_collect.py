@@ -6,25 +6,36 @@ others keep anyway; here they are copied, so that what is rendered later is of o
 
 from __future__ import annotations
 
-from operator import attrgetter, lt
+from operator import lt
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import attrs
 import structlog
 
+from queueactors._histogram import Buckets
 from queueactors.engines import ROOM, TAKERS
 from queueactors.stores import StoreStatistics
 
-from ._rows import NONE, OTHER, Part
-from ._tables import KIND_TABLES, QUEUE, RUNTIME, STORE, SUPERVISOR, WORKER
+from ._rows import NONE, OTHER, Part, getter
+from ._tables import (
+    KIND_TABLES,
+    LIQ,
+    LIQ_PROCESS,
+    PROCESS,
+    QUEUE,
+    RUNTIME,
+    STORE,
+    SUPERVISOR,
+    WORKER,
+)
 from ._values import Labels, Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
-    from queueactors._histogram import Buckets, Doubling
+    from queueactors._histogram import Doubling, Histogram
     from queueactors.cores import QueueStatistics
     from queueactors.queues import QueueActor
     from queueactors.stores import Store
@@ -47,7 +58,7 @@ _COUNTERS: Final = {
     kind: tuple(row.field for row in table if row.type == "counter")
     for kind, table in KIND_TABLES.items()
 }
-_READ: Final = {kind: attrgetter(*fields) for kind, fields in _COUNTERS.items()}  # two at least
+_READ: Final = {kind: tuple(map(getter, fields)) for kind, fields in _COUNTERS.items()}
 
 
 class ActorNumbers(NamedTuple):
@@ -70,6 +81,13 @@ class WorkerNumbers(NamedTuple):
     counts: SimpleNamespace
     queueing: Buckets
     handling: Buckets
+
+
+class ProcessNumbers(NamedTuple):
+    """What the calls of a batch queue's process function took."""
+
+    seconds: Buckets
+    milliseconds: Buckets
 
 
 class SupervisorNumbers(NamedTuple):
@@ -147,7 +165,7 @@ class Collector:
             parts += yield from self._others(kind, actors)
         return Metrics(self._options.namespace, tuple(parts))
 
-    def _queues(self, queues: Iterable[tuple[str, QueueActor]]) -> Iterator[Part]:
+    def _queues(self, queues: Sequence[tuple[str, QueueActor]]) -> Iterator[Part]:
         """Yield the numbers of queues that have series of their own."""
         actors: list[Series] = []
         kinds: dict[str, list[Series]] = {}
@@ -159,7 +177,13 @@ class Collector:
                 kinds.setdefault(kind, []).append((known.labels, (statistics,)))
         yield Part(QUEUE, tuple(actors))
         for kind, some in kinds.items():
-            yield Part(KIND_TABLES[kind], tuple(some))
+            yield from self._kind(kind, tuple(some))
+        processes = [
+            (self._know(kind, actor).labels, (_process(actor.durations),))
+            for kind, actor in queues
+            if actor.durations is not None
+        ]
+        yield from self._processes(tuple(processes))
 
     def _others(
         self, kind: str, actors: Sequence[QueueActor]
@@ -178,7 +202,26 @@ class Collector:
         part = Part(QUEUE, ((labels, tuple(numbers)),))
         if not known:
             return (part,)
-        return part, Part(KIND_TABLES[kind], ((labels, tuple(known)),))
+        durations = [_process(each.durations) for each in actors if each.durations is not None]
+        return (
+            part,
+            *self._kind(kind, ((labels, tuple(known)),)),
+            *self._processes(((labels, tuple(durations)),) if durations else ()),
+        )
+
+    def _kind(self, kind: str, series: tuple[Series, ...]) -> Iterator[Part]:
+        """Yield the numbers of queues of one kind, by all names that they have."""
+        yield Part(KIND_TABLES[kind], series)
+        if kind == "batch" and self._options.liq_names:
+            yield Part(LIQ, tuple((_queue_only(labels), numbers) for labels, numbers in series))
+
+    def _processes(self, series: tuple[Series, ...]) -> Iterator[Part]:
+        """Yield what the calls of process functions took, likewise."""
+        if series:
+            yield Part(PROCESS, series)
+            if self._options.liq_names:
+                some = tuple((_queue_only(labels), numbers) for labels, numbers in series)
+                yield Part(LIQ_PROCESS, some)
 
     def _know(self, kind: str, actor: QueueActor) -> _Known:
         known = self._known.get(actor)
@@ -219,13 +262,25 @@ def _statistics(kind: str, actor: QueueActor, known: _Known) -> QueueStatistics 
     now = actor.statistics() if kind in KIND_TABLES else None
     if now is None:
         return None
-    counted = cast("tuple[int, ...]", _READ[kind](now))
+    counted = tuple([read(now) for read in _READ[kind]])
     before = known.counted or counted
     if any(map(lt, counted, before)):
         counted = tuple(map(max, counted, before))
-        now = attrs.evolve(now, **dict(zip(_COUNTERS[kind], counted, strict=True)))
+        now = _counting(now, dict(zip(_COUNTERS[kind], counted, strict=True)))
     known.counted = counted
     return now
+
+
+def _counting(numbers: QueueStatistics, counted: Mapping[str, int]) -> QueueStatistics:
+    """Return the numbers with other counts."""
+    changes: dict[str, object] = {}
+    for field, count in counted.items():
+        owner, dot, key = field.partition(".")
+        if dot:
+            changes[owner] = {**changes.get(owner, getattr(numbers, owner)), key: count}  # type: ignore[dict-item] # a mapping
+        else:
+            changes[field] = count
+    return attrs.evolve(numbers, **changes)
 
 
 def _queue_name(queue: tuple[str, QueueActor]) -> str:
@@ -249,6 +304,16 @@ def _actor(actor: QueueActor) -> ActorNumbers:
         len(parked.lane(ROOM)),
         actor.restarts,
     )
+
+
+def _queue_only(labels: Labels) -> Labels:
+    return Labels(*(pair for pair in labels if pair[0] == "queue"))
+
+
+def _process(durations: Histogram) -> ProcessNumbers:
+    seconds = durations.buckets()
+    bounds = tuple(round(bound * 1e3, 6) for bound in seconds.bounds)
+    return ProcessNumbers(seconds, Buckets(bounds, seconds.counts, seconds.sum * 1e3))
 
 
 def _worker(worker: Worker) -> WorkerNumbers:

@@ -26,6 +26,8 @@ class MetricsOptions:
       max_queues: How many queues have series of their own (>= 1): the first that were defined.
         All others together are the queue ``_other``, by kind.
       max_workers: Likewise of workers, by nothing.
+      liq_names: Whether batch queues' numbers come by seed 003's names as well, ``liq_items`` and
+        so on, with the label ``queue``: for dashboards that know these.
 
     Raises:
       OptionsError: If an option breaks its rule; ``.faults`` has every one.
@@ -35,6 +37,7 @@ class MetricsOptions:
     namespace: str = "queueactors"
     max_queues: int = 1000
     max_workers: int = 1000
+    liq_names: bool = False
 
     def __attrs_post_init__(self) -> None:
         checks = Checks()
@@ -48,6 +51,7 @@ class MetricsOptions:
             checks.refuse("namespace", "letters, digits and _, no digit first", self.namespace)
         checks.integer("max_queues", self.max_queues, least=1)
         checks.integer("max_workers", self.max_workers, least=1)
+        checks.boolean("liq_names", self.liq_names)
         checks.done()
 
     @property

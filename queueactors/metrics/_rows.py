@@ -5,6 +5,7 @@ A table of rows for each kind of queue is in `_tables`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
@@ -30,7 +31,7 @@ class Row:
     """What a number is called in the metrics.
 
     Args:
-      field: The attribute that it is, dotted if it is within one.
+      field: The attribute that it is, dotted if it is within one, or within a mapping.
       name: The family's, without namespace; several rows may share it, if their labels differ.
       type: The family's.
       help: The family's.
@@ -38,6 +39,7 @@ class Row:
       labels: Those that tell the row from the others of its family.
       merged: How those of several queues become one.
       is_flag: Whether it is True or False, which is 1 or 0.
+      is_bare: Whether the name is the whole of it, without namespace.
     """
 
     field: str
@@ -48,12 +50,13 @@ class Row:
     labels: Labels = NONE
     merged: Literal["sum", "max"] = "sum"
     is_flag: bool = False
+    is_bare: bool = False
     read: Callable[[Numbers], Value | None] = attrs.field(init=False, repr=False, eq=False)
 
     @read.default
     def _reader(self) -> Callable[[Numbers], Value | None]:
-        read = cast("Callable[[Numbers], Value | None]", attrgetter(self.field))
-        return (lambda numbers: int(read(numbers))) if self.is_flag else read  # type: ignore[arg-type] # a flag is a bool
+        read = getter(self.field)
+        return (lambda numbers: int(read(numbers))) if self.is_flag else read
 
     def merge(self, numbers: tuple[Numbers, ...]) -> Value | None:
         """Return what the numbers of several become; None: none of them has any."""
@@ -64,6 +67,19 @@ class Row:
             return _added(cast("list[Buckets]", values))
         plain = cast("list[float]", values)
         return max(plain) if self.merged == "max" else sum(plain)
+
+
+def getter(field: str) -> Callable[[Numbers], Any]:  # type: ignore[explicit-any] # any number
+    """Return what reads a field; a dotted one is within an attribute, which may be a mapping."""
+    owner, dot, key = field.partition(".")
+    if not dot:
+        return attrgetter(field)
+
+    def read(numbers: Numbers) -> Any:  # type: ignore[explicit-any] # likewise
+        inside = getattr(numbers, owner)
+        return inside[key] if isinstance(inside, Mapping) else getattr(inside, key)
+
+    return read
 
 
 Series = tuple[Labels, tuple[Numbers, ...]]
@@ -99,7 +115,7 @@ def families(namespace: str, parts: tuple[Part, ...]) -> Iterator[Family]:
         ]
         if samples:
             row = rows[name][0][0]
-            full = f"{namespace}_{name}" if namespace else name
+            full = f"{namespace}_{name}" if namespace and not row.is_bare else name
             yield Family(full, row.type, row.help, row.unit, tuple(samples))
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, get_args
 
+import attrs
+
+from queueactors.cores.batch import TRIGGERS
 from supervisors import ChildState
 
 from ._rows import Row
@@ -15,6 +18,8 @@ from ._values import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from ._values import FamilyType
 
 
 def _gauge(field: str, name: str, help: str, **labels: str) -> Row:
@@ -36,6 +41,16 @@ def _seconds(field: str, name: str, help: str) -> Row:
 def _state(field: str, state: str | None = None) -> Row:
     told = "Messages in the queue, by what they are at present."
     return _gauge(field, "queue_messages", told, state=field if state is None else state)
+
+
+def _batches(field: str) -> Row:
+    told = "Batches in the queue, by what they are at present."
+    return _gauge(field, "queue_batches", told, state=field)
+
+
+def _flushed(trigger: str) -> Row:
+    told = "Items that were stored, by what caused it."
+    return _counter(f"flushed.{trigger}", "queue_flushed", told, trigger=trigger)
 
 
 _CLOSED: Final = _flag(
@@ -122,6 +137,22 @@ KIND_TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
         _CLOSED,
         _PAUSED,
     ),
+    "batch": (
+        *map(_batches, ("ready", "cooling", "retrying", "claimed", "buried", "dead", "set_aside")),
+        _gauge("buffered", "queue_buffered_items", "Items in the buffer: not stored yet."),
+        _gauge("batches", "queue_stored_batches", "Stored batches, whatever they are at present."),
+        _gauge("items", "queue_stored_items", "Items in stored batches."),
+        _OLDEST,
+        _counter("pushed", "queue_pushed", "Items that came."),
+        *map(_flushed, TRIGGERS),
+        _counter("processed", "queue_processed", "Items processed; merged ones count once."),
+        _counter("process_errors", "queue_process_errors", "Calls of the function that failed."),
+        _counter("released", "queue_batches_released", "Batches back after their last attempt."),
+        _counter("exhausted", "queue_batches_exhausted", "Batches claimed too often in vain."),
+        _counter("lost", "queue_lost", "Items that could not be encoded when they were flushed."),
+        _CLOSED,
+        _PAUSED,
+    ),
     "channel": (
         _state("length", "ready"),
         _gauge("limit", "queue_limit", "Values that the channel may hold; absent: any number."),
@@ -133,6 +164,39 @@ KIND_TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
     ),
 }
 """Of a queue, by its kind: its statistics, but for what its actor fills in."""
+
+PROCESS: Final = (
+    _seconds("seconds", "queue_process_seconds", "How long the process function took, each time."),
+)
+"""Of a batch queue's calls: `queueactors.metrics._collect.ProcessNumbers`."""
+
+
+def _liq(field: str, name: str, help: str, type: FamilyType = "counter", **labels: str) -> Row:
+    bare, pairs = f"liq_{name}", Labels(*labels.items())
+    return Row(field=field, name=bare, type=type, help=help, labels=pairs, is_bare=True)
+
+
+def _liq_flushed(trigger: str) -> Row:
+    cause = Labels(("type", _LIQ_TYPES.get(trigger, trigger)))
+    row = _liq(f"flushed.{trigger}", "items_flushed", "Items that were flushed.")
+    return attrs.evolve(row, labels=cause)
+
+
+_LIQ_TYPES: Final = {"close": "context"}  # where its word is another
+LIQ: Final = (
+    _liq("batches", "batches", "Batches in the store.", "gauge"),
+    _liq("items", "items", "Items in the store.", "gauge"),
+    _liq("pushed", "items_pushed", "Items that were pushed."),
+    *map(_liq_flushed, TRIGGERS),
+    _liq("processed", "items_processed", "Items that were processed."),
+    _liq("process_errors", "process_errors", "Calls of the process function that failed."),
+)
+"""Of a batch queue, by the names of seed 003: the same numbers."""
+
+LIQ_PROCESS: Final = (
+    _liq("milliseconds", "process_duration", "Milliseconds that each call took.", "histogram"),
+)
+"""Of a batch queue's calls, likewise."""
 
 WORKER: Final = (
     _flag("running", "worker_running", "Whether the worker takes messages: 1 if so."),

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from queueactors._clock import Clock
-    from queueactors._histogram import Doubling
+    from queueactors._histogram import Doubling, Histogram
     from queueactors.cores import QueueStatistics
     from queueactors.engines import Engine
     from supervisors import ChildStatus, DownReason, Operation
@@ -59,6 +59,7 @@ class QueueActor:
     parked: Parked = attrs.field(init=False)
     starts: int = attrs.field(default=0, init=False)
     on_errand: Callable[[], None] | None = attrs.field(default=None, init=False)
+    durations: Histogram | None = attrs.field(default=None, init=False)  # of a process function
     _turning: bool = attrs.field(default=False, init=False)  # a batch is being carried out
     _engine: Engine | None = attrs.field(default=None, init=False)  # None: it is down
     _last: QueueStatistics | None = attrs.field(default=None, init=False)  # known last

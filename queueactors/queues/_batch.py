@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast, get_args
 import attrs
 import trio
 
+from queueactors._errors import StoreError
 from queueactors._insist import insist
 from queueactors._options import check_seconds
 from queueactors.cores.batch import BatchState, BatchStatistics, StoredBatch
@@ -104,8 +105,9 @@ class BatchQueue(QueueHandle["BatchOptions"]):
             (`wait_push`): they come first.
           ItemRefusedError: If a function of a merging buffer, or a buffer of yours, raises.
           CodecError: If the item cannot be encoded, in a durable queue.
-          StoreError: If it is to be stored and the store fails: it stays in the buffer, and is
-            stored when the store works again. Otherwise: if the queue cannot be read.
+          StoreError: If the queue cannot be read: it was not pushed. Or if it is to be stored and
+            the store fails: then its outcome is ``"unknown"``, as it stays in the buffer, and is
+            stored when the store works again.
         """
         return self._pushed([self._taken_in(item)], stored=stored)
 
@@ -181,7 +183,10 @@ class BatchQueue(QueueHandle["BatchOptions"]):
     async def _push_stored(self, ask: _Push) -> None:
         await self._mailbox.call(ask)
         arguments = (ask.value,)
-        await insist(lambda: self._mailbox.call(Ask("stored", arguments, waits=SYNCS)))
+        try:
+            await insist(lambda: self._mailbox.call(Ask("stored", arguments, waits=SYNCS)))
+        except StoreError as failure:
+            raise StoreError(failure.store, "unknown", failure.reason) from failure
 
     def _taken_in(self, item: object) -> object:
         """Return what of an item goes into the buffer."""

@@ -81,6 +81,7 @@ class BatchOptions(StoredOptions):
         for option in ("flush_size", "flush_pushes"):
             checks.integer(option, getattr(self, option), least=0)
         checks.seconds("flush_timeout", self.flush_timeout, positive=False)
+        self._check_room(checks)
         for option in ("workers", "batches"):
             checks.integer(option, getattr(self, option), least=1)
         for option in ("max_claims", "max_length"):
@@ -94,6 +95,14 @@ class BatchOptions(StoredOptions):
                 checks.target(option, getattr(self, option))
         self._check_stored(checks)
         checks.done()
+
+    def _check_room(self, checks: Checks) -> None:
+        """Refuse a buffer that is never full, as no more items fit into the queue."""
+        most: object = self.max_length
+        for option in ("flush_size", "flush_pushes"):
+            given: object = getattr(self, option)
+            if isinstance(most, int) and isinstance(given, int) and 1 <= most < given:
+                checks.refuse(option, f"at most max_length, {most}", given)
 
     def _check_buffer(self, checks: Checks) -> None:
         merging = self.buffer == "merging"

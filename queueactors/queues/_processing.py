@@ -16,6 +16,7 @@ import trio
 
 from queueactors._call import Function, cancellation, is_failure, was_cancelled, without_cancelled
 from queueactors._errors import QueueClosedError, StoreError
+from queueactors._histogram import Histogram
 from queueactors._insist import insist
 from queueactors._options import is_seconds
 from queueactors.engines import TAKERS
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from ._batch_options import BatchOptions
 
 GRACE: Final = 1.0  # seconds that one who is cancelled has to tell the queue
+BOUNDS: Final = tuple(0.001 * 2**power for power in range(12))  # seconds; seed 003's, to 2.048
 RETRY_AFTER: Final = 5.0  # seconds until a queue that is down is asked again
 
 Log = structlog.typing.FilteringBoundLogger
@@ -58,6 +60,7 @@ class Processing:
     random: Random
     inside: BatchQueue = attrs.field(init=False)  # the handle that the function gets
     _function: Function = attrs.field(init=False)
+    _durations: Histogram = attrs.field(factory=lambda: Histogram(BOUNDS), init=False)
     _keys: set[int] = attrs.field(factory=set, init=False)  # of the claims it has
     _scope: trio.CancelScope | None = attrs.field(default=None, init=False)  # around all workers
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)  # none of them runs
@@ -65,6 +68,7 @@ class Processing:
 
     def __attrs_post_init__(self) -> None:
         self._function = Function(self.options.process)
+        self.actor.durations = self._durations
         self._ended.set()
 
     async def __call__(self, *, task_status: ChildStatus) -> None:
@@ -165,7 +169,7 @@ class Processing:
 
     async def _call(self, claimed: Claimed, items: list[object], log: Log) -> bool:
         """Call the function; return whether it did it. Otherwise the queue knows what to do."""
-        name = self.actor.name
+        name, began = self.actor.name, trio.current_time()
         try:
             with structlog.contextvars.bound_contextvars(
                 queue=name, ids=claimed.ids, attempt=claimed.attempt
@@ -180,6 +184,7 @@ class Processing:
                     log.warning("batch_failed", error=describe(rest), exc_info=rest)
                     raise cancellation(error) from None
                 raise
+            self._durations.observe(trio.current_time() - began)
             log.warning(
                 "batch_failed",
                 error=describe(error),
@@ -190,6 +195,7 @@ class Processing:
             finally:
                 await self._handle_error(self.options.on_process_error, error, log)
             return False
+        self._durations.observe(trio.current_time() - began)
         return True
 
     async def _retry(self, claimed: Claimed, error: BaseException, log: Log) -> None:

@@ -28,7 +28,7 @@ def claim(core: BatchCore, now: int, limit: int = 1) -> Claimed:
 
 def processed(core: BatchCore, key: int, items: int = 1) -> None:
     """End a claim with success, and claim nothing."""
-    core._done(key, items)  # noqa: SLF001 - else it goes with the next claim
+    core.done(0, key, items)
 
 
 def stored(core: BatchCore, now: int, *values: object) -> None:

@@ -227,7 +227,7 @@ def test_an_operation_happens_or_does_not(operation: str, on_exhausted: OnExhaus
     allowed = [after_a_restart(prepared()[0], on_exhausted)]
     if operation == "claim after another":  # the end of that one is an operation of its own
         core, keys = prepared()
-        core._done(keys["pair"], 2)  # noqa: SLF001
+        core.done(NOW, keys["pair"], 2)
         allowed.append(after_a_restart(core, on_exhausted))
 
     step = 0

@@ -13,6 +13,7 @@ from queueactors import (
     Clock,
     Config,
     Delivery,
+    Fixed,
     MemoryStore,
     Retry,
     Runtime,
@@ -22,6 +23,9 @@ from queueactors import (
 from queueactors.metrics._rows import Part, Row, families
 from queueactors.metrics._tables import (
     KIND_TABLES,
+    LIQ,
+    LIQ_PROCESS,
+    PROCESS,
     QUEUE,
     RUNTIME,
     STORE,
@@ -37,18 +41,26 @@ from supervisors import ActorCrashedError, ActorDownError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queueactors import ChannelQueue, MessageQueue, TimedQueue
+    from queueactors import BatchQueue, ChannelQueue, MessageQueue, TimedQueue
     from queueactors._histogram import Buckets
     from queueactors.metrics import Metrics
     from queueactors.queues import QueueActor
     from tests.queues.conftest import Events
 
+
+async def process(_queue: BatchQueue, items: list[object]) -> None:
+    await trio.lowlevel.checkpoint()
+    if "bad" in items:
+        raise ValueError("bad")
+
+
 KIND: dict[str, dict[str, object]] = {
     "timed": {"kind": "timed", "reservation_time": 30},
     "message": {"kind": "message"},
+    "batch": {"kind": "batch", "process": process},
     "channel": {"kind": "channel", "limit": 3},
 }
-THREE: dict[str, dict[str, object]] = {
+EACH: dict[str, dict[str, object]] = {
     "queue": {name: dict(options) for name, options in KIND.items()}
 }
 ACTORS = {"waiting", "mailbox", "restarts"}  # and who waits for room, whatever that is called
@@ -94,7 +106,8 @@ async def test_every_field_of_a_kinds_statistics_has_a_row(
     async with open_runtime({"queue": {"q": KIND[kind]}}) as runtime:
         fields = {field.name for field in attrs.fields(type(await runtime.queue("q").statistics()))}
 
-    assert {row.field for row in KIND_TABLES[kind]} == fields - ACTORS - ROOM
+    rows = {row.field.partition(".")[0] for row in KIND_TABLES[kind]}
+    assert rows == fields - ACTORS - ROOM
 
 
 def test_every_count_of_a_worker_has_a_row() -> None:
@@ -116,7 +129,7 @@ def test_rows_of_one_name_say_the_same_of_it() -> None:
     assert {name for name, told in by_name.items() if len(told) > 1} == set()
 
 
-@pytest.mark.parametrize("table", [*KIND_TABLES.values(), QUEUE, WORKER, STORE, SUPERVISOR])
+@pytest.mark.parametrize("table", [*KIND_TABLES.values(), QUEUE, WORKER, STORE, SUPERVISOR, LIQ])
 def test_no_two_rows_of_a_table_are_one_series(table: tuple[Row, ...]) -> None:
     assert len({(row.name, row.labels) for row in table}) == len(table)
 
@@ -124,7 +137,7 @@ def test_no_two_rows_of_a_table_are_one_series(table: tuple[Row, ...]) -> None:
 async def test_every_family_of_every_kind_is_there_from_the_start(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         found = {
             (family.name, dict(labels)["kind"])
             for family in runtime.metrics()
@@ -136,7 +149,7 @@ async def test_every_family_of_every_kind_is_there_from_the_start(
     assert found == {
         (f"queueactors_{row.name}", kind)
         for kind, table in KIND_TABLES.items()
-        for row in (*QUEUE, *table)
+        for row in (*QUEUE, *table, *(PROCESS if kind == "batch" else ()))
         if row.name not in absent
     }
 
@@ -147,7 +160,7 @@ async def test_every_family_of_every_kind_is_there_from_the_start(
 async def test_the_numbers_are_those_of_the_queues_own_statistics(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         queue: TimedQueue = runtime.queue("timed")
         await queue.insert("a")
         await queue.insert("b", delay=5)
@@ -167,7 +180,7 @@ async def test_the_numbers_are_those_of_the_queues_own_statistics(
 async def test_what_has_become_due_counts_and_what_ended_by_itself_too(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         queue: TimedQueue = runtime.queue("timed")
         await queue.insert("a", delay=5)
         await queue.pause(3)
@@ -185,7 +198,7 @@ async def test_what_has_become_due_counts_and_what_ended_by_itself_too(
 async def test_taking_the_metrics_changes_nothing_and_asks_nobody(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         queue: ChannelQueue = runtime.queue("channel")
         for number in range(3):
             queue.send_nowait(number)
@@ -198,7 +211,7 @@ async def test_taking_the_metrics_changes_nothing_and_asks_nobody(
 
 
 async def test_it_tells_who_waits(autojump_clock: MockClock) -> None:
-    async with open_runtime(THREE) as runtime, trio.open_nursery() as nursery:
+    async with open_runtime(EACH) as runtime, trio.open_nursery() as nursery:
         timed: TimedQueue = runtime.queue("timed")
         channel: ChannelQueue = runtime.queue("channel")
         nursery.start_soon(timed.reserve)
@@ -216,7 +229,7 @@ async def test_it_tells_who_waits(autojump_clock: MockClock) -> None:
 async def test_a_stopped_queue_is_down_and_its_last_numbers_stay(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         queue: TimedQueue = runtime.queue("timed")
         for value in ("a", "b"):
             await queue.insert(value)
@@ -236,7 +249,7 @@ async def test_counters_go_on_after_a_crash_of_the_actor(
     kind: str, autojump_clock: MockClock
 ) -> None:
     name = {"timed": "inserted", "message": "added", "channel": "sent"}[kind]
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         queue = runtime.queue(kind)
         put = {"timed": "insert", "message": "enqueue", "channel": "send"}[kind]
         seen = []
@@ -318,13 +331,75 @@ async def test_what_a_failed_commit_undid_is_not_told(
 
 
 async def test_a_dropped_queue_is_gone(autojump_clock: MockClock) -> None:
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         runtime.metrics()
         await runtime.drop("message")
         metrics = runtime.metrics()
 
     assert 'queue="message"' not in metrics.text()
-    assert metrics.value("queueactors_queues") == 2
+    assert metrics.value("queueactors_queues") == len(EACH["queue"]) - 1
+
+
+async def processed(metrics: dict[str, object]) -> Metrics:
+    """Return the metrics of a batch queue that has processed 7 items and failed at some."""
+    config = {"queue": {"b": KIND["batch"] | {"flush_size": 7, "retry": Fixed(2, 5)}}}
+    async with open_runtime(config | {"metrics": metrics}) as runtime:
+        batches: BatchQueue = runtime.queue("b")
+        await batches.push_many(range(7))
+        await batches.push("bad")
+        await batches.flush()
+        await settle()
+        await batches.push("buffered")
+        return runtime.metrics()
+
+
+async def test_a_batch_queue_counts_items_by_trigger_and_times_its_calls(
+    autojump_clock: MockClock,
+) -> None:
+    metrics = await processed({})
+
+    def value(name: str, **labels: str) -> object:
+        return metrics.value(f"queueactors_queue_{name}", queue="b", kind="batch", **labels)
+
+    assert (value("flushed", trigger="size"), value("flushed", trigger="manual")) == (7, 1)
+    assert (value("processed"), value("process_errors"), value("pushed")) == (7, 1, 9)
+    assert (value("buffered_items"), value("stored_items"), value("stored_batches")) == (1, 1, 1)
+    assert value("batches", state="retrying") == 1
+    assert cast("Buckets", value("process_seconds")).n == 2
+    assert not [family.name for family in metrics if family.name.startswith("liq")]
+
+
+async def test_a_batch_queue_has_the_names_of_the_seed_if_they_are_wanted(
+    autojump_clock: MockClock,
+) -> None:
+    metrics = await processed({"liq_names": True})
+
+    names = {family.name for family in metrics if family.name.startswith("liq")}
+    assert names == {row.name for row in (*LIQ, *LIQ_PROCESS)}
+    assert metrics.value("liq_items", queue="b") == 1
+    assert metrics.value("liq_batches", queue="b") == 1
+    assert metrics.value("liq_items_flushed", queue="b", type="manual") == 1
+    assert metrics.value("liq_items_flushed", queue="b", type="context") == 0
+    duration = cast("Buckets", metrics.value("liq_process_duration", queue="b"))
+    assert duration.bounds == tuple(float(1 << power) for power in range(12))
+    assert duration.n == 2
+    assert '\nliq_items_pushed_total{queue="b"} 9\n' in metrics.openmetrics()
+
+
+async def test_calls_of_queues_that_share_a_series_are_added_up(autojump_clock: MockClock) -> None:
+    queues = dict.fromkeys(("a", "b", "c"), KIND["batch"])
+    metrics = {"max_queues": 1, "liq_names": True}
+    async with open_runtime({"queue": queues, "metrics": metrics}) as runtime:
+        for queue in runtime.queues():
+            await cast("BatchQueue", queue).push("item")
+        await settle()
+        found = runtime.metrics()
+
+    shared = cast(
+        "Buckets", found.value("queueactors_queue_process_seconds", queue="_other", kind="batch")
+    )
+    assert shared.n == 2
+    assert found.value("liq_items_processed", queue="_other") == 2
 
 
 async def test_operations_of_a_turn_are_counted(autojump_clock: MockClock) -> None:
@@ -346,7 +421,7 @@ async def test_a_workers_numbers_go_on_after_its_restart(autojump_clock: MockClo
         await trio.sleep(2)
         return Retry(backoff=0) if delivery.attempt == 1 else None
 
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         queue: MessageQueue = runtime.queue("message")
         await runtime.start_worker(queue, once_more, name="w")
         seen = []
@@ -468,7 +543,7 @@ async def test_queues_beyond_the_limit_are_one_series_for_each_kind(
 
 
 async def test_workers_beyond_the_limit_are_one_series(autojump_clock: MockClock) -> None:
-    async with open_runtime(THREE | {"metrics": {"max_workers": 1}}) as runtime:
+    async with open_runtime(EACH | {"metrics": {"max_workers": 1}}) as runtime:
         for name in ("a", "b", "c"):
             await runtime.start_worker("message", handle, name=name, concurrency=2)
         await runtime.queue("message").enqueue("x")
@@ -510,7 +585,7 @@ def test_the_oldest_of_several_is_the_oldest_of_all() -> None:
 
 
 async def test_a_snapshot_does_not_change(autojump_clock: MockClock) -> None:
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         metrics = runtime.metrics()
         text = str(metrics)
         await runtime.queue("timed").insert("a")
@@ -522,7 +597,7 @@ async def test_a_snapshot_does_not_change(autojump_clock: MockClock) -> None:
 
 
 async def test_a_sample_that_is_not_there_is_an_error(autojump_clock: MockClock) -> None:
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         metrics = runtime.metrics()
 
     with pytest.raises(LookupError, match=r"^there is no queueactors_queue_up with labels {}$"):
@@ -530,14 +605,14 @@ async def test_a_sample_that_is_not_there_is_an_error(autojump_clock: MockClock)
 
 
 async def test_names_begin_with_what_you_say(autojump_clock: MockClock) -> None:
-    async with open_runtime(THREE | {"metrics": {"namespace": "mine"}}) as runtime:
+    async with open_runtime(EACH | {"metrics": {"namespace": "mine"}}) as runtime:
         assert all(family.name.startswith("mine_") for family in runtime.metrics())
 
 
 async def test_a_runtime_that_has_ended_still_tells_its_last_numbers(
     autojump_clock: MockClock,
 ) -> None:
-    async with open_runtime(THREE) as runtime:
+    async with open_runtime(EACH) as runtime:
         await runtime.queue("timed").insert("a")
 
     metrics = runtime.metrics()
