@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING, Final
 
 from queueactors.cores._message_table import ENDS, RULES
 from queueactors.cores._transitions import TRANSITIONS
+from queueactors.retry import Exponential, Fixed, Linear
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from queueactors.cores.batch import BatchState
 
 HERE = Path(__file__).parent
 OUTSIDE = "[*]"  # what Mermaid writes for the beginning and for the end
@@ -29,11 +33,54 @@ AFTER = {
     "back off": "`queued-with-backoff`",
 }
 
+VAIN = ("in vain", "killed")  # how a claim ends without success
+BATCH: Final[tuple[tuple[str, BatchState | None, BatchState | None, str], ...]] = (
+    ("flush", None, "ready", ""),
+    ("claim", "ready", "claimed", ""),
+    ("claim", "retry", "claimed", "the wait is over"),
+    ("success", "claimed", None, ""),
+    ("failure", "claimed", "retry", "another attempt"),
+    *((cause, "claimed", "ready", "") for cause in VAIN),
+    *((cause, "claimed", "cooling", "cooldown") for cause in VAIN[:1]),
+    *((cause, "claimed", None, "exhausted, drop") for cause in VAIN),
+    *((cause, "claimed", "buried", "exhausted, bury") for cause in VAIN),
+    *((cause, "claimed", "dead", "exhausted, a queue") for cause in VAIN),
+    ("stop", "claimed", "ready", ""),
+    ("stop", "claimed", "retry", "after the first attempt"),
+    ("cooldown over", "cooling", "ready", ""),
+    ("kick", "buried", "ready", ""),
+    ("posted", "dead", None, ""),
+    ("refused there", "dead", "buried", ""),
+)
+"""The life of a batch: cause, before, after, case. Random histories are compared with it."""
+
+POLICIES: Final = (
+    "Fixed(4, 5)",
+    "Linear(2, 1, 10)",
+    "Linear(5, 1, 10)",
+    "Linear(6, 1, 10, step=4)",
+    "Linear(0, 2, 7)",
+    "Exponential(5, 1, 60)",
+    "Exponential(6, 1, 10, base=1.5)",
+    "Exponential(0, 10, 60, base=3)",
+)
+CALLS: Final = 6  # whose waits are shown of a policy without limit
+
 
 def timed_queue() -> str:
-    """Return the life of a message as a Mermaid state diagram, with UML's ``cause [case]``."""
+    """Return the life of a message of a timed queue."""
+    return _states(TRANSITIONS)
+
+
+def batch_queue() -> str:
+    """Return the life of a stored batch."""
+    return _states(BATCH)
+
+
+def _states(transitions: Iterable[tuple[str, str | None, str | None, str]]) -> str:
+    """Return transitions as a Mermaid state diagram, with UML's ``cause [case]``."""
     arrows: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for cause, before, after, case in TRANSITIONS:
+    for cause, before, after, case in transitions:
         cases = arrows.setdefault((before or OUTSIDE, after or OUTSIDE), {})
         cases.setdefault(case, []).append(NAMES.get(cause, cause))
     lines = ["stateDiagram-v2"]
@@ -66,9 +113,22 @@ def finish() -> str:
     return "\n".join(lines)
 
 
+def retries() -> str:
+    """Return the waits of some retry policies as a table."""
+    known = {each.__name__: each for each in (Exponential, Fixed, Linear)}
+    lines = ["| policy | seconds between the calls | then |", "| --- | --- | --- |"]
+    for text in POLICIES:
+        policy = eval(text[:-1] + ", jitter=0)", known)  # noqa: S307 - one of the above
+        waits = [policy.delay(call, Random()) for call in range(1, (policy.attempts or CALLS) + 1)]  # noqa: S311 - no jitter
+        told = ", ".join(f"{wait:.4g}" for wait in waits if wait is not None)
+        lines.append(f"| `{text}` | {told} | {'released' if policy.attempts else '...'} |")
+    return "\n".join(lines)
+
+
 PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
     "timed-queue.md": {"life": timed_queue},
     "message-queue.md": {"enqueue": enqueue, "finish": finish},
+    "batch-queue.md": {"life": batch_queue, "retries": retries},
 }
 """What is drawn on each page, by the name of the comments that it stands between."""
 

@@ -7,11 +7,18 @@ import re
 import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Final, get_args
 
 import pytest
 
 from queueactors import load_config
+from queueactors.cores.batch import BatchCore, BatchState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -37,14 +44,93 @@ def test_every_block_is_in_a_language_that_a_test_runs() -> None:
     assert languages <= {"python", "toml", "sh", "text", "mermaid"}
 
 
-@pytest.mark.parametrize("name", ["timed-queue.md", "message-queue.md"])
+@pytest.mark.parametrize("name", ["timed-queue.md", "message-queue.md", "batch-queue.md"])
 def test_what_shows_the_cores_tables_is_drawn_from_them(name: str) -> None:
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     redrawn = runpy.run_path(str(ROOT / "docs/diagrams.py"))["redrawn"]
 
     assert redrawn(page, name) == page, "run: python docs/diagrams.py"
-    for line in ("    buried --> ready: kick\n", '| `"error"` | > 0 |'):
+    for line in ("    buried --> ready: kick\n", '| `"error"` | > 0 |', "| `Fixed(4, 5)` |"):
         assert redrawn(page.replace(line, ""), name) == page
+
+
+Step = tuple[str, str | None, str | None]
+
+
+class BatchLife:
+    """A random history of a batch core: which steps its batches take, and what causes them."""
+
+    def __init__(self, on_exhausted: str, dice: Random) -> None:
+        self.steps: set[Step] = set()
+        self._options: Final = {"flush_size": 0, "max_claims": 2, "on_exhausted": on_exhausted}
+        self._core = BatchCore(**self._options)  # type: ignore[arg-type] # those above
+        self._keys: list[int] = []
+        self._dice = dice
+        self._now = 1
+
+    def _states(self) -> dict[int, BatchState]:
+        return {number: each.state for number, each in self._core.records.messages.items()}
+
+    def _do(self, cause: str, operation: Callable[[], object]) -> object:
+        before = self._states()
+        answer = operation()
+        after = self._states()
+        for number in before.keys() | after.keys():
+            step = cause, before.get(number), after.get(number)
+            if step[1] != step[2]:
+                self.steps.add(step)
+        return answer
+
+    def _killed(self) -> None:
+        """Let the process end that has the claims."""
+        records = self._core.records
+        for batch in records.messages.values():
+            if batch.state == "claimed":
+                batch.deadline_at = self._now
+        self._keys.clear()
+        self._core = BatchCore(records=records, **self._options)  # type: ignore[arg-type]
+        self._core.advance(self._now)
+
+    def go_on(self) -> None:
+        """Do something at random."""
+        core, now = self._core, self._now
+        core.push(now, ["item"])
+        key = self._keys.pop() if self._keys else 0
+        dead = [number for number, state in self._states().items() if state == "dead"][:1]
+        some = {
+            "flush": lambda: core.flush(now),
+            "success": lambda: core.done(now, key, 1),
+            "failure": lambda: core.failed(now, key, "no", 5),
+            "in vain": lambda: core.failed(now, key, "no", None, self._dice.choice([0, 20])),
+            "stop": lambda: core.give_back(now, key),
+            "kick": lambda: core.kick(now),
+            "posted": lambda: core.remove(now, dead),
+            "refused there": lambda: [*map(partial(core.bury_dead, now), dead)],
+            "killed": self._killed,
+        }
+        self._do("cooldown over", lambda: core.advance(now))
+        cause = self._dice.choice(list(some))
+        self._do(cause, some[cause])
+        if key and cause not in {"success", "failure", "in vain", "stop", "killed"}:
+            self._keys.append(key)
+        claimed = self._do("claim", lambda: self._core.claim(now, 2))
+        if claimed is not None:
+            self._keys.append(claimed.key)  # type: ignore[attr-defined] # a `Claimed`
+        self._now += self._dice.randrange(1, 10)
+
+
+def test_the_life_of_a_batch_that_is_drawn_is_the_one_that_the_core_leads() -> None:
+    drawn = runpy.run_path(str(ROOT / "docs/diagrams.py"))["BATCH"]
+    found: set[Step] = set()
+
+    for on_exhausted in ("drop", "bury", "failed"):
+        life = BatchLife(on_exhausted, Random(1))
+        for _ in range(400):
+            life.go_on()
+        found |= life.steps
+
+    assert found == {step[:3] for step in drawn}
+    assert {step[1] for step in drawn} == {None, *get_args(BatchState)}
 
 
 @pytest.mark.slow
@@ -71,7 +157,10 @@ def test_a_python_block_runs(code: str, tmp_path: Path) -> None:
 def test_a_toml_block_is_a_configuration(text: str, tmp_path: Path) -> None:
     file = tmp_path / "queues.toml"
     file.write_text(text, encoding="utf-8")
-    (tmp_path / "myapp.py").write_text("def pending(): return []\ndef send(delivery): pass\n")
+    arguments = {"pending": "", "send": "delivery", "process": "queue, items", "key": "item"}
+    arguments["merge"] = "old, new"
+    functions = [f"def {name}({those}): pass\n" for name, those in arguments.items()]
+    (tmp_path / "myapp.py").write_text("".join(functions))
 
     assert load_config(file).queues
 
