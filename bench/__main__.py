@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from bench import _channel, _deep, _job_rows, _metrics, _pauses, _start
+from bench._batch_rows import batches
 from bench._job_rows import jobs
 from bench._peers import Environment, Reference, here
 from bench._stores import ENVIRONMENTS, describe_disk, stores
@@ -354,6 +355,7 @@ def rows(
         *deep(depth),
         *stores(messages, cycles, depth),
         *jobs(messages),
+        *batches(messages),
         *starts(),
         *metrics(messages),
         *supervision(messages, actors),
@@ -396,7 +398,7 @@ def main() -> None:
     told = [each.describe() for each in measuring if each.name in names]
     for line in dict.fromkeys(told):  # some have a script for stores and one for jobs
         print(line)
-    if any(row.what.startswith(("sqlite", "jobs: process")) for row in wanted):
+    if any(row.what.startswith(("sqlite", "jobs: process", "batch: p")) for row in wanted):
         print(describe_disk())
     print_table(wanted, options.rounds)
 

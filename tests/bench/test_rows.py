@@ -9,6 +9,7 @@ import pytest
 import structlog.testing
 
 from bench import (
+    _batches,
     _channel,
     _deep,
     _durable,
@@ -17,11 +18,13 @@ from bench import (
     _pauses,
     _plain,
     _plain_channel,
+    _raw_batches,
     _raw_sqlite,
     _supervision,
     _timed,
 )
 from bench.__main__ import rows, supervision
+from bench._batch_rows import batches
 from bench._peers import Reference, here
 
 if TYPE_CHECKING:
@@ -95,6 +98,26 @@ def test_a_measure_of_the_metrics_returns_a_number(name: str) -> None:
     assert _metrics.run(name, 10) >= 0
 
 
+@pytest.mark.parametrize("name", some_slow(_batches.MEASURES))
+def test_a_measure_of_the_batch_queue_returns_a_number(name: str) -> None:
+    with structlog.testing.capture_logs():
+        assert _batches.run(name, FEW) > 0
+
+
+@pytest.mark.parametrize("name", some_slow(_raw_batches.MEASURES))
+def test_a_measure_of_raw_sqlite_beside_the_batch_queue_returns_a_number(name: str) -> None:
+    with structlog.testing.capture_logs():
+        assert _raw_batches.MEASURES[name](FEW) > 0
+
+
+def test_every_measure_of_raw_sqlite_that_a_row_of_the_batch_queue_asks_for_is_there() -> None:
+    peers = [peer for row in batches(MESSAGES) for peer in row.peers]
+
+    asked = [cast("partial[float]", peer.measure).args for peer in peers]
+    assert {module for module, *_ in asked} == {"_raw_batches"}
+    assert all(name in _raw_batches.MEASURES and count > 0 for _, name, count in asked)
+
+
 @pytest.mark.parametrize("name", _channel.MEASURES)
 def test_a_measure_of_the_channel_returns_a_number(name: str) -> None:
     with structlog.testing.capture_logs():
@@ -166,3 +189,6 @@ def test_figures_of_another_machine_say_whose_they_are() -> None:
 
     assert told
     assert all(text.startswith(("OTP 25: ", "430,000 /CPU s on CPython 3.11")) for text in told)
+    of_liq = [row.elsewhere for row in batches(50_000) if row.elsewhere]
+    assert len(of_liq) == 9
+    assert all(text.startswith("liq, in Go: ") for text in of_liq)
