@@ -194,6 +194,14 @@ class Values:
             if isinstance(data, Encoded):  # it is a dead letter, too
                 codec, data = data.codec, data.data
             return Encoded(LETTER + codec, msgspec.msgpack.encode((*facts, data)))
+        return self.encode_plain(value)
+
+    def encode_plain(self, value: object) -> bytes:
+        """Return the bytes of a value that is no dead letter.
+
+        Raises:
+          CodecError: If it cannot be encoded; ``__cause__`` says why.
+        """
         try:
             data = self._encode(value)
         except Exception as error:
@@ -291,9 +299,13 @@ class ItemValues(Values):
         """Return an item's bytes, for `pack`.
 
         Raises:
-          CodecError: If it cannot be encoded; ``__cause__`` says why.
+          CodecError: If it cannot be encoded; ``__cause__`` says why. A dead letter cannot: it is
+            kept as a batch of its own, and no codec has it among other items.
         """
-        return cast("bytes", self._items.encode(item))
+        if isinstance(item, DeadLetter):
+            rule = "a dead letter cannot be pushed like other items: push its value"
+            raise CodecError(self._items.codec.name, rule)
+        return self._items.encode_plain(item)
 
     def pack(self, items: Sequence[bytes]) -> list[tuple[bytes, int]]:
         """Return what is kept of encoded items, in parts of some `PART` bytes at most.
