@@ -1,4 +1,4 @@
-"""The checks of option values, and the options of a timed queue."""
+"""The checks of option values, the options of a timed queue, and a trap of a batch queue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from math import inf, nan
 
 import pytest
 
-from queueactors import OptionsError, TimedOptions
+from queueactors import BatchOptions, OptionsError, TimedOptions
 from queueactors._options import EARLIEST, LATEST, LONGEST, instant, is_seconds, items, nanoseconds
 
 NOW = 1_767_225_600 * 10**9  # in 2026
@@ -199,3 +199,16 @@ def test_every_fault_is_reported_at_once() -> None:
         "mailbox",
     ]
     assert pickle.loads(pickle.dumps(caught.value)).faults == caught.value.faults  # noqa: S301
+
+
+def test_a_merging_buffer_that_is_flushed_at_each_item_is_a_trap() -> None:
+    def traps(**options: object) -> list[tuple[str, str]]:
+        made = BatchOptions(process=print, flush_timeout=1, **options)  # type: ignore[arg-type] # valid ones
+        return made.traps
+
+    merging = {"buffer": "merging", "merge_key": len, "merge": max}
+
+    why = "each item is flushed alone, so nothing is merged before it is stored"
+    assert traps(**merging) == [("flush_size", why)]
+    assert not traps(**merging, flush_size=0)
+    assert not traps()

@@ -127,6 +127,9 @@ class BatchOptions(StoredOptions):
         elif not self.flush_timeout and max(self.flush_size, self.flush_pushes) > 1:
             told = "the last items wait until others fill the buffer; set flush_timeout too"
             found.append(("flush_timeout", told))
+        if self.buffer == "merging" and self.flush_size == 1:
+            told = "each item is flushed alone, so nothing is merged before it is stored"
+            found.append(("flush_size", told))
         if self.on_exhausted != "drop" and self.max_claims is None:
             found.append(("on_exhausted", "without max_claims no batch is ever exhausted"))
         if self.max_claims is not None and getattr(self.retry, "attempts", 1) == 0:
