@@ -53,6 +53,20 @@ kind = "channel"                # from many senders to one receiver; in memory o
 limit = 100                     # values that it may hold; default no limit
 snapshot = true                 # whether values are copied as they are sent; default true
 
+# [queue.rows]
+# kind = "batch"                # collects items, and hands them to a function many at a time
+# process = "myapp.rows:add"    # called with the queue and a list of items; required
+# flush_size = 100              # items that the buffer is flushed at; default 1
+# flush_pushes = 0              # pushes that it is flushed at; default 0, never for that
+# flush_timeout = "1s"          # duration from the first item until then; default 0, never
+# buffer = "appending"          # or "merging", "module:function"; default "appending"
+# merge_key = "myapp.rows:key"  # key of an item; required with "merging"
+# merge = "myapp.rows:add_up"   # what becomes of two items of one key; likewise
+# workers = 1                   # calls at a time; default 1
+# batches = 10                  # batches that a call gets at most; default 1
+# retry = { policy = "exponential", attempts = 5 } # when, how often; default for ever
+# max_claims = 3                # claims in vain, of so many attempts each; default no limit
+
 [worker.mailer]
 queue = "emails"                # name of the queue to work on; required
 handler = "builtins:print"      # "module:function", called with each delivery; required
@@ -60,7 +74,7 @@ args = []                       # more arguments of the handler; default none
 concurrency = 1                 # handlers at a time; default 1
 max_runtime = "5m"              # duration until a handler is cancelled; default never
 shutdown = "5s"                 # duration that handlers get to finish at a stop; default "5s"
-# backoff = "10s"               # duration until a retry, or a function; default exponential
+# backoff = "10s"               # duration until a retry, a function or a table like retry above
 
 # Without a supervisor of yours, the runtime supervises queues and workers itself.
 [supervisor.mail]
