@@ -111,51 +111,63 @@ class Processing:
         ended: tuple[int, int] | None = None  # the claim before, and how many items it was
         try:
             while True:
-                claimed = await self._claim(ended, log)
-                ended = None
+                claimed: Claimed | None = None
+                if ended is not None:
+                    claimed = await self._claim(log, ended)
+                    self._keys.discard(ended[0])
+                    ended = None
                 if claimed is None:
-                    return
-                ended = await self._process(claimed, log)
+                    claimed = await self._claim(log)
+                if claimed is not None:
+                    ended = await self._process(claimed, log)
+        except QueueClosedError:
+            ended = None  # that was told, too
         finally:
             if ended is not None:
                 await self._tell_at_last("done", *ended)
 
-    async def _claim(self, ended: tuple[int, int] | None, log: Log) -> Claimed | None:
-        """Wait for the next batches; None: there will be none.
+    async def _claim(self, log: Log, ended: tuple[int, int] | None = None) -> Claimed | None:
+        """Wait for the next batches.
 
-        What was processed before ends in the same turn of the queue, and in the same commit.
+        Args:
+          log: The log.
+          ended: What was processed before. It ends in the same turn of the queue, and in the same
+            commit; so this does not wait: an operation that does may stand behind others, and
+            would end nothing until it has its turn. None is returned if there are no batches.
+
+        Raises:
+          QueueClosedError: If there will be none; ``ended`` has happened.
         """
         arguments = (self.options.batches, ended)
+        waits = TAKERS if ended is None else None
         while True:
             try:
                 claimed = await insist(
-                    lambda: self.actor.mailbox.call(Operation("claim", arguments, waits=TAKERS))
+                    lambda: self.actor.mailbox.call(Operation("claim", arguments, waits=waits))
                 )
-            except QueueClosedError:
-                return None
             except ActorDownError:
                 await trio.sleep(RETRY_AFTER)
             except StoreError as error:
                 # Perhaps it is claimed all the same, and nobody would know of it.
                 await self._failed_inside(error, log)
                 await trio.sleep(RETRY_AFTER)
-                keys = self._keys if ended is None else {*self._keys, ended[0]}
-                await self._ask("keep", tuple(keys))
+                await self._ask("keep", tuple(self._keys))
             else:
-                return cast("Claimed", claimed)
+                return cast("Claimed | None", claimed)
 
     async def _process(self, claimed: Claimed, log: Log) -> tuple[int, int] | None:
         """Call the function; return what ended with success, to be told with the next claim."""
         key = claimed.key
         log = log.bind(ids=claimed.ids, attempt=claimed.attempt, claims=claimed.claims)
         self._keys.add(key)
+        done = False
         try:
             items = await self._items(claimed, log)
-            if items is not None and await self._call(claimed, items, log):
-                return key, len(items)
-            return None
+            done = items is not None and await self._call(claimed, items, log)
+            return (key, len(items)) if done and items is not None else None
         finally:
-            self._keys.discard(key)
+            if not done:  # otherwise nobody else may have it until that was told
+                self._keys.discard(key)
 
     async def _items(self, claimed: Claimed, log: Log) -> list[object] | None:
         """Return the items of what was claimed; None: they cannot be had, and the queue knows."""
