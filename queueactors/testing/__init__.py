@@ -2,6 +2,7 @@
 
 from queueactors._idle import wait_until_idle as run_until_idle
 
+from ._batch import BATCH_RULES, check_batch
 from ._cancel import cancel_at_every_step
 from ._channel import CHANNEL_RULES, check_channel
 from ._faults import CrashingStore, InjectedCrash
@@ -10,6 +11,7 @@ from ._timed import TIMED_RULES, check_timed
 from ._timed_kit import MakeStore, TimedRule, rule_name
 
 __all__ = [
+    "BATCH_RULES",
     "CHANNEL_RULES",
     "MESSAGE_RULES",
     "TIMED_RULES",
@@ -18,6 +20,7 @@ __all__ = [
     "MakeStore",
     "TimedRule",
     "cancel_at_every_step",
+    "check_batch",
     "check_channel",
     "check_message",
     "check_timed",
