@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import attrs
 
+from queueactors._call import is_generator
 from queueactors._options import Checks, Seconds, Target
 from queueactors.retry import FOR_EVER, Retry, is_policy
 
@@ -77,6 +78,9 @@ class BatchOptions(StoredOptions):
     def __attrs_post_init__(self) -> None:
         checks = Checks()
         checks.target("process", self.process)
+        if is_generator(self.process):
+            told = f"{self.process!r} is a generator function, whose body would not run"
+            checks.faults.append(("process", told))
         self._check_buffer(checks)
         for option in ("flush_size", "flush_pushes"):
             checks.integer(option, getattr(self, option), least=0)

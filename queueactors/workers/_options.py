@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from functools import partial
 from typing import Annotated, Final, Literal
 
 import attrs
 
+from queueactors._call import is_generator
 from queueactors._options import Checks, Means, Pace, Seconds, Target, is_seconds, items
 from queueactors.retry import RetryPolicy, is_policy
 
@@ -85,7 +84,7 @@ class WorkerOptions:
         checks = Checks()
         checks.string("queue", self.queue)
         checks.target("handler", self.handler)
-        if _is_generator(self.handler):
+        if is_generator(self.handler):
             told = f"{self.handler!r} is a generator function, whose body would not run"
             checks.faults.append(("handler", told))
         checks.integer("concurrency", self.concurrency, least=1)
@@ -115,16 +114,6 @@ class WorkerOptions:
             checks.refuse("throttle", "'auto', seconds >= 0 or callable", self.throttle)
         if self.eoq_backoff is not None and not _is_pace(self.eoq_backoff):
             checks.refuse("eoq_backoff", "seconds >= 0 or callable", self.eoq_backoff)
-
-
-def _is_generator(handler: object) -> bool:
-    """Whether calling it only makes a generator, which nobody would run."""
-    while isinstance(handler, partial):
-        handler = handler.func
-    return any(
-        inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each)
-        for each in (handler, getattr(handler, "__call__", None))  # noqa: B004 - an object with one
-    )
 
 
 def _is_wait(value: object) -> bool:
