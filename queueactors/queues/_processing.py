@@ -226,8 +226,8 @@ class Processing:
         try:
             seconds = policy.delay(attempt, self.random)
             rest: object = getattr(policy, "cooldown", 0.0)
-            for each in (seconds, rest):
-                if each is not None and not is_seconds(each, positive=False):
+            for each in (0.0 if seconds is None else seconds, rest):
+                if not is_seconds(each, positive=False):
                     raise ValueError(f"expected seconds >= 0, got {each!r}")  # noqa: TRY301
         except Exception as error:
             log.exception("retry_failed", error=describe(error))
