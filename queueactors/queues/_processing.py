@@ -7,6 +7,7 @@ a batch waits in the queue, not here: a worker is free for another one at once.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, cast
 
@@ -24,7 +25,7 @@ from queueactors.retry import FOR_EVER
 from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from random import Random
 
     from queueactors._options import Target
@@ -62,6 +63,7 @@ class Processing:
     _function: Function = attrs.field(init=False)
     _durations: Histogram = attrs.field(factory=lambda: Histogram(BOUNDS), init=False)
     _keys: set[int] = attrs.field(factory=set, init=False)  # of the claims it has
+    _asking: set[Operation] = attrs.field(factory=set, init=False)  # for claims
     _scope: trio.CancelScope | None = attrs.field(default=None, init=False)  # around all workers
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)  # none of them runs
     _closing: bool = attrs.field(default=False, init=False)
@@ -142,18 +144,28 @@ class Processing:
         waits = TAKERS if ended is None else None
         while True:
             try:
-                claimed = await insist(
-                    lambda: self.actor.mailbox.call(Operation("claim", arguments, waits=waits))
-                )
+                return await insist(lambda: self._ask_for_claim(arguments, waits))
             except ActorDownError:
                 await trio.sleep(RETRY_AFTER)
             except StoreError as error:
                 # Perhaps it is claimed all the same, and nobody would know of it.
                 await self._failed_inside(error, log)
                 await trio.sleep(RETRY_AFTER)
-                await self._ask("keep", tuple(self._keys))
-            else:
-                return cast("Claimed | None", claimed)
+                await self._ask("keep", self.known())
+
+    async def _ask_for_claim(
+        self, arguments: tuple[object, ...], waits: str | None
+    ) -> Claimed | None:
+        operation = Operation("claim", arguments, waits=waits)
+        self._asking.add(operation)
+        try:
+            return cast("Claimed | None", await self.actor.mailbox.call(operation))
+        finally:
+            self._asking.discard(operation)
+
+    def known(self) -> Known:
+        """Return the keys of the claims that somebody here knows of, or is about to."""
+        return Known(self._keys, self._asking)
 
     async def _process(self, claimed: Claimed, log: Log) -> tuple[int, int] | None:
         """Call the function; return what ended with success, to be told with the next claim."""
@@ -270,6 +282,39 @@ class Processing:
         if patience.cancelled_caught:
             with suppress(trio.WouldBlock, ActorError):  # then the next incarnation asks to `keep`
                 self.actor.mailbox.cast(Operation(method, args))
+
+
+@attrs.frozen
+class Known(Collection[int]):
+    """The keys of claims that are known, at the instant of the question.
+
+    Live, because the queue may decide a claim and a ``keep`` in one turn: the one who is to have
+    that claim has not heard of it.
+
+    Args:
+      keys: Of the claims that somebody has.
+      asking: The operations that ask for claims.
+    """
+
+    keys: set[int]
+    asking: set[Operation]
+
+    def __contains__(self, key: object) -> bool:
+        """Whether somebody has that claim, or is about to."""
+        return key in self.keys or key in self._told()
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield all of them."""
+        yield from self.keys
+        yield from self._told()
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.keys) + len(self._told())
+
+    def _told(self) -> list[int]:
+        claims = (cast("Claimed | None", operation.value) for operation in self.asking)
+        return [claimed.key for claimed in claims if claimed is not None]
 
 
 def _encodable(text: str) -> str:
