@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from queueactors.cores.timed import TimedRecords
     from queueactors.engines import Engine, Method, Parked
     from queueactors.stores import Kind, Place
-    from supervisors import Supervisor
+    from supervisors import StartFunction, Supervisor
 
 NO_BACKOFF = Backoff(min=0, max=0)
 NEVER_GIVES_UP = 10**9
@@ -197,8 +197,12 @@ async def running_kind(
     )
     handle = parts.handle(actor, given, kind, Random(1))
     assert isinstance(handle, queue)
-    spec = ChildSpec(id=name, start=actor, backoff=NO_BACKOFF, on_give_up="park")
-    async with open_supervisor([spec], intensity=intensity, period=60) as supervisor:
+    starts: dict[str, StartFunction] = {name: actor, **handle.companions}
+    specs = [
+        ChildSpec(id=child, start=start, backoff=NO_BACKOFF, on_give_up="park")
+        for child, start in starts.items()
+    ]
+    async with open_supervisor(specs, intensity=intensity, period=60) as supervisor:
         yield KindRig(handle, actor, store, supervisor, kind)
 
 
