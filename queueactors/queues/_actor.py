@@ -140,7 +140,6 @@ class QueueActor:
         log: structlog.typing.FilteringBoundLogger,
     ) -> None:
         """Carry out one batch and answer it."""
-        self._turning = True
         resolved: list[Operation] = []
         if batch and self.turns is not None:
             self.turns.observe(len(batch))
@@ -150,6 +149,7 @@ class QueueActor:
                 self._tell(engine, log)
                 await checkpoint()
                 now = self.clock.now_ns()
+            self._turning = True
             await engine.execute(batch, now, resolved)
         except BaseException as error:  # also an exit: nobody may be left waiting
             self._recover(engine.culprit, batch, resolved, error)
