@@ -182,7 +182,8 @@ class BatchStatistics(QueueStatistics):
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is left that would be processed some day; the buffer aside."""
-        unprocessed = self.batches - self.buried
+        # Once it is closed, nobody processes what is left.
+        unprocessed = self.claimed + self.dead if self.closed else self.batches - self.buried
         return not (unprocessed or self.pushing or self.mailbox)
 
 
