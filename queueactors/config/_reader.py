@@ -167,6 +167,7 @@ class Reader:
         if value is None and type(None) in members:
             return None
         why: Exception = MismatchError()
+        words = any(map(choices, members))
         for member in members:
             if member is not type(None):
                 try:
@@ -174,7 +175,8 @@ class Reader:
                 except MismatchError:
                     continue
                 except TargetError as error:
-                    why = error
+                    if not words or ":" in str(value):  # otherwise it was to be one of the words
+                        why = error
         raise why
 
     def _nested(self, path: KeyPath, cls: type[Made], value: object) -> object:
