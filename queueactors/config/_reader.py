@@ -199,7 +199,7 @@ class Reader:
         name = self.convert((*path, "policy"), "policy", word, table.get("policy", "exponential"))
         if (*path, "policy") in self.refused:
             raise _NotedError
-        return self._nested(path, _POLICIES[cast("str", name)], given)
+        return self._nested(path, POLICIES[cast("str", name)], given)
 
     def _array(
         self, path: KeyPath, sort: object, args: tuple[object, ...], value: object
@@ -262,7 +262,7 @@ class Reader:
         return None
 
 
-_POLICIES: Final[Mapping[str, type]] = {
+POLICIES: Final[Mapping[str, type]] = {
     "fixed": Fixed,
     "linear": Linear,
     "exponential": Exponential,

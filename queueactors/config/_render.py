@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
@@ -12,6 +12,7 @@ from supervisors import Backoff
 
 from ._environment import escape
 from ._faults import as_table, dotted, key_text, string_text, value_text
+from ._reader import POLICIES
 from ._targets import target_text
 
 if TYPE_CHECKING:
@@ -126,7 +127,20 @@ def _toml(value: object) -> str:
 
 
 def _inline(value: object) -> str:
-    table = _fields(value) if isinstance(value, Backoff) else as_table(value)
+    table = _table(value)
     if table is None:
         raise _NotTOMLError(value_text(value))
     return f"{{{', '.join(f'{key_text(key)} = {_toml(item)}' for key, item in table.items())}}}"
+
+
+def _table(value: object) -> dict[str, object] | None:
+    """Return what is written as a table; None: it is none."""
+    if isinstance(value, Backoff):
+        return _fields(value)
+    for word, policy in POLICIES.items():
+        if isinstance(value, policy):
+            fields = _fields(cast("attrs.AttrsInstance", value))
+            return {"policy": word} | {
+                key: each for key, each in fields.items() if each is not None
+            }
+    return as_table(value)
