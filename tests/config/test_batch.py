@@ -308,9 +308,23 @@ def test_defaults_cascade_and_are_shown() -> None:
 
     assert isinstance(options, BatchOptions)
     assert (options.workers, options.retry) == (3, Fixed(2, 1))
+
+
+def test_what_is_printed_loads_again_with_the_same_policies() -> None:
+    policies = ['policy = "linear", attempts = 5, min = 1, max = 9', 'policy = "exponential"']
+    text = BATCH + f"retry = {{ {policies[0]} }}\n" + QUEUE + WORKER
+    config = load(text + f"backoff = {{ {policies[1]} }}\n" + BATCH.replace("b", "c", 1))
+
     shown = render(config)
-    assert "process = " in shown
-    assert "workers = 3" in shown
+    pathlib.Path("q.toml").write_text(shown, encoding="utf-8")
+
+    again = load_config("q.toml", environ={})
+    assert {name: queue.options for name, queue in again.queues.items()} == {
+        name: queue.options for name, queue in config.queues.items()
+    }
+    assert again.workers["w"].backoff == Exponential()
+    default = 'policy = "exponential", attempts = 0, min = 1.0, max = 3600.0, base = 2.0'
+    assert f"retry = {{{default}, jitter = 0.1, cooldown = 0.0}}  # default" in shown
 
 
 async def test_a_configured_batch_queue_runs(autojump_clock: MockClock) -> None:
