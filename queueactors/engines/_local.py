@@ -10,7 +10,7 @@ import attrs
 from queueactors._errors import QueueActorsError, QueueBusyError
 from supervisors import Operation
 
-from ._protocol import ROOM, SLICE, SYNCS, TAKERS
+from ._protocol import ROOM, SLICE, SYNCS, TAKERS, Kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,6 +99,7 @@ class LocalEngine:
             self._serve(now, resolved)
             parked.time_out(now, resolved)
         methods = self._methods
+        late = False
         for operation in batch:
             if operation.state != "queued":
                 continue  # withdrawn since
@@ -121,9 +122,15 @@ class LocalEngine:
                     waiting = True
                     continue
             resolved.append(operation)
-            if waiting:
-                self._serve(now, resolved)
-                waiting = bool(parked)
+            if not waiting:
+                continue
+            if isinstance(operation, Kept):
+                late = True  # there are many of them, and most help nobody
+                continue
+            self._serve(now, resolved)
+            waiting = bool(parked)
+        if late:
+            self._serve(now, resolved)
         self.culprit = None
 
     def _serve(self, now: int, resolved: list[Operation]) -> None:

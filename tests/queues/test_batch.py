@@ -336,6 +336,19 @@ async def test_room_that_a_success_makes_is_taken_at_once(autojump_clock: MockCl
         assert process.done == ["a", "b", "c"]
 
 
+async def test_what_is_flushed_amid_pushes_of_one_turn_is_processed_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    process = Process()
+    async with running(process, flush_size=2) as rig:
+        await settle()
+        for item in "abc":  # the third finds a full buffer
+            rig.queue.submit.push(item)
+        await settle()
+
+        assert process.calls == [["a", "b"]]
+
+
 # -- crashes ---------------------------------------------------------------------------------------
 
 
