@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, cast
 import attrs
 import structlog
 import trio
+from trio.lowlevel import checkpoint_if_cancelled
 
 from queueactors._call import Function, cancellation, is_failure, was_cancelled, without_cancelled
 from queueactors._errors import QueueClosedError, StoreError
@@ -66,7 +67,6 @@ class Processing:
     _asking: set[Operation] = attrs.field(factory=set, init=False)  # for claims
     _scope: trio.CancelScope | None = attrs.field(default=None, init=False)  # around all workers
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)  # none of them runs
-    _closing: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._function = Function(self.options.process)
@@ -82,8 +82,6 @@ class Processing:
         task_status.started()
         try:
             with trio.CancelScope() as self._scope:
-                if self._closing:
-                    self._scope.cancel()
                 await self._ask("keep", ())
                 async with bare_nursery() as nursery:
                     for _ in range(self.options.workers):
@@ -99,7 +97,6 @@ class Processing:
         Args:
           seconds: To wait at most.
         """
-        self._closing = True
         if self._scope is not None:
             self._scope.cancel()
         with trio.move_on_after(seconds):
@@ -195,6 +192,7 @@ class Processing:
         """Call the function; return whether it did it. Otherwise the queue knows what to do."""
         name, began = self.actor.name, trio.current_time()
         try:
+            await checkpoint_if_cancelled()  # it was closed, or stopped, in the turn of the claim
             with structlog.contextvars.bound_contextvars(
                 queue=name, ids=claimed.ids, attempt=claimed.attempt
             ):

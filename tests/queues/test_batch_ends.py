@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from math import inf
 from typing import TYPE_CHECKING
 
 import attrs
@@ -351,6 +352,27 @@ async def test_what_is_pushed_back_after_the_grace_is_refused(autojump_clock: Mo
 
         assert len(errors) == 1
         assert await everything_in(rig.queue) == ["a"]
+
+
+@pytest.mark.slow
+async def test_nothing_is_called_any_more_once_it_is_closed(autojump_clock: MockClock) -> None:
+    too_late: list[bool] = []
+
+    async def process(_queue: BatchQueue, _items: list[object]) -> None:
+        too_late.append(trio.current_effective_deadline() == -inf)
+        await trio.lowlevel.checkpoint()
+
+    for _ in range(50):  # which of the two hears first is a matter of chance
+        async with running(process) as rig, trio.open_nursery() as nursery:
+            await rig.queue.pause()
+            await rig.queue.push("a")
+            submit(rig, "resume")  # the worker gets its batch in the turn of the close
+            nursery.start_soon(rig.queue.close)
+            await settle()
+            for batch in await rig.queue.peek("ready"):
+                assert batch.claims == 0
+
+    assert True not in too_late
 
 
 async def test_another_handle_cannot_push_while_it_closes(autojump_clock: MockClock) -> None:
