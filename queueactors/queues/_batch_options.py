@@ -44,8 +44,9 @@ class BatchOptions(StoredOptions):
       on_exhausted: Where a batch goes then: ``"drop"`` (logged and counted), ``"bury"``, or the
         name of a queue, which gets a `DeadLetter` whose value is the list of items.
       on_process_error: Called with what ``process`` raised, each time. None: it is logged.
-      on_internal_error: Called with what failed inside, such as a `StoreError`, an item that could
-        not be encoded, or a batch that could not be decoded. None: it is logged.
+      on_internal_error: Called with what failed inside: a `StoreError` as batches were claimed, or
+        why a batch could not be decoded or merged. None: it is logged. (What a buffer of yours
+        hands out and cannot be encoded is logged, as ``items_lost``.)
       max_length: How many items it may hold (>= 1), stored or not; a push that does not fit is
         refused, or waits (`BatchQueue.wait_push`). None: without limit.
       store: The name of the store that keeps the batches.
