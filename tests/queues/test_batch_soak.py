@@ -1,0 +1,239 @@
+"""A virtual week of load on a batch queue, one operation a second: nothing leaks or gets lost.
+
+As ``test_soak.py``: operations crash now and then; at noon the queue is restarted, but not on the
+last day. Each midnight the load rests until the queue is empty: then all counts must add up, and
+the memory of the last midnight must be that of the first.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+from contextlib import suppress
+from itertools import accumulate, count
+from random import Random
+from typing import TYPE_CHECKING, ClassVar, cast
+
+import attrs
+import pytest
+import trio
+from trio.lowlevel import ParkingLot
+
+from queueactors import Config, DeadLetter, MemoryStore, QueueFullError, open_runtime
+from queueactors._insist import insist
+from queueactors.config import StoreConfig
+from queueactors.retry import Fixed
+from supervisors import ActorCrashedError, ActorDownError
+
+from .kit import Boom, FaultyStore
+from .test_soak import CLIENTS, DAY, DAYS, TOLERANCE, Crashes, memory
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from trio.testing import MockClock
+
+    from queueactors import BatchQueue, Runtime, TimedQueue
+
+    from .conftest import Events
+
+
+@attrs.define(eq=False)
+class Load:
+    """One random operation after the other, and what must come of them.
+
+    Args:
+      crashes: What the queue's store does.
+      random: Chooses.
+    """
+
+    crashes: Crashes
+    random: Random
+    pages: BatchQueue = attrs.field(init=False)
+    dead: TimedQueue = attrs.field(init=False)  # the queue for dead letters
+    resting: bool = False  # then no call fails
+    pushed: int = 0
+    casts: int = 0
+    crashed: int = 0  # pushes that somebody heard of
+    done: int = 0  # items of calls that succeeded
+    posted: int = 0  # items of dead letters
+    _numbers: count[int] = attrs.field(factory=count, init=False)
+
+    async def process(self, queue: BatchQueue, items: list[object]) -> None:
+        """Take some seconds; some calls fail, some push back."""
+        await trio.sleep(self.random.choice((0, 0, 1, 30)))
+        if not self.resting:
+            if self.random.random() < 0.2:
+                raise Boom
+            if self.random.random() < 0.1 and await self.push_to(queue, 2):
+                self.pushed += 2
+        self.done += len(items)
+
+    async def push_to(self, queue: BatchQueue, number: int) -> bool:
+        try:
+            await queue.push_many([next(self._numbers) for _ in range(number)])
+        except QueueFullError:
+            return False
+        except ActorCrashedError:
+            self.crashed += 1
+            return False
+        return True
+
+    # -- the operations ----------------------------------------------------------------------------
+
+    async def step(self) -> None:
+        """Carry out one random operation."""
+        (operation,) = self.random.choices(self._operations, cum_weights=self._weights)
+        # It is noon; or it has not happened; or there was no room.
+        with suppress(ActorDownError, ActorCrashedError, QueueFullError, trio.TooSlowError):
+            await operation(self)
+
+    async def push(self) -> None:
+        if await self.push_to(self.pages, 1):
+            self.pushed += 1
+
+    async def push_many(self) -> None:
+        number = self.random.randrange(30)
+        if await self.push_to(self.pages, number):
+            self.pushed += number
+
+    async def push_stored(self) -> None:
+        try:
+            await self.pages.push(next(self._numbers), stored=True)
+        except ActorCrashedError:
+            self.crashed += 1
+        else:
+            self.pushed += 1
+
+    async def push_nowait(self) -> None:
+        self.pages.push_nowait(next(self._numbers))
+        self.casts += 1
+
+    async def wait_push(self) -> None:
+        await self.pages.wait_push(next(self._numbers), timeout=30)
+        self.pushed += 1
+
+    async def give_up(self) -> None:
+        """Stop waiting for room at some instant; that harms nothing."""
+        number = next(self._numbers)
+        with trio.move_on_after(0.5):
+            await self.pages.wait_push(number)
+            self.pushed += 1
+
+    async def flush(self) -> None:
+        await self.pages.flush()
+
+    async def look(self) -> None:
+        await self.pages.statistics()
+        for state in ("ready", "retry", "cooling", "claimed", "buried"):
+            await self.pages.peek(state, 3)
+
+    async def pause(self) -> None:
+        await self.pages.pause(20)
+
+    async def take_letters(self) -> None:
+        while (letter := await self.dead.try_reserve()) is not None:
+            await self.dead.delete(letter)
+            self.posted += len(cast("list[object]", cast("DeadLetter", letter.value).value))
+
+    _mix: ClassVar[dict[Callable[[Load], Awaitable[None]], int]] = {
+        push: 50,
+        push_many: 3,
+        push_stored: 5,
+        push_nowait: 10,
+        wait_push: 10,
+        give_up: 5,
+        flush: 5,
+        look: 5,
+        pause: 1,
+        take_letters: 2,
+    }
+    _operations: ClassVar = tuple(_mix)
+    _weights: ClassVar = tuple(accumulate(_mix.values()))
+
+    # -- midnight ----------------------------------------------------------------------------------
+
+    async def rest(self) -> None:
+        """Wait until the queue is empty."""
+        self.resting = True
+        while await insist(self.pages.len) or (await insist(self.pages.statistics)).dead:
+            await insist(self.pages.flush)
+            await trio.sleep(60)
+        await self.take_letters()
+        self.resting = False
+
+    async def check(self) -> None:
+        """Compare what happened with the queue's own numbers, while it is empty."""
+        told = await insist(self.pages.statistics)
+        casts = self.casts - (self.crashes.count["push"] - self.crashed)
+        assert told.processed == self.done
+        assert told.pushed == self.pushed + casts
+        assert told.pushed == self.done + self.posted
+        assert told.exhausted == (await self.dead.statistics()).deleted
+        assert (told.claimed, told.retrying, told.batches, told.items) == (0, 0, 0, 0)
+        assert sum(told.flushed.values()) == told.pushed
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.no_cover
+async def test_a_week_of_load_leaks_nothing_and_all_counts_add_up(
+    autojump_clock: MockClock, events: Events
+) -> None:
+    faulthandler.cancel_dump_traceback_later()  # a busy machine takes longer than pytest waits
+    crashes = Crashes()
+    stores = {
+        "memory": StoreConfig(type="faulty", factory=lambda: FaultyStore(crashes), options={}),
+        "calm": StoreConfig(type="memory", factory=MemoryStore, options={}),
+    }
+    seen: list[int] = []
+    load = Load(crashes, Random(2))
+    async with open_runtime(Config(stores=stores), random=Random(1)) as runtime:
+        load.dead = await runtime.define("dead", store="calm", reservation_time=60)
+        load.pages = await runtime.define(
+            "pages",
+            kind="batch",
+            process=load.process,
+            flush_size=20,
+            flush_timeout=90,
+            workers=3,
+            batches=2,
+            retry=Fixed(2, 10, cooldown=60),
+            max_claims=2,
+            on_exhausted="dead",
+            max_length=500,
+        )
+        for day in range(DAYS):
+            crashes.calm = day == DAYS - 1
+            await a_day(runtime, load, events)
+            await load.rest()
+            await load.check()
+            events.clear()
+            seen.append(memory())
+
+    operations = (DAYS - 1) * DAY
+    assert seen[-1] == pytest.approx(seen[0], abs=TOLERANCE * operations), seen
+    assert crashes.count.total() > DAYS
+    assert set(crashes.count) >= {"push", "claim"}
+    assert load.posted > 100
+
+
+async def a_day(runtime: Runtime, load: Load, events: Events) -> None:
+    """Let the clients work; at noon the queue and its processing are restarted."""
+    tick = ParkingLot()  # one sleep for all: it costs more than their operations
+
+    async def client() -> None:
+        while True:
+            await tick.park()
+            await load.step()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(CLIENTS):
+            nursery.start_soon(client)
+        for second in range(0, DAY, CLIENTS):
+            await trio.sleep(CLIENTS)
+            if second == DAY // 2 and not load.crashes.calm:
+                await runtime.restart("pages")
+                events.clear()
+            tick.unpark_all()
+        await trio.sleep(CLIENTS)
+        nursery.cancel_scope.cancel()
