@@ -336,3 +336,13 @@ async def test_a_configured_batch_queue_runs(autojump_clock: MockClock) -> None:
         numbers = await runtime.queue("b").statistics()
 
     assert (numbers.processed, numbers.batches) == (3, 0)
+
+
+async def test_a_supervisor_table_places_the_queue_with_its_processing() -> None:
+    load(BATCH + '[supervisor.s]\nstrategy = "one_for_all"\n[[supervisor.s.child]]\nqueue = "b"\n')
+
+    async with open_runtime("q.toml") as runtime:
+        drawn = str(runtime.tree())
+
+    assert "queue.b" in drawn
+    assert "process.b" in drawn

@@ -15,6 +15,7 @@ from queueactors import (
     BatchQueue,
     BatchStatistics,
     CodecError,
+    ItemRefusedError,
     OptionsError,
     QueueFullError,
     SqliteStore,
@@ -28,6 +29,7 @@ from queueactors.testing import cancel_at_every_step
 from supervisors import ActorCrashedError, ActorDownError, PendingReply
 
 from .kit import (
+    Boom,
     Caller,
     FaultyStore,
     cancel_after_every_step_of_all,
@@ -39,7 +41,7 @@ from .kit import (
 from .kit_batch import Process, fails, lasts, records, running, submit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from trio.testing import MockClock
@@ -215,9 +217,7 @@ async def test_a_bad_grace_closes_nothing(
 
 
 async def test_an_item_that_cannot_be_encoded_is_refused_at_the_call(tmp_path: Path) -> None:
-    options: dict[str, object] = {"path": str(tmp_path / "q.sqlite"), "commit": "loop"}
-    stores = {"disk": StoreConfig(type="sqlite", factory=SqliteStore, options=options)}
-    async with open_runtime(Config(stores=stores)) as runtime:
+    async with open_runtime(on_disk(tmp_path)) as runtime:
         for name, more in {
             "appending": {},
             "merging": {"buffer": "merging", "merge_key": id, "merge": max},
@@ -236,6 +236,76 @@ async def test_an_item_that_cannot_be_encoded_is_refused_at_the_call(tmp_path: P
                 with pytest.raises(CodecError):
                     call()
             assert (await queue.statistics()).pushed == 0
+
+
+def on_disk(path: Path) -> Config:
+    options: dict[str, object] = {"path": str(path / "q.sqlite"), "commit": "loop"}
+    return Config(stores={"disk": StoreConfig(type="sqlite", factory=SqliteStore, options=options)})
+
+
+async def test_what_merging_makes_and_cannot_be_encoded_is_refused(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    process = Process()
+    async with open_runtime(on_disk(tmp_path)) as runtime:
+        queue = await runtime.define(
+            "q",
+            kind="batch",
+            store="disk",
+            process=process,
+            buffer="merging",
+            merge_key=lambda item: item[0],
+            merge=lambda old, new: old + new if new != "a!" else object(),
+            flush_size=0,
+        )
+        await queue.push_many(["a1", "a2", "b1"])
+        with pytest.raises(ItemRefusedError):
+            await queue.push("a!")
+        await queue.flush()
+        await settle()
+
+        assert process.calls == [["a1a2", "b1"]]
+
+
+class Surprising(list[object]):
+    """A buffer that hands out more than it was given, which cannot be encoded."""
+
+    push = list.append
+
+    def __iter__(self) -> Iterator[object]:
+        yield from super().__iter__()
+        yield object()
+
+
+class Angry(list[object]):
+    """A buffer that hands nothing out."""
+
+    push = list.append
+
+    def __iter__(self) -> Iterator[object]:
+        raise Boom
+
+
+@pytest.mark.parametrize(("buffer", "done"), [(Surprising, ["a"]), (Angry, [])])
+async def test_what_a_buffer_of_ones_own_spoils_is_logged_and_harms_nothing_else(
+    buffer: type,
+    done: list[object],
+    tmp_path: Path,
+    autojump_clock: MockClock,
+    events: Events,
+) -> None:
+    process = Process()
+    async with open_runtime(on_disk(tmp_path)) as runtime:
+        bad = await runtime.define(
+            "bad", kind="batch", store="disk", process=process, buffer=buffer
+        )
+        await bad.push("a")
+        await settle()
+        numbers = await bad.statistics()
+
+        assert (numbers.lost, numbers.restarts, numbers.buffered) == (1, 0, 0)
+        assert [item for item in process.done if isinstance(item, str)] == done
+        assert [event["items"] for event in events if event["event"] == "items_lost"] == [1]
 
 
 async def test_memory_keeps_the_object_itself(autojump_clock: MockClock) -> None:
@@ -425,7 +495,7 @@ async def test_an_actor_that_dies_at_any_operation_loses_and_repeats_nothing(
             assert set(counts.values()) == {1}
             assert traffic.sure <= set(counts) <= traffic.sure | traffic.casts
             assert traffic.crashed <= 1
-            numbers = await rig.queue.statistics()
+            numbers = await insist(rig.queue.statistics)
             assert (numbers.batches, numbers.claimed, numbers.items) == (0, 0, 0)
             assert numbers.processed == len(process.done)
     assert number > 30
