@@ -214,7 +214,8 @@ class BatchQueue(QueueHandle["BatchOptions"]):
 
         What a call pushes back while it is being cancelled is stored, too. What was not processed
         stays in its store; of a memory queue it is never processed. A second time: it waits for
-        the same end. Cancelled: it goes on closing; call it again to wait for the end.
+        the same end. Cancelled: it may go on closing; call it again to wait for the end. While
+        the queue's actor restarts, it waits for that, as every call does.
 
         Args:
           grace: Seconds (>= 0) that the calls have to end after they were cancelled; the batches

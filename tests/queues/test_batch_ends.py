@@ -449,6 +449,29 @@ async def test_an_end_in_the_midst_of_a_cleaning_up_flushes_the_buffer(
         assert [batch.value for batch in records(rig).messages.values()] == [["a"]]
 
 
+@pytest.mark.parametrize("name", [name for name in CASES if name != "calls that never hear"])
+async def test_the_end_of_the_runtime_comes_in_time_and_loses_nothing(
+    name: str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    case, items = CASES[name], list(range(31))
+    process = Process(always=case.act)
+    async with open_runtime(on_disk(tmp_path)) as runtime:
+        queue = await define(runtime, process, **({"flush_size": 2} | case.options))
+        await queue.push_many(items)
+        await pass_turns(50)
+        begin = trio.current_time()
+    assert trio.current_time() - begin <= GRACE
+
+    async with open_runtime(on_disk(tmp_path)) as runtime:
+        queue = await define(runtime, hangs)
+        await queue.pause()
+        await settle()  # now nothing moves any more
+        found = await everything_in(queue)
+    kept = {item[1] if isinstance(item, list) else item for item in found}
+    assert kept | {*process.done} == {*items}
+    assert len(set(map(str, found))) == len(found)
+
+
 async def test_an_orderly_end_counts_no_claim(tmp_path: Path, autojump_clock: MockClock) -> None:
     for _ in range(3):
         async with open_runtime(on_disk(tmp_path)) as runtime:
