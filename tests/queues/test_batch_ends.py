@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 import pytest
@@ -12,6 +12,7 @@ import trio
 
 from queueactors import BatchQueue, QueueClosedError, SqliteStore, open_runtime
 from queueactors.config import Config, StoreConfig
+from queueactors.engines import LocalEngine
 from queueactors.retry import Fixed
 from queueactors.testing import cancel_at_every_step, run_until_idle
 from supervisors import ActorCrashedError, ActorDownError
@@ -20,13 +21,16 @@ from .kit import FaultyStore, cancel_after_every_step_of_all, crash_once, settle
 from .kit_batch import Process, fails, hangs, lasts, records, running, submit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from trio.testing import MockClock
 
     from queueactors import Runtime
     from queueactors.cores.batch import BatchState
+    from queueactors.engines import Core, Engine, Parked
+    from queueactors.stores import Kind
+    from supervisors import Operation
 
     from .kit_batch import Act
 
@@ -447,6 +451,51 @@ async def test_an_end_in_the_midst_of_a_cleaning_up_flushes_the_buffer(
         await rig.supervisor.terminate_child("q")
 
         assert [batch.value for batch in records(rig).messages.values()] == [["a"]]
+
+
+@attrs.define(eq=False)
+class StuckEngine(LocalEngine):
+    """An engine whose batches do not end: its store has gone away."""
+
+    batches: list[int] = attrs.field(factory=list)
+    stuck: bool = False
+
+    async def execute(
+        self, batch: Sequence[Operation], now: int, resolved: list[Operation]
+    ) -> None:
+        self.batches.append(len(batch))
+        if self.stuck:
+            await trio.sleep_forever()
+        await LocalEngine.execute(self, batch, now, resolved)
+
+
+class StuckStore(FaultyStore):
+    """A store with such an engine."""
+
+    engine: StuckEngine
+
+    async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
+        engine = await FaultyStore.open_engine(self, queue, kind, parked)
+        self.engine = StuckEngine(cast("Core", engine.core), parked)  # type: ignore[attr-defined] # a local one
+        return self.engine
+
+
+async def test_an_end_in_the_midst_of_a_batch_carries_out_nothing_more(
+    autojump_clock: MockClock,
+) -> None:
+    store = StuckStore()
+    async with running(Process(), store, flush_size=0) as rig:
+        await rig.queue.push("a")
+        store.engine.stuck = True
+        rig.queue.push_nowait("b")
+        await settle()
+        before = len(store.engine.batches)
+        begin = trio.current_time()
+
+        await rig.supervisor.terminate_child("q")
+
+        assert len(store.engine.batches) == before
+        assert trio.current_time() == begin
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name != "calls that never hear"])

@@ -455,6 +455,23 @@ async def test_a_batch_that_cannot_be_decoded_neither_kills_nor_starves(
             await queue.peek("buried")
 
 
+async def test_an_error_whose_text_cannot_be_encoded_is_stored_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    process = Process([raises(Boom("\ud800"))])
+    async with open_runtime(on_disk(tmp_path)) as runtime:
+        queue = await runtime.define(
+            "q", kind="batch", store="disk", process=process, retry=Fixed(0, 5)
+        )
+        await queue.push("a")
+        await trio.sleep(1)
+
+        (batch,) = await queue.peek("retry")
+        assert batch.error == "Boom: \\ud800"
+        await trio.sleep(9)
+        assert process.done == ["a"]
+
+
 async def test_batches_that_cannot_be_merged_are_tried_again(autojump_clock: MockClock) -> None:
     angry = [True]
 
