@@ -336,6 +336,25 @@ async def test_a_crash_of_the_processing_loses_nothing(autojump_clock: MockClock
         assert (numbers.batches, numbers.claimed, numbers.restarts) == (0, 0, 30)
 
 
+async def test_what_nobody_could_give_back_is_given_back_by_the_next_processing(
+    autojump_clock: MockClock,
+) -> None:
+    process = Process([lasts(100)] * 2)
+    async with running(process, workers=2) as rig:
+        await rig.queue.push_many("ab")
+        await settle()
+
+        for child in ("q", "process"):  # the actor is gone when the calls are cancelled
+            await rig.supervisor.terminate_child(child)
+        assert {batch.state for batch in records(rig).messages.values()} == {"claimed"}
+        for child in ("q", "process"):
+            await rig.supervisor.restart_child(child)
+        await settle()
+
+        assert sorted(map(str, process.done)) == ["a", "b"]
+        assert await rig.queue.len() == 0
+
+
 # -- error handlers --------------------------------------------------------------------------------
 
 
