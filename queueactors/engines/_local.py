@@ -105,12 +105,8 @@ class LocalEngine:
                 continue  # withdrawn since
             self.culprit = operation
             waits = operation.waits
-            if waiting and waits is not None and (lane := parked.lane(waits)):
-                if waits != TAKERS or not self.core.one_taker:
-                    parked.park(operation, lane)  # whoever waits already comes first
-                else:
-                    operation.error = QueueBusyError(parked.queue)
-                    resolved.append(operation)
+            if waiting and waits is not None and parked.lane(waits):
+                self._stand_behind(operation, waits, resolved)
                 continue
             try:
                 operation.value = methods[operation.method](now, *operation.args)
@@ -132,6 +128,14 @@ class LocalEngine:
         if late:
             self._serve(now, resolved)
         self.culprit = None
+
+    def _stand_behind(self, operation: Operation, waits: str, resolved: list[Operation]) -> None:
+        """Let an operation wait behind those who do already."""
+        if waits != TAKERS or not self.core.one_taker:
+            self.parked.park(operation, self.parked.lane(waits))
+        else:
+            operation.error = QueueBusyError(self.parked.queue)
+            resolved.append(operation)
 
     def _serve(self, now: int, resolved: list[Operation]) -> None:
         """Let parked operations try again, each lane in its order."""
