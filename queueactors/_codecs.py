@@ -10,10 +10,9 @@ queue's own codec, as almost always, and otherwise an `Encoded`.
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
-import attrs
 import msgspec
 
 from supervisors import describe, did_you_mean
@@ -190,8 +189,8 @@ class Values:
         """
         if isinstance(value, DeadLetter):
             facts = value.queue, value.id, value.attempts, value.error, value.inserted_at
-            codec, data = self.codec.name, self.encode(value.value)
-            if isinstance(data, Encoded):  # it is a dead letter, too
+            codec, data = self.codec.name, self._encode_lost(value.value)
+            if isinstance(data, Encoded):  # it is a dead letter, too, or a list of items
                 codec, data = data.codec, data.data
             return Encoded(LETTER + codec, msgspec.msgpack.encode((*facts, data)))
         return self.encode_plain(value)
@@ -212,6 +211,21 @@ class Values:
                 raise CodecError(self.codec.name, rule)
             return data
         raise CodecError(self.codec.name, f"expected encode() to return bytes, got {data!r:.100}")
+
+    def _encode_lost(self, value: object) -> bytes | Encoded:
+        """Return what is kept of a dead letter's value.
+
+        That of a batch is a list: its items are encoded one by one if the codec takes no lists.
+        """
+        try:
+            return self.encode(value)
+        except CodecError:
+            if type_(value) is not list:
+                raise
+        items = list(map(self.encode, value))
+        if not all(type_(item) is bytes for item in items):
+            raise CodecError(self.codec.name, "a list of dead letters is no value")
+        return Encoded(ITEMS + self.codec.name, msgspec.msgpack.encode(items))
 
     def decode(self, value: object) -> object:
         """Return the value that was encoded.
@@ -295,23 +309,30 @@ class ItemValues(Values):
         self._items = Values(codec)
         self._join = cast("ItemsCodec", self.codec).join
 
-    def encode_item(self, item: object) -> bytes:
-        """Return an item's bytes, for `pack`.
+    def encode_item(self, item: object) -> bytes | Encoded:
+        """Return what is kept of an item, for `pack`; a dead letter is a batch by itself.
 
         Raises:
-          CodecError: If it cannot be encoded; ``__cause__`` says why. A dead letter cannot: it is
-            kept as a batch of its own, and no codec has it among other items.
+          CodecError: If it cannot be encoded; ``__cause__`` says why.
         """
-        if isinstance(item, DeadLetter):
-            rule = "a dead letter cannot be pushed like other items: push its value"
-            raise CodecError(self._items.codec.name, rule)
-        return self._items.encode_plain(item)
+        return self._items.encode(item)
 
-    def pack(self, items: Sequence[bytes]) -> list[tuple[bytes, int]]:
+    def pack(self, items: Sequence[bytes | Encoded]) -> list[tuple[bytes | Encoded, int]]:
         """Return what is kept of encoded items, in parts of some `PART` bytes at most.
 
         Each part comes with its number of items.
         """
+        if Encoded not in set(map(type_, items)):
+            return self._pack_plain(cast("Sequence[bytes]", items))
+        parts: list[tuple[bytes | Encoded, int]] = []
+        for kind, some in groupby(items, type_):
+            if kind is Encoded:
+                parts += [(item, 1) for item in some]
+            else:
+                parts += self._pack_plain(cast("list[bytes]", list(some)))
+        return parts
+
+    def _pack_plain(self, items: Sequence[bytes]) -> list[tuple[bytes | Encoded, int]]:
         ends = list(accumulate(map(len, items)))
         if not ends or ends[-1] <= PART:
             return [(self._join(items), len(items))]
@@ -325,16 +346,17 @@ class ItemValues(Values):
 
     def encode(self, value: object) -> bytes | Encoded:
         """Return what is kept of a list of items, or of a dead letter, which is a batch alone."""
-        if isinstance(value, DeadLetter):
-            value = attrs.evolve(value, value=[value.value])
-        return super().encode(value)
+        return self._items.encode(value) if isinstance(value, DeadLetter) else super().encode(value)
 
     def decode(self, value: object) -> object:
         """Return the list of items that was encoded."""
+        if isinstance(value, Encoded) and value.codec.startswith(LETTER):
+            return [self._items.decode(value)]
         items = super().decode(value)
-        if isinstance(items, DeadLetter):
-            return [attrs.evolve(items, value=cast("list[object]", items.value)[0])]
-        return items
+        if type_(items) is list:
+            return items
+        codec = value.codec if isinstance(value, Encoded) else self.codec.name
+        raise CodecError(codec, f"expected a list of items, got {items!r:.100}")
 
 
 def _split(data: bytes) -> list[bytes]:

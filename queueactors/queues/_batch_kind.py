@@ -15,7 +15,7 @@ from queueactors.stores import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from queueactors._codecs import Values
+    from queueactors._codecs import Encoded, Values
     from queueactors.cores import Changed
     from queueactors.cores.batch import Buffer
     from queueactors.stores import StoredMessage
@@ -56,13 +56,13 @@ class BatchKind:
         return cls(name, options, made)
 
     @property
-    def encodes(self) -> Callable[[object], bytes] | None:
+    def encodes(self) -> Callable[[object], object] | None:
         """What encodes an item as it is pushed; None: it is pushed as it is."""
         plain = self.options.buffer == "appending"
         return self.values.encode_item if plain and self.values is not None else None
 
     @property
-    def checks(self) -> Callable[[object], bytes] | None:
+    def checks(self) -> Callable[[object], object] | None:
         """What refuses an item that could not be encoded when it is flushed; None: nothing."""
         return None if self.values is None else self.values.encode_item
 
@@ -105,7 +105,7 @@ class BatchKind:
         if values is None:
             return [(items, len(items))]
         if self.encodes is not None:
-            return values.pack(cast("list[bytes]", items))
+            return values.pack(cast("list[bytes | Encoded]", items))
         encoded = []
         for item in items:
             try:
