@@ -15,7 +15,7 @@ from supervisors import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from queueactors._codecs import Values
+    from queueactors._codecs import Codec, Values
     from queueactors.config import Config
     from queueactors.stores import Table
     from queueactors.stores._file import StoreFile
@@ -62,7 +62,6 @@ def find_place(source: str, store: str | None, queues: Sequence[str] = ()) -> Pl
 
 
 def _configured(source: str, config: Config, store: str | None, queues: Sequence[str]) -> Place:
-    from queueactors._codecs import Values
     from queueactors.stores import SqliteStore
 
     files = {}
@@ -81,12 +80,19 @@ def _configured(source: str, config: Config, store: str | None, queues: Sequence
         hint = did_you_mean(store, files)
         fail(f"{source}: there is no store {store!r} in a file{hint}", USAGE)
     values = {
-        name: Values(codec)
+        name: _values(queue.kind, codec, queue.options.type)
         for name, queue in config.queues.items()
         if queue.options.store == store and (codec := queue.options.codec_made)
     }
     kinds = {name: queue.kind for name, queue in config.queues.items()}
     return Place(files[store], configured=True, values=values, kinds=kinds)
+
+
+def _values(kind: str, codec: Codec, type: type | None) -> Values:
+    """Return how the values of a queue are encoded."""
+    from queueactors._codecs import ItemValues, Values
+
+    return ItemValues(codec, type) if tables()[kind].together else Values(codec)
 
 
 def tables() -> dict[str, Table]:

@@ -30,6 +30,7 @@ TABLE: Final = Table(
     fresh={"claims": 0, "attempt": 0, "key": 0, "deadline_at": 0, "error": None},
     held="claimed",
     by_process=True,
+    together=["claimed", "retry"],
 )
 
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final, cast
 import attrs
 import msgspec
 
-from queueactors._codecs import Encoded, Values, make_codec
+from queueactors._codecs import Encoded, ItemValues, Values, make_codec
 from queueactors._errors import CodecError
 
 from ._file import APPLICATION, MIGRATIONS, NotAStoreError, StoredQueue, read_queues
+from ._lines import count_items
 from ._owner import OwnedError, Owner
 from ._table import BITS, MOST
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from ._table import Table
+    from ._table import Row, Table
 
 SHOWN: Final = 10  # ids of messages that cannot be decoded
 TELL: Final = 1000  # messages between two reports of progress
@@ -183,7 +184,7 @@ class _Inspection:
         self._report.queues.append(queue)
         fields = table.message.__struct_fields__
         state = fields.index("state") if "state" in fields else None
-        highest = 0
+        highest, wrong = 0, 0
         for row in self._connection.execute(table.select, (MOST, stored.base, stored.base | MOST)):
             highest, data, codec = row[0], row[1], row[-1]
             queue.messages += 1
@@ -191,12 +192,18 @@ class _Inspection:
             queue.codecs[codec] += 1
             if state is not None:
                 queue.states[row[state]] += 1
-            self._decode(queue, row[0], codec, data)
+            self._decode(queue, row[0], codec, data, _ITEMS if table.together else _ANY)
+            if table.together and (told := _wrong(table, row)):
+                wrong += 1
+                if wrong <= SHOWN:
+                    self._report.faults.append(f"queue {queue.name!r} has {told}")
             self._done += 1
             if self._done % TELL == 0:
                 self._progress(self._done)
         if table.second is not None:
             self._check_names(stored, table)
+        if wrong > SHOWN:
+            self._report.faults.append(f"queue {queue.name!r} has {wrong - SHOWN} more of these")
         next_id = stored.head.get("next_id") or 0
         if highest >= next_id:
             told = f"queue {queue.name!r} has message {highest}, and its next id is {next_id}"
@@ -220,14 +227,16 @@ class _Inspection:
                 told = f"queue {stored.name!r} has {len(mids)} {what}: {shown}"
                 self._report.faults.append(told)
 
-    def _decode(self, queue: QueueReport, message: int, codec: str, data: bytes) -> None:
-        """Try to decode a value, as its queue would."""
+    def _decode(
+        self, queue: QueueReport, message: int, codec: str, data: bytes, plain: Values
+    ) -> None:
+        """Try to decode a value, as its queue would; ``plain``: if nobody knows how that does."""
         values = self._values.get(queue.name)
         if values is None:
             if codec.rpartition(":")[2] not in KNOWN:  # before it: that it is a dead letter
                 queue.unchecked += 1
                 return
-            values = _ANY
+            values = plain
         try:
             values.decode(data if codec == values.codec.name else Encoded(codec, data))
         except CodecError:
@@ -240,3 +249,16 @@ class _Inspection:
 
 
 _ANY: Final = Values(make_codec("msgpack"))
+_ITEMS: Final = ItemValues(make_codec("msgpack"))
+
+
+def _wrong(table: Table, row: Row) -> str | None:
+    """Return what is wrong with a batch, if anything is: its size, or its key."""
+    fields = table.message.__struct_fields__
+    size, key, state = (row[fields.index(each)] for each in ("size", "key", "state"))
+    count = count_items(cast("str", row[-1]), cast("bytes", row[1]))
+    if count not in {None, size}:
+        return f"batch {row[0]} of {count} items, and its size is {size}"
+    if bool(key) != (state in table.together):
+        return f"batch {row[0]} in state {state!r} with key {key}"
+    return None

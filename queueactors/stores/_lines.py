@@ -8,14 +8,14 @@ left out: it is a new message then.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, cast
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias, cast
 
 import msgspec
 
-from queueactors._codecs import LETTER, Encoded
+from queueactors._codecs import ITEMS, LETTER, Encoded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from ._table import Row, Table
 
@@ -106,7 +106,11 @@ class Lines:
         line = {"id": row[0], **dict(zip(self._facts, facts, strict=True))}
         if codec != self._codec:
             line["codec"] = codec
-        _put_value(line, cast("str", codec), cast("bytes", data))
+        codec, data = cast("str", codec), cast("bytes", data)
+        if self._table.together and count_items(codec, data) != line["size"]:
+            line["data"] = data  # what is no such list is no value
+        else:
+            _put_value(line, codec, data)
         return self._encode(line) + b"\n"
 
     def read(self, line: bytes) -> dict[str, object]:
@@ -121,16 +125,71 @@ class Lines:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise LineError(str(error)) from None
         codec = cast("str", fields.pop("codec") or self._codec)
-        raw, data = fields.pop("value"), fields.pop("data")
+        raw, given = fields.pop("value"), fields.pop("data")
         letter = cast("_Letter | None", fields.pop("dead_letter"))
         if fields.get("state") == "gone":
             raise LineError("expected state to be that of a message that is there, got 'gone'")
-        if (raw is msgspec.UNSET) == (data is None):
+        if (raw is msgspec.UNSET) == (given is None):
             raise LineError("expected either value or data")
-        if data is None:
+        if given is None:
             data = _bytes(codec, bytes(cast("msgspec.Raw", raw)), letter)
-        fields["value"] = data if codec == self._codec else Encoded(codec, cast("bytes", data))
+        else:
+            data = cast("bytes", given)
+        if self._table.together:
+            self._check_batch(fields, codec, data, raw=given is not None)
+        fields["value"] = data if codec == self._codec else Encoded(codec, data)
         return fields
+
+    def _check_batch(
+        self, fields: dict[str, object], codec: str, data: bytes, *, raw: bool
+    ) -> None:
+        """See that a batch is a list of as many items as it says, and has a key only if it may.
+
+        Args:
+          fields: The line's; completed.
+          codec: The value's.
+          data: Its bytes.
+          raw: They stand in the line: then they may be what nobody can decode, as in the store
+            that they come from.
+        """
+        size, count = cast("int | None", fields["size"]), count_items(codec, data)
+        if count is None:
+            if not raw:
+                raise LineError("expected value to be a list of items")
+            if size is None:
+                raise LineError("expected size, as data is no list of items that can be read")
+            count = size
+        if count < 1:
+            raise LineError("expected a list of at least one item")
+        if size not in {None, count}:
+            raise LineError(f"expected size to be {count}, the number of items, got {size}")
+        fields["size"] = count
+        state, key = fields["state"], fields["key"]
+        if key and state not in self._table.together:
+            raise LineError(f"expected key to be 0, as state is {state!r}, got {key}")
+
+
+def count_items(codec: str, data: bytes) -> int | None:
+    """Return how many items a batch has; None: it cannot be read, or is no list."""
+    if codec.startswith(LETTER):
+        return 1
+    if codec.startswith(ITEMS):
+        lists: _Decoder = _BYTES
+    elif codec in _LISTS:
+        lists = _LISTS[codec]
+    else:
+        return None
+    try:
+        return len(lists(data))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def header_codec(codec: str) -> str:
+    """Return the codec that a queue's header names, from that of one of its messages."""
+    while codec.startswith(LETTER):
+        codec = codec.removeprefix(LETTER)
+    return codec
 
 
 def _line_type(table: Table, now: int) -> type[msgspec.Struct]:
@@ -141,6 +200,9 @@ def _line_type(table: Table, now: int) -> type[msgspec.Struct]:
         if default is msgspec.NODEFAULT:
             default = now if field.name.endswith("_at") else 0
             default = "ready" if field.name == "state" else default
+        if field.name == "size":  # it is counted
+            known.append((field.name, _Integer | None, None))
+            continue
         if field.name == "mid":  # who reads it gives it one
             known.append((field.name, _Mid | None, None))
             continue
@@ -201,3 +263,10 @@ _PLAIN: Final[dict[str, tuple[Callable[[bytes], object], Callable[[object], byte
     "msgpack": (msgspec.msgpack.Decoder().decode, msgspec.msgpack.Encoder().encode),
     "json": (msgspec.json.Decoder().decode, msgspec.json.Encoder().encode),
 }
+
+_Decoder: TypeAlias = "Callable[[bytes], Sequence[object]]"
+_LISTS: Final[dict[str, _Decoder]] = {
+    "msgpack": msgspec.msgpack.Decoder(list[msgspec.Raw]).decode,
+    "json": msgspec.json.Decoder(list[msgspec.Raw]).decode,
+}
+_BYTES: Final[_Decoder] = msgspec.msgpack.Decoder(list[bytes]).decode  # the items' own

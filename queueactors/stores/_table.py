@@ -48,6 +48,8 @@ class Table:
       second: If messages have names (``mid``), each its own: the state in which one may have that
         of another which is not in it. None: they have none.
       by_process: Whether it is this process that has what is held: a new one has none of it.
+      together: If each message is a batch, a list of ``size`` items: the states in which those
+        with the same key belong together; in all others they have none. Empty: each is one value.
     """
 
     def __init__(  # noqa: PLR0913 - all keyword-only, but two
@@ -61,6 +63,7 @@ class Table:
         held: str,
         second: str | None = None,
         by_process: bool = False,
+        together: Collection[str] = (),
     ) -> None:
         self.name = name
         self.message = message
@@ -68,6 +71,7 @@ class Table:
         self.held = held
         self.second = second
         self.by_process = by_process
+        self.together = frozenset(together)
         facts = message.__struct_fields__[2:]
         early = [field for field in facts if field not in fresh]
         changing = [field for field in facts if field not in fixed]

@@ -20,7 +20,16 @@ import msgspec
 from supervisors import did_you_mean
 
 from ._file import Changes, NotAStoreError, StoredQueue, StoreFile
-from ._lines import FORMAT, HEADER, Header, LineError, Lines, header_line, read_header
+from ._lines import (
+    FORMAT,
+    HEADER,
+    Header,
+    LineError,
+    Lines,
+    header_codec,
+    header_line,
+    read_header,
+)
 from ._names import Names
 from ._table import BITS, MOST
 
@@ -155,9 +164,7 @@ def _header(file: StoreFile, queue: StoredQueue, tables: Mapping[str, Table]) ->
         store=file.identity,
         queue=queue.name,
         kind=queue.kind,
-        codec="msgpack"
-        if row is None
-        else str(row[-1]).rpartition(":")[2],  # of a dead letter, too
+        codec="msgpack" if row is None else header_codec(str(row[-1])),
         messages=file.count(queue),
         at=queue.at,
         head=dict(queue.head),
@@ -237,6 +244,7 @@ class Import:
         self.messages = self._section.messages
         self.resumed = 0  # messages that an earlier run has put in
         self.finished_at: int | None = None  # when an earlier run had put all of them in
+        self._keys: dict[int, int] = {}  # new ones, by the old: those with the same stay together
 
     def check(self, progress: Callable[[int], None]) -> None:
         """Read every line: so that nothing goes in if one of them is wrong.
@@ -245,12 +253,15 @@ class Import:
           TransferError: If one is.
         """
         header, last, second = self._section.header, 0, self._table.second
+        groups: dict[int, tuple[object, int]] = {}  # by key: the state, and a line
         with closing(Names(second or "")) as names:
             for done, (number, fields) in enumerate(self._read(), 1):
                 if header is not None:
                     last = self._check_numbers(number, fields, header, last)
                 if second is not None:
                     self._check_name(number, fields, names)
+                if fields["state"] in self._table.together:
+                    self._check_group(number, fields, groups)
                 if done % TELL == 0:
                     progress(done)
             for number, mid in names.alone():
@@ -268,6 +279,18 @@ class Import:
         if line is not None:
             self._refuse(number, f"mid {mid!r} is that of line {line}")
 
+    def _check_group(
+        self, number: int, fields: dict[str, object], groups: dict[int, tuple[object, int]]
+    ) -> None:
+        """Refuse a batch that has another state than the others that were claimed with it."""
+        key, state = cast("int", fields["key"]), fields["state"]
+        if not key:
+            return
+        other, line = groups.setdefault(key, (state, number))
+        if other != state:
+            told = f"expected state to be {other!r}, as on line {line} with the same key"
+            self._refuse(number, f"{told}, got {state!r}")
+
     def _check_numbers(
         self, number: int, fields: dict[str, object], header: Header, last: int
     ) -> int:
@@ -277,10 +300,15 @@ class Import:
         if not last < own < next_id:
             told = f"expected id to be more than {last} and below next_id, {next_id}, got {own}"
             self._refuse(number, told)
-        least = int(fields["state"] == self._table.held)
+        least = int(self._has_key(fields))
         if not least <= key <= last_key:
             self._refuse(number, f"expected key from {least} to last_key, {last_key}, got {key}")
         return own
+
+    def _has_key(self, fields: dict[str, object]) -> bool:
+        """Return whether a message must have a key."""
+        state = fields["state"]
+        return state == self._table.held or state in self._table.together
 
     def _check_target(self, file: StoreFile, stored: StoredQueue, begun: int) -> None:
         """Refuse names that messages in the queue have; so many lines have been imported before."""
@@ -343,7 +371,7 @@ class Import:
         elif header is not None:
             head |= {key: value for key, value in header.head.items() if key in head}
         if not noted.as_it_was:
-            _renumber(some, head, self._table.held)
+            self._renumber(some, head)
         for fields in some:
             if fields.get("mid", "") is None:
                 fields["mid"] = f"{self._section.digest[:16]}-{fields['id']}"
@@ -375,6 +403,27 @@ class Import:
         except BaseException:
             file.rollback()
             raise
+
+    def _renumber(self, some: list[dict[str, object]], head: dict[str, int | None]) -> None:
+        """Give messages the next ids, and keys that nobody has."""
+        next_id, last_key = head["next_id"] or 1, head.get("last_key") or 0
+        if next_id + len(some) > MOST:
+            raise TransferError("there are no more ids in that queue; import into a new one")
+        for fields in some:
+            fields["id"] = next_id
+            next_id += 1
+            old = cast("int", fields["key"])
+            if not old and not self._has_key(fields):
+                continue
+            key = self._keys.get(old)
+            if key is None:
+                key = last_key = last_key + 1
+                if old and self._table.together:
+                    self._keys[old] = key
+            fields["key"] = key
+        head["next_id"] = next_id
+        if "last_key" in head:
+            head["last_key"] = last_key
 
     def _noted(self, file: StoreFile, stored: StoredQueue | None) -> _Noted | None:
         text = None if stored is None else file.noted(self._key(stored.number))
@@ -444,19 +493,3 @@ def _find(path: Path, queue: str, sections: list[Section]) -> Section:
             f"exported, it has {section.messages}; nothing of it was imported"
         )
     return section
-
-
-def _renumber(some: list[dict[str, object]], head: dict[str, int | None], held: str) -> None:
-    """Give messages the next ids, and keys that nobody has."""
-    next_id, last_key = head["next_id"] or 1, head.get("last_key") or 0
-    if next_id + len(some) > MOST:
-        raise TransferError("there are no more ids in that queue; import into a new one")
-    for fields in some:
-        fields["id"] = next_id
-        next_id += 1
-        if fields["key"] or fields["state"] == held:
-            last_key += 1
-            fields["key"] = last_key
-    head["next_id"] = next_id
-    if "last_key" in head:
-        head["last_key"] = last_key

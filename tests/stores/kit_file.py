@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import msgspec
 
+from queueactors.cores.batch import Batch
 from queueactors.cores.message import QueuedMessage
 from queueactors.cores.timed import Message
 from queueactors.queues import KINDS
@@ -47,18 +48,30 @@ def named(id: int, mid: str, value: object = None, **facts: object) -> QueuedMes
     return QueuedMessage(id, msgspec.msgpack.encode(value), **given)  # type: ignore[arg-type] # by name
 
 
+def batch(id: int, *items: object, **facts: object) -> Batch:
+    """Return a batch of a batch queue."""
+    given = {
+        "value": msgspec.msgpack.encode(items),
+        "state": "ready",
+        "size": len(items),
+        "pushed_at": AT,
+        "ready_at": AT,
+    } | facts
+    return Batch(id, **given)  # type: ignore[arg-type] # by name
+
+
 def put(
     file: StoreFile,
     queue: str,
-    messages: Sequence[Message] | Sequence[QueuedMessage],
+    messages: Sequence[Message] | Sequence[QueuedMessage] | Sequence[Batch],
     *,
     codec: str = "msgpack",
     at: int = AT,
     **head: int | None,
 ) -> None:
     """Put messages into a queue of a file."""
-    is_named = bool(messages) and isinstance(messages[0], QueuedMessage)
-    table = TABLES["message" if is_named else "timed"]
+    kinds = {QueuedMessage: "message", Batch: "batch"}
+    table = TABLES[kinds.get(type(messages[0]), "timed") if messages else "timed"]
     stored = file.queue(queue)
     next_id = max((each.id for each in messages), default=0) + 1
     last_key = max((each.key for each in messages), default=0)

@@ -9,6 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
 from structlog.testing import capture_logs
 
 from queueactors import DeadLetter, StoreError, open_runtime
@@ -18,13 +19,15 @@ from queueactors.stores._transfer import Export
 from supervisors import ChildStartError
 
 from .kit_file import TABLES, message, opened, put, rows
-from .make_file import AT, FILES, Email, clock
+from .make_file import AT, BATCHES, FILES, KEPT, PAGES, Email, clock, define_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from trio.testing import MockClock
+
+    from queueactors import BatchQueue
 
 VERSIONS = range(1, len(MIGRATIONS) + 1)
 
@@ -36,7 +39,8 @@ def quiet() -> Iterator[None]:
 
 
 def pragma(path: Path, name: str) -> object:
-    with closing(sqlite3.connect(path)) as connection:
+    uri = f"{path.as_uri()}?mode=ro&immutable=1"  # so that it leaves nothing there
+    with closing(sqlite3.connect(uri, uri=True)) as connection:
         return connection.execute(f"PRAGMA {name}").fetchone()[0]
 
 
@@ -104,6 +108,58 @@ async def test_a_runtime_goes_on_with_an_older_file(
         assert (await typed.reserve()).value == Email("ann@example.org", 5)
         pickled = await runtime.define("pickled", reservation_time=9, store="disk", codec="pickle")
         assert (await pickled.reserve()).value == {"a set"}
+
+
+@pytest.mark.parametrize("version", VERSIONS[2:])
+async def test_batch_queues_go_on_with_an_older_file(
+    version: int, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    shutil.copy(FILES / f"v{version}.sqlite", tmp_path / "a")
+    came: dict[str, list[tuple[int, list[object]]]] = {}
+
+    async def process(queue: BatchQueue, items: list[object]) -> None:
+        after = (runtime.clock.now_ns() - AT) // 10**9
+        came.setdefault(queue.name, []).append((after, items))
+
+    async with open_runtime(disk(tmp_path / "a"), clock=clock()) as runtime:
+        await runtime.define("full", reservation_time=9, store="disk", max_length=1)
+        post = await define_batches(runtime, "post", process, codec="json")
+        queues = {
+            name: await define_batches(runtime, name, process, **options)
+            for name, (options, _) in BATCHES.items()
+        }
+        (buried,) = await queues["gave up"].peek("buried")
+        assert (buried.items, buried.error, buried.claims) == (PAGES[1:], ERROR, 1)
+        (dead,) = await queues["to post"].peek("dead")
+        assert (dead.items, dead.error, dead.claims) == (PAGES[:2], ERROR, 1)
+        for queue in (*(queues[name] for name in KEPT), post):
+            assert (await queue.statistics()).paused
+            await queue.resume()
+        await trio.sleep(10_000)
+        assert await queues["posted"].len() == 0
+
+    letter = DeadLetter(PAGES[:2], "posted", 1, 1, ERROR, dead_at(version))
+    assert came == {
+        # what was claimed comes behind what was ready, as its process has ended
+        "hangs": [(0, PAGES[2:]), (0, PAGES[:2])],
+        "rests": [(7200, PAGES[:1])],
+        "tries": [(3600, PAGES)],
+        "post": [(0, [letter])],
+        **{
+            name: [(0, BATCHES[name][1][n : n + 2]) for n in range(0, len(BATCHES[name][1]), 2)]
+            for name in KEPT
+        },
+    }
+
+
+ERROR = "ValueError: no such page: é"
+
+
+def dead_at(version: int) -> int:
+    """Return when the batch was pushed whose dead letter is in the file."""
+    lines = (FILES / f"v{version}.jsonl").read_text("utf-8").splitlines()
+    (letter,) = (json.loads(line) for line in lines if '"queue":"posted","id"' in line)
+    return int(letter["dead_letter"]["inserted_at"])
 
 
 @pytest.fixture
