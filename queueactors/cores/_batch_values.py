@@ -287,6 +287,8 @@ class BatchRecords:
 
     _written: int = attrs.field(init=False)  # batches with lower numbers have been
 
+    _restored: int = attrs.field(default=0, init=False)  # lower ones failed to be, perhaps
+
     @_written.default
     def _read(self) -> int:
         return self.next_id
@@ -320,6 +322,12 @@ class BatchRecords:
                 value, size, at = self.intake.unwritten[number]
                 self.messages[number] = Batch(number, value, "ready", size, at, at)
             self.next_id = max(self.next_id, number + 1)
+        self._restored = self.next_id
+
+    def items_restored(self) -> int:
+        """Return how many items a commit that failed was to write, and no other has since."""
+        unwritten = self.intake.unwritten
+        return sum(size for each, (_, size, _) in unwritten.items() if each < self._restored)
 
     def unwritten(self) -> list[int]:
         """Return the numbers of the flushed batches that are in no file yet.

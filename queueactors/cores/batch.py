@@ -255,6 +255,7 @@ class BatchCore(BatchIndexes):
         items: Sequence[object],
         inside: bool = False,  # noqa: FBT001, FBT002 - an engine passes positions
         in_turn: bool = False,  # noqa: FBT001, FBT002
+        stored: bool = False,  # noqa: FBT001, FBT002
     ) -> int:
         """Add items to the buffer; return the number of the last one that was ever pushed.
 
@@ -263,6 +264,7 @@ class BatchCore(BatchIndexes):
           items: In order.
           inside: It is the process function that pushes: it may while the queue is closing.
           in_turn: The caller is the first of those who wait for room; all others stand behind it.
+          stored: Flush them soon, whatever else the buffer is flushed for.
 
         Raises:
           QueueClosedError: If the queue is closed.
@@ -275,6 +277,8 @@ class BatchCore(BatchIndexes):
         while done < count:
             self._flush_if_due(now)
             done += self._push_some(now, items, done)
+        if stored:
+            self.records.intake.asked = True
         return self.records.intake.pushed
 
     def _push_some(self, now: int, items: Sequence[object], done: int) -> int:
@@ -368,12 +372,16 @@ class BatchCore(BatchIndexes):
     def flush(self, now: int, trigger: Trigger = "manual") -> int:
         """Store what is in the buffer; return how many items that were.
 
+        Those count that were flushed in a commit that failed: they are stored by this.
+
         Raises:
           QueueClosedError: If the queue is closed, and not any more about to be.
         """
-        if self.records.closed == "closed" and trigger == "manual":
+        records = self.records
+        if records.closed == "closed" and trigger == "manual":
             raise QueueClosedError(self.name)
-        return self._flush(now, trigger) if self.records.intake.pushes else 0
+        again = records.items_restored()
+        return again + (self._flush(now, trigger) if records.intake.pushes else 0)
 
     def _flush(self, now: int, trigger: Trigger) -> int:
         records = self.records

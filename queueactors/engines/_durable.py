@@ -225,11 +225,13 @@ class DurableEngine(LocalEngine):
                 operation.home.withdrawn(operation)
                 operation.home, operation.state = None, "queued"
 
-    def _refuse(self, operations: list[Operation], failure: StoreError) -> None:
-        """Let operations end with the store's failure."""
+    def _refuse(
+        self, operations: list[Operation], failure: StoreError, *, decided: bool = True
+    ) -> None:
+        """Let operations end with the store's failure; but those that hold, if they are decided."""
         casts = 0
         for operation in operations:
-            if isinstance(operation, Kept):
+            if decided and isinstance(operation, Kept):
                 continue
             if not isinstance(operation.error, trio.TooSlowError):
                 operation.value, operation.error = None, failure.anew()
@@ -252,7 +254,7 @@ class DurableEngine(LocalEngine):
                 if not journal.waits:
                     self.parked.time_out(clock.now_ns(), resolved)
                     queued = [operation for operation in batch if operation.state == "queued"]
-                    self._refuse(queued, error)
+                    self._refuse(queued, error, decided=False)
                     resolved += queued
                     return None
                 await self._recovered(batch)

@@ -171,11 +171,11 @@ class BatchQueue(QueueHandle["BatchOptions"]):
             timeout=timeout or 0,
         )
 
-    def _ask_push(self, items: list[object]) -> _Push:
-        return _Push("push", (items, self._inside))
+    def _ask_push(self, items: list[object], *, stored: bool = False) -> _Push:
+        return _Push("push", (items, self._inside, False, stored))
 
     def _pushed(self, items: list[object], *, stored: bool) -> Coroutine[object, object, None]:
-        ask = self._ask_push(items)
+        ask = self._ask_push(items, stored=stored)
         if stored:
             return self._push_stored(ask)
         return cast("Coroutine[object, object, None]", self._mailbox.call(ask))

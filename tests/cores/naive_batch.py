@@ -92,6 +92,7 @@ class NaiveBatches:
     lost: int = 0
     flushed: dict[str, int] = attrs.field(factory=lambda: dict.fromkeys(TRIGGERS, 0))
     fresh: list[Lot] = attrs.field(factory=list)  # flushed since the snapshot, as they were then
+    restored: int = 0  # items that a commit failed to write, and no other has written
     cleared: list[NaiveBatches] = attrs.field(factory=list)  # as it was before, since then
     inserters: list[object] = attrs.field(factory=list)  # who waits, in the shell
 
@@ -229,7 +230,7 @@ class NaiveBatches:
     def flush(self, now: int) -> int:
         if self.closed == "closed":
             raise QueueClosedError(self.name)
-        return self.store(now, "manual") if self.pushes else 0
+        return self.restored + (self.store(now, "manual") if self.pushes else 0)
 
     def store(self, now: int, trigger: Trigger) -> int:
         parts: list[tuple[object, int]] = [([*self.buffer], len(self.buffer))]
@@ -434,6 +435,7 @@ class NaiveBatches:
             self.line, self.waiting, self.groups, self.aside, self.fresh = [], [], [], [], []
             self.buffer, self.pushes, self.first_at, self.asked = [], 0, None, False
             self.sealed = self.pushed
+            self.restored = 0
         return held
 
     def pause(self, now: int, duration: int | None) -> None:
@@ -502,7 +504,7 @@ class NaiveBatches:
         self.buffer, self.pushes, self.first_at, self.asked = [], 0, None, False
         self.pushed = self.sealed = self.lost = 0
         self.flushed = dict.fromkeys(TRIGGERS, 0)
-        self.fresh, self.cleared = [], []
+        self.fresh, self.cleared, self.restored = [], [], 0
         self.restart()
 
     def undone(self, before: NaiveBatches, *, written: bool) -> NaiveBatches:
@@ -514,6 +516,10 @@ class NaiveBatches:
             for each in kept:
                 again.next_id = max([again.next_id, *(lot.id + 1 for lot in each.fresh)])
                 again.line += [Party(lot.id, [deepcopy(lot)]) for lot in each.fresh]
+            failed = [lot.size for each in (before, *kept) for lot in each.fresh]
+            again.restored = before.restored + sum(failed)
+        else:
+            again.restored = 0
         first = kept[0]
         again.fresh, again.cleared, again.inserters = [], [], self.inserters
         again.buffer, again.lost = [], self.lost

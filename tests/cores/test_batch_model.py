@@ -220,6 +220,7 @@ class BatchMachine(RuleBasedStateMachine):
         messages = self.core.records.messages
         assert seen == {each: lasting(batch) for each, batch in messages.items()}
 
+        self.naive.fresh, self.naive.restored = [], 0
         self.now += gap
         self.begin()
 

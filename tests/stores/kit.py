@@ -11,12 +11,17 @@ from typing import TYPE_CHECKING, cast
 import attrs
 import msgspec
 
-from queueactors import Config, SqliteStore, open_runtime
+from queueactors import BatchOptions, Config, SqliteStore, open_runtime
+from queueactors._codecs import Values, make_codec
 from queueactors.config import StoreConfig
+from queueactors.cores.batch import Batch, BatchCore
 from queueactors.cores.message import MessageCore, QueuedMessage
 from queueactors.queues import KINDS, MessageOptions
+from queueactors.queues._batch_kind import TABLE as BATCH_TABLE
+from queueactors.queues._batch_kind import BatchKind
 from queueactors.queues._message_kind import TABLE, MessageKind
 from queueactors.stores._file import StandardDriver, StoreFile
+from supervisors import Supervisor
 from tests.cores.kit import STATES
 from tests.cores.naive import NaiveQueue
 
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from queueactors import Clock, MessageQueue, Runtime, TimedQueue
+    from queueactors import BatchQueue, Clock, MessageQueue, Runtime, TimedQueue
     from queueactors.cores.timed import Message
     from queueactors.stores import StoredMessage
     from queueactors.stores._actor import StoreActor
@@ -77,6 +82,32 @@ async def define_messages(runtime: Runtime, name: str = "q", **options: object) 
     return await runtime.define(name, kind="message", **(given | options))
 
 
+async def define_batches(runtime: Runtime, name: str = "q", **options: object) -> BatchQueue:
+    """Define a batch queue in it."""
+    return await runtime.define(name, kind="batch", **(BATCHES | options))
+
+
+async def define_idle(runtime: Runtime, name: str = "q", **options: object) -> BatchQueue:
+    """Define a batch queue whose batches nobody claims by himself."""
+    queue = await define_batches(runtime, name, **options)
+    group = runtime.supervisor.value_of("queues")
+    assert isinstance(group, Supervisor)
+    await group.terminate_child(f"process.{name}")
+    return queue
+
+
+async def process_nothing(_queue: BatchQueue, _items: list[object]) -> None:
+    """Be what batches are processed by."""
+
+
+BATCHES: dict[str, object] = {
+    "store": "disk",
+    "process": process_nothing,
+    "codec": "bytes",
+    "flush_size": 2,
+}
+
+
 def a_model(**options: object) -> NaiveQueue:
     """Return a plain list that does what the queue ``q`` of `define` does."""
     given: dict[str, object] = {"unique": False, "max_reservations": None, "on_exhausted": "drop"}
@@ -126,7 +157,8 @@ def stored(path: Path, name: str = "q") -> Seen:
             return Seen({}, 1, 0, None)
         table = KINDS[queue.kind].table
         assert table is not None
-        rows = table.messages(list(file.messages(queue, table)), "bytes")
+        codec = "items:bytes" if table.together else "bytes"
+        rows = table.messages(list(file.messages(queue, table)), codec)
         return Seen(_facts(rows), **_numbers(queue.head))  # type: ignore[arg-type]
     finally:
         file.close()
@@ -192,11 +224,78 @@ class MessageModel:
         return Seen(_facts(records.messages.values()), **_numbers(records.head()))  # type: ignore[arg-type]
 
 
+@attrs.frozen
+class BatchModel:
+    """A batch queue's core that nobody writes: what one in a store must always be like."""
+
+    core: BatchCore
+    kind: BatchKind
+
+    @classmethod
+    def new(cls, **options: object) -> BatchModel:
+        """Return what the queue of `define_batches` is at first."""
+        made = BatchOptions(**(BATCHES | options))  # type: ignore[arg-type] # the queue's
+        kind = BatchKind.of("q", made, Values(make_codec("bytes")))
+        return cls(_rebuilt(kind.core(kind.new_records())), kind)
+
+    def stored(self, path: Path, copy: Path) -> BatchModel:
+        """Return what the next process would make of a file; it is copied."""
+        copy_of(path, copy)
+        file = StoreFile(copy, "process", StandardDriver())
+        try:
+            queue = file.queue("q")
+            assert queue is not None
+            rows = BATCH_TABLE.messages(list(file.messages(queue, BATCH_TABLE)), "items:bytes")
+        finally:
+            file.close()
+        BATCH_TABLE.release(rows, queue.at)
+        records = self.kind.stored_records(queue.head, {row.id: row for row in rows}, 0)
+        return BatchModel(_rebuilt(self.kind.core(records)), self.kind)
+
+    def copy(self) -> BatchModel:
+        """Return another that is the same."""
+        return BatchModel(_rebuilt(self.kind.core(deepcopy(self.core.records))), self.kind)
+
+    def seen(self, now: int) -> Seen:
+        """Return what the queue must be now."""
+        self.core.advance(now)
+        records = self.core.records
+        return Seen(_facts(records.messages.values()), **_numbers(records.head()))  # type: ignore[arg-type]
+
+
+def _rebuilt(core: BatchCore) -> BatchCore:
+    for _ in core.rebuild():
+        pass
+    return core
+
+
 def _facts(messages: Iterable[StoredMessage]) -> Facts:
-    return {
-        each.id: _named(each) if isinstance(each, QueuedMessage) else _timed(cast("Message", each))
-        for each in messages
-    }
+    return {each.id: _fact(each) for each in messages}
+
+
+def _fact(message: StoredMessage) -> tuple[object, ...]:
+    if isinstance(message, Batch):
+        return _batch(message)
+    if isinstance(message, QueuedMessage):
+        return _named(message)
+    return _timed(cast("Message", message))
+
+
+def _batch(batch: Batch) -> tuple[object, ...]:
+    claimed, waits = batch.state == "claimed", batch.state in {"ready", "cooling", "retry"}
+    fresh = batch.state == "ready" and not batch.claims  # flushed while a store failed, or later
+    return (
+        batch.value,
+        batch.state,
+        batch.size,
+        None if fresh else batch.pushed_at,
+        batch.ready_at if waits and not fresh else None,
+        batch.claims,
+        batch.attempt,
+        batch.key,
+        batch.deadline_at if claimed else None,
+        batch.error,
+    )
 
 
 def _timed(message: Message) -> tuple[object, ...]:

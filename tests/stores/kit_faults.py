@@ -15,7 +15,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from queueactors import MessageQueue, StoreError, TimedQueue
+from queueactors import BatchQueue, MessageQueue, StoreError, TimedQueue
 from tests.stores.kit import LONG, Seen, in_memory, on_disk, running
 from tests.stores.vfs import Disk, Fault, store_on
 
@@ -29,7 +29,7 @@ NS: Final = int(LONG * 1e9)
 A_WHILE: Final = 100.0  # seconds, after which the store has tried again
 DONE: Final = object()  # of a cast
 
-Queue = TypeVar("Queue", MessageQueue, TimedQueue)
+Queue = TypeVar("Queue", BatchQueue, MessageQueue, TimedQueue)
 Model = TypeVar("Model")
 Held = TypeVar("Held")
 
@@ -43,12 +43,14 @@ class Act(Generic[Queue, Model, Held]):
       plain: Does it to the model.
       paused: Whether it is done to a queue that is paused.
       holds: Whether it needs them.
+      kept: Whether it has happened even if it ends with a `StoreError`: its caller waited for more.
     """
 
     real: Callable[[Queue, list[Held]], Awaitable[object]]
     plain: Callable[[Model, int, list[Held]], object]
     paused: bool = False
     holds: bool = False
+    kept: bool = False
 
 
 @attrs.define(eq=False)
@@ -90,6 +92,9 @@ class Play(Generic[Queue, Model, Held]):
         """Return what the model would show them."""
         raise NotImplementedError
 
+    def restarted(self, path: Path) -> None:
+        """Let the model be what a restart of the process leaves."""
+
     async def both(self, act: Act[Queue, Model, Held], held: list[Held]) -> object:
         """Do it while nothing fails."""
         answer = await act.real(self.queue, held)
@@ -116,17 +121,21 @@ class Play(Generic[Queue, Model, Held]):
 
         outcome = await self._call(act, held, lasting=lasting, waits=waits)
         done = self.copied()  # what waited for the store is carried out when it is answered
-        at = begun_at if isinstance(outcome, StoreError) else self.answered_at
+        early = isinstance(outcome, StoreError) or act.kept
+        at = begun_at if early else self.answered_at
         answer = act.plain(done, at, held)
 
         failed = self.disk.failures > 0
-        if isinstance(outcome, StoreError) and outcome.outcome == "not applied":
+        refused = isinstance(outcome, StoreError) and outcome.outcome == "not applied"
+        if refused and not act.kept:
             assert self.killed() == self.expected()
         await self._see_refusal(outcome, failed=failed, lasting=lasting, waits=waits)
         self.disk.heal()
         await trio.sleep(A_WHILE)
         if isinstance(outcome, StoreError):
             assert failed
+            if act.kept:
+                self.model = done
             unknown = outcome.outcome == "unknown"
             await self.compare(either=done if unknown else None)
         else:
@@ -203,6 +212,7 @@ async def sweep(
         async with running(path) as runtime:
             played.queue = await make(runtime)
             played.memory = partial(in_memory, runtime)
+            played.restarted(path)
             await played.compare()
     finally:
         disk.unregister()
