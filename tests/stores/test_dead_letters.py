@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from queueactors import (
+    BatchQueue,
     Config,
     DeadLetter,
     MessageQueue,
@@ -22,7 +23,7 @@ from queueactors import (
 from queueactors.config import StoreConfig
 from queueactors.stores._file import Connection, StandardDriver
 from supervisors import Supervisor
-from tests.stores.kit import define, define_messages, on_disk, running
+from tests.stores.kit import define, define_batches, define_messages, on_disk, running
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from queueactors.stores._table import Row
 
 A_WHILE: Final = 100.0  # seconds, after which everybody has tried again
-Target = MessageQueue | TimedQueue
+Target = BatchQueue | MessageQueue | TimedQueue
 
 
 class Define(Protocol):
@@ -44,7 +45,17 @@ class Define(Protocol):
     async def __call__(self, runtime: Runtime, name: str = ..., **options: object) -> Target: ...
 
 
-TARGETS: Final[dict[str, Define]] = {"timed": define, "message": define_messages}
+async def _define_batches(runtime: Runtime, name: str = "q", **options: object) -> BatchQueue:
+    queue = await define_batches(runtime, name, **options)
+    await queue.pause()
+    return queue
+
+
+TARGETS: Final[dict[str, Define]] = {
+    "timed": define,
+    "message": define_messages,
+    "batch": _define_batches,
+}
 to_each_kind = pytest.mark.parametrize("kind", TARGETS)
 
 
@@ -134,6 +145,8 @@ async def letters_in(queue: Target) -> list[object]:
     """Return the values of the dead letters that are there."""
     if isinstance(queue, MessageQueue):
         shown = [info.message for info in (await queue.queue_content()).values()]
+    elif isinstance(queue, BatchQueue):
+        shown = [item for batch in await queue.peek("ready", 100) for item in batch.items]
     else:
         shown = [message.value for message in await queue.peek("ready", 100)]
     assert all(isinstance(each, DeadLetter) for each in shown)
