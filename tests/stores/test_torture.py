@@ -26,7 +26,7 @@ import attrs
 import pytest
 
 from tests.stores.kit import TORTURE
-from tests.stores.victim import NAMED, OWN, UNIQUE
+from tests.stores.victim import BATCHED, NAMED, OWN, UNIQUE
 
 ROUNDS: Final = 200 * TORTURE
 AT_ONCE: Final = 2
@@ -53,6 +53,58 @@ Named = dict[str, Mail]
 
 
 @attrs.define
+class Batches:
+    """What is known of the items of the batch queue.
+
+    One worker processes, and its end with a batch is written with its next claim: so what it had
+    before what it has now must never come again, unless it failed.
+    """
+
+    order: dict[str, int] = attrs.field(factory=dict)  # of the pushes
+    acknowledged: set[str] = attrs.field(factory=set)
+    got: Counter[str] = attrs.field(factory=Counter)
+    over: set[str] = attrs.field(factory=set)  # done, or never stored
+    fresh: set[str] = attrs.field(factory=set)  # nobody has claimed them yet
+    last: int = -1  # the number of the last fresh one that came in this life
+    current: list[str] = attrs.field(factory=list)
+    failed: int = 0
+
+    def begin(self, values: list[str]) -> None:
+        for value in values:
+            self.order[value] = len(self.order)
+        self.fresh.update(values)
+
+    def came(self, values: list[str]) -> None:
+        self.over.update(self.current)
+        self.current = values
+        assert not self.over & {*values}, "processed again"
+        numbers = [self.order[value] for value in values]
+        assert numbers == [*range(numbers[0], numbers[0] + len(numbers))], "not in order"
+        if values[0] in self.fresh:
+            assert self.fresh.issuperset(values)
+            assert numbers[0] > self.last, "a fresh batch came before one that was pushed earlier"
+            self.last = numbers[-1]
+        self.fresh.difference_update(values)
+        self.got.update(values)
+
+    def fail(self) -> None:
+        self.current = []
+        self.failed += 1
+
+    def compare(self, there: list[Facts]) -> None:
+        values = [str(each["value"]) for each in there]
+        assert len(set(values)) == len(values), "an item is there twice"
+        assert self.order.keys() >= set(values), "invented"
+        assert not self.over & {*values}, "back again"
+        lost = self.acknowledged - {*values} - self.got.keys()
+        assert not lost, f"lost: {lost}"
+        self.over.update(self.order.keys() - {*values})
+        self.acknowledged.update(values)
+        self.fresh = {str(each["value"]) for each in there if each["fresh"]}
+        self.last, self.current = -1, []
+
+
+@attrs.define
 class Audit:
     """Reads the log, and compares what is there with what was acknowledged."""
 
@@ -60,6 +112,7 @@ class Audit:
     open: dict[int, tuple[str, str, Facts]] = attrs.field(factory=dict)
     own: dict[str, list[list[str]]] = attrs.field(factory=lambda: {each: [[]] for each in OWN})
     named: dict[str, Named] = attrs.field(factory=lambda: {each: {} for each in NAMED})
+    batches: Batches = attrs.field(factory=Batches)
     unique: dict[str, set[bool]] = attrs.field(factory=dict)
     last_keys: Counter[str] = attrs.field(factory=Counter)
     seen: Counter[str] = attrs.field(factory=Counter)
@@ -71,6 +124,12 @@ class Audit:
             case "begin":
                 number, queue, what, about = facts
                 self.open[number] = queue, what, about or {}
+                if queue == BATCHED:
+                    self.batches.begin(about["values"])
+            case "got":
+                self.batches.came(facts[1])
+            case "failed":
+                self.batches.fail()
             case "done":
                 number, answer = facts
                 queue, what, about = self.open.pop(number)
@@ -83,7 +142,10 @@ class Audit:
     # -- what was acknowledged -----------------------------------------------------------------
 
     def acknowledge(self, queue: str, what: str, about: Facts, answer: object) -> None:
-        if queue in OWN:
+        if queue == BATCHED:
+            assert isinstance(about["values"], list)
+            self.batches.acknowledged.update(about["values"])
+        elif queue in OWN:
             self.own[queue] = [after(self.own[queue][0], what, about)]
         elif queue in NAMED:
             self.acknowledge_named(queue, what, about, answer)
@@ -169,6 +231,9 @@ class Audit:
             del self.open[number]
         if name in NAMED:
             self.compare_named(name, there, list(begun.values()))
+            return
+        if name == BATCHED:
+            self.batches.compare(there)
             return
         values = [str(each["value"]) for each in there]
         assert len(set(values)) == len(values), "a message is there twice"
@@ -407,7 +472,12 @@ def test_killed_at_any_moment_it_loses_and_invents_nothing(tmp_path: Path) -> No
         ]
 
     acknowledged = sum((run.result().seen for run in runs), Counter[str]())
+    batches = [run.result().batches for run in runs]
 
     assert acknowledged["delete"] > 100
     assert min(acknowledged[each] for each in ("release", "bury", "prolongate", "clear")) > 20
     assert min(acknowledged[each] for each in ("enqueue", "update", "claim", "finish")) > 100
+    assert acknowledged["push"] > 100
+    assert sum(len(each.over) for each in batches) > 300
+    assert sum(each.failed for each in batches) > 10
+    assert any(times > 1 for each in batches for times in each.got.values())

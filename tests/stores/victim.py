@@ -20,20 +20,24 @@ from random import Random
 from typing import TYPE_CHECKING, cast
 
 import attrs
+import msgspec
 import structlog
 import trio
 
-from tests.stores.kit import LONG, define, define_messages, in_memory, running
+from queueactors import retry
+from queueactors.cores.batch import NEVER
+from tests.stores.kit import LONG, define, define_batches, define_messages, in_memory, running
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from queueactors import MessageQueue, Reservation, TimedQueue
+    from queueactors import BatchQueue, MessageQueue, Reservation, TimedQueue
     from tests.stores.kit import Seen
 
 SHARED = ("one", "two")  # several tasks work on each of them
 OWN = ("own-1", "own-2")  # a single task works on each of them, so all is in order
 NAMED = ("named-1", "named-2")  # message queues; a single task works on each of them
+BATCHED = "batched"  # a batch queue: a single task pushes, and a single worker processes
 UNIQUE = "unique"
 TASKS = 6
 
@@ -78,6 +82,7 @@ class Victim:
     random: Random
     prefix: str
     values: int = 0
+    may_process: trio.Event = attrs.field(factory=trio.Event)
 
     def new_value(self) -> bytes:
         self.values += 1
@@ -191,6 +196,25 @@ class Victim:
             if random.random() < 0.2:
                 await self.remove(queue)
 
+    async def push(self, queue: BatchQueue) -> None:
+        """Push a few items, and wait until they are on disk; do not get far ahead."""
+        while True:
+            values = [self.new_value() for _ in range(self.random.choice([1, 1, 3, 7]))]
+            about = {"values": [each.decode() for each in values]}
+            await self.log.call(queue.name, "push", about, queue.push_many(values, stored=True))
+            while await queue.len() > 60:  # noqa: ASYNC110 - nothing else tells
+                await trio.sleep(0.001)
+
+    async def process(self, queue: BatchQueue, items: list[object]) -> None:
+        """Write down what came; fail now and then."""
+        await self.may_process.wait()
+        values = [_text(each) for each in items]
+        self.log.write("got", queue.name, values)
+        await trio.sleep(self.random.choice([0, 0, 0.001, 0.005]))
+        if self.random.random() < 0.1:
+            self.log.write("failed", queue.name, values)
+            raise ValueError("no")
+
     async def remove(self, queue: MessageQueue) -> None:
         """Take out what would only get more."""
         for mid, info in (await queue.queue_content()).items():
@@ -236,6 +260,17 @@ def _named(seen: Seen) -> list[dict[str, object]]:
     ]
 
 
+def _batched(seen: Seen) -> list[dict[str, object]]:
+    """Return what is in a batch queue; what was claimed since the start was not, to the log."""
+    there = []
+    for facts in seen.messages.values():
+        claims, claimed = cast("int", facts[5]), facts[8] == NEVER
+        values = msgspec.msgpack.decode(cast("bytes", facts[0]), type=list[bytes])
+        fresh = not claims - claimed
+        there += [{"value": each.decode(), "fresh": fresh} for each in values]
+    return there
+
+
 async def live(path: Path, log: Log, seed: int) -> None:
     """Say what is there, and then work."""
     random = Random(seed)
@@ -267,6 +302,13 @@ async def live(path: Path, log: Log, seed: int) -> None:
             log.write("there", name, there, seen.last_key)
             held = [(cast("int", each["key"]), str(each["mid"])) for each in there if each["key"]]
             nursery.start_soon(victim.name, mails, held)
+        batches = await define_batches(
+            runtime, BATCHED, process=victim.process, flush_size=5, retry=retry.Fixed(1, 0)
+        )
+        seen = in_memory(runtime, BATCHED)
+        log.write("there", BATCHED, _batched(seen), seen.last_key)
+        victim.may_process.set()
+        nursery.start_soon(victim.push, batches)
         for queue in queues:
             if queue.name in SHARED:
                 await victim.tidy(queue, in_memory(runtime, queue.name))
