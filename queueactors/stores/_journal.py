@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
@@ -17,7 +16,7 @@ from ._file import SLICE, Changes, NotAStoreError, StoreFile
 from ._table import BITS, MOST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from queueactors._codecs import Values
     from queueactors.engines import Core, Parked, Records
@@ -26,10 +25,11 @@ if TYPE_CHECKING:
     from ._actor import StoreActor
     from ._protocol import Kind, StoredRecords
     from ._sqlite import SqliteStore
-    from ._table import StoredMessage
+    from ._table import Row, StoredMessage
 
 
 PROGRESS: Final = 100_000  # messages between two events while a queue is read
+BYTES: Final = 1 << 17  # of values that are decoded between two turns of others: some 5 ms
 
 
 class SqliteJournal:
@@ -94,7 +94,7 @@ class SqliteJournal:
         rows = file.messages(stored, kind.table)
         messages: dict[int, StoredMessage] = {}
         told = 0
-        while some := list(islice(rows, SLICE)):
+        for some in _slices(rows):
             for message in kind.table.messages(some, self._codec):
                 try:
                     decode(message.value)
@@ -175,3 +175,17 @@ class SqliteJournal:
     async def recovered(self) -> None:
         """Wait until the store works again."""
         await self._actor.works.wait()
+
+
+def _slices(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """Yield rows by slices of `SLICE`, or of `BYTES` of values, whichever comes first."""
+    some: list[Row] = []
+    size = 0
+    for row in rows:
+        some.append(row)
+        size += len(cast("bytes", row[1]))
+        if size >= BYTES or len(some) == SLICE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some

@@ -11,6 +11,8 @@ import pytest
 import trio
 
 from queueactors import DeadLetter, QueueClosedError, QueueFullError, retry
+from queueactors.stores._file import SLICE
+from queueactors.stores._journal import BYTES, _slices
 from tests.stores.kit import copy_of, define, define_batches, in_memory, on_disk
 from tests.stores.test_restart import SECOND, START, World
 
@@ -460,3 +462,45 @@ async def test_what_cannot_be_decoded_is_set_aside_logged_and_kept(
         await trio.sleep(1)
 
     assert [items for _, items in work.came] == [["a", "b"], [{1}, {2}], [{3}, {4}]]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([1] * 1200, [SLICE, SLICE, 1200 - 2 * SLICE]),
+        ([BYTES // 4] * 10, [4, 4, 2]),
+        ([1, 3 * BYTES, 1, 1, BYTES - 1, 5 * BYTES], [2, 3, 1]),
+        ([], []),
+    ],
+)
+def test_batches_are_read_by_number_and_by_size(sizes: list[int], expected: list[int]) -> None:
+    rows = [(number, bytes(size)) for number, size in enumerate(sizes)]
+
+    slices = list(_slices(iter(rows)))
+
+    assert [len(some) for some in slices] == expected
+    assert [row for some in slices for row in some] == rows
+
+
+async def test_others_have_their_turns_while_large_batches_are_read(
+    world: World, work: Work, autojump_clock: MockClock
+) -> None:
+    async with world.life() as runtime:
+        queue = await define_batches(runtime, process=work, flush_size=1)
+        await queue.pause()
+        for _ in range(30):
+            await queue.push(bytes(BYTES), stored=True)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with world.life() as runtime, trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        await define_batches(runtime, process=work)
+        nursery.cancel_scope.cancel()
+
+    assert turns > 30
