@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 import pytest
@@ -23,18 +23,21 @@ from tests.stores.kit import (
     Seen,
     actor_of,
     define,
+    define_idle,
     define_messages,
     in_memory,
     running,
     stored,
 )
+from tests.stores.test_batch_faults import ask
 from tests.stores.vfs import Disk, Step, after_power_cut, store_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from queueactors import MessageQueue, Runtime, TimedQueue
+    from queueactors import BatchQueue, MessageQueue, Runtime, TimedQueue
+    from queueactors.cores.batch import Claimed
 
 
 @attrs.define(eq=False)
@@ -55,6 +58,8 @@ async def a_life(path: Path, disk: Disk, kind: str, durability: str, random: Ran
         history = History(disk, runtime)
         if kind == "timed":
             work = partial(_do_something, await define(runtime))
+        elif kind == "batch":
+            work = partial(_do_something_batched, await define_idle(runtime, flush_size=0))
         else:
             work = partial(_do_something_named, await define_messages(runtime))
         history.note()
@@ -124,6 +129,27 @@ async def _do_something_named(queue: MessageQueue, random: Random, history: Hist
                     await claim.extend(2 * LONG)
 
 
+async def _do_something_batched(queue: BatchQueue, random: Random, history: History) -> None:
+    match random.randrange(6):
+        case 0 | 1 | 2:
+            sizes = [random.choice([10, 10, 5000]) for _ in range(random.randrange(1, 4))]
+            await queue.push_many(map(random.randbytes, sizes), stored=True)
+        case _:
+            if not (await queue.statistics()).ready:
+                return
+            claimed = cast("Claimed", await ask(queue, "claim", 2, None))
+            history.note()
+            match random.randrange(4):
+                case 0:
+                    await ask(queue, "done", claimed.key, 1)
+                case 1:
+                    await ask(queue, "failed", claimed.key, "no", None, 0)
+                case 2:
+                    await ask(queue, "failed", claimed.key, "no", int(LONG * 1e9), 0)
+                case _:
+                    await ask(queue, "give_back", claimed.key)
+
+
 async def a_death(path: Path, disk: Disk) -> int:
     """Let messages be exhausted; return how many steps the disk had done when they were there."""
     async with running(path, store_on(disk), durability="power") as runtime:
@@ -151,7 +177,7 @@ def _live(path: Path, kind: str, durability: str, seed: int) -> tuple[Disk, list
 @pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(1, 1 + TORTURE))
 @pytest.mark.parametrize("durability", ["process", "power"])
-@pytest.mark.parametrize("kind", ["timed", "message"])
+@pytest.mark.parametrize("kind", ["batch", "timed", "message"])
 def test_a_power_cut_at_any_step_leaves_what_was_promised(
     kind: str, durability: str, seed: int, tmp_path: Path
 ) -> None:
