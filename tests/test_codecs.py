@@ -25,7 +25,7 @@ from queueactors import (
     open_runtime,
     wait_until_idle,
 )
-from queueactors._codecs import LETTER, Encoded, ItemValues, PickleCodec, Values, make_codec
+from queueactors._codecs import LETTER, Encoded, PickleCodec, Values, make_codec
 from tests.stores.kit_file import opened, rows
 
 if TYPE_CHECKING:
@@ -615,17 +615,9 @@ def test_pickle_decodes_what_it_encoded_by_name() -> None:
     assert PickleCodec.decode(PickleCodec.encode(moment)) == moment
 
 
-def test_a_dead_letter_is_no_item_of_a_batch_queue() -> None:
-    values = ItemValues(make_codec("msgpack"))
-
-    with pytest.raises(
-        CodecError, match=r"^codec 'msgpack' failed: a dead letter cannot be pushed"
-    ):
-        values.encode_item(DeadLetter("a", "jobs", 1, 3, None, 1))
-
-
-async def test_a_durable_batch_queue_refuses_a_dead_letter_and_goes_on(tmp_path: Path) -> None:
+async def test_a_durable_batch_queue_takes_a_dead_letter_among_other_items(tmp_path: Path) -> None:
     got: list[object] = []
+    letter = DeadLetter("a", "jobs", 1, 3, None, 1)
 
     async def process(_queue: object, items: list[object]) -> None:
         got.extend(items)
@@ -633,11 +625,9 @@ async def test_a_durable_batch_queue_refuses_a_dead_letter_and_goes_on(tmp_path:
     config = {"runtime": {"data_dir": str(tmp_path)}, "store": {"disk": {"type": "sqlite"}}}
     async with open_runtime(config) as runtime:
         queue = await runtime.define(
-            "b", kind="batch", store="disk", process=process, flush_timeout=1
+            "b", kind="batch", store="disk", process=process, flush_timeout=1, flush_size=3
         )
-        with pytest.raises(CodecError, match="push its value"):
-            await queue.push(DeadLetter("a", "jobs", 1, 3, None, 1))
-        await queue.push("b")
+        await queue.push_many(["b", letter, "c"])
         await wait_until_idle(runtime)
 
-    assert got == ["b"]
+    assert got == ["b", letter, "c"]

@@ -118,13 +118,11 @@ class LocalEngine:
                     waiting = True
                     continue
             resolved.append(operation)
-            if not waiting:
-                continue
-            if isinstance(operation, Kept):
+            if waiting and isinstance(operation, Kept):
                 late = True  # there are many of them, and most help nobody
-                continue
-            self._serve(now, resolved)
-            waiting = bool(parked)
+            elif waiting:
+                self._serve(now, resolved)
+                waiting = bool(parked)
         if late:
             self._serve(now, resolved)
         self.culprit = None
