@@ -127,7 +127,9 @@ LARGEST: Final = (
 )
 LETTER: Final = "dead_letter:"  # before the codec's name: a dead letter, its value in that codec
 ITEMS: Final = "items:"  # likewise: a MessagePack array of items, each in that codec
-PART: Final = 1 << 26  # bytes of items that are kept as one value, unless one alone has more
+# Bytes of items that are kept as one value, unless one alone has more: they are decoded at once,
+# which takes up to 150 ms.
+PART: Final = 1 << 22
 
 
 def make_codec(codec: object, type: object = None) -> Codec:

@@ -287,7 +287,7 @@ class BatchRecords:
 
     _written: int = attrs.field(init=False)  # batches with lower numbers have been
 
-    _restored: int = attrs.field(default=0, init=False)  # lower ones failed to be, perhaps
+    _restored: list[int] = attrs.field(factory=list, init=False)  # a commit of these has failed
 
     @_written.default
     def _read(self) -> int:
@@ -317,17 +317,17 @@ class BatchRecords:
             self.intake.take_over(self.intake.after)
         _UNWRITTEN.put(self, unwritten)
         _COUNTS.put(self.counters, counts)  # in place: a core counts there
-        for number in self.unwritten():
+        self._restored = self.unwritten()
+        for number in self._restored:
             if number not in self.messages:
                 value, size, at = self.intake.unwritten[number]
                 self.messages[number] = Batch(number, value, "ready", size, at, at)
             self.next_id = max(self.next_id, number + 1)
-        self._restored = self.next_id
 
     def items_restored(self) -> int:
         """Return how many items a commit that failed was to write, and no other has since."""
         unwritten = self.intake.unwritten
-        return sum(size for each, (_, size, _) in unwritten.items() if each < self._restored)
+        return sum(unwritten[each][1] for each in self._restored if each in unwritten)
 
     def unwritten(self) -> list[int]:
         """Return the numbers of the flushed batches that are in no file yet.

@@ -6,9 +6,8 @@ file; and service goes on by itself once the cause is gone. The measure is a mod
 
 from __future__ import annotations
 
-import threading
 from functools import partial
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
 import pytest
@@ -32,6 +31,7 @@ DONE: Final = object()  # of a cast
 Queue = TypeVar("Queue", BatchQueue, MessageQueue, TimedQueue)
 Model = TypeVar("Model")
 Held = TypeVar("Held")
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -228,23 +228,32 @@ def swept(  # noqa: PLR0917 - those of `sweep`, and the clock's
     threshold: float = 0.0,
     **options: object,
 ) -> int:
-    """Run `sweep` on a clock of `clock_of`."""
-    clock = clock_of(threshold)
-    return trio.run(lambda: sweep(path, act, fault, make, play, **options), clock=clock)
+    """Run `sweep`, see `run`."""
+    return run(threshold, lambda: sweep(path, act, fault, make, play, **options))
 
 
-def clock_of(threshold: float) -> MockClock:
-    """Return a clock that jumps when nothing has run for so many seconds, in no thread either.
+def run(threshold: float, main: Callable[[], Awaitable[T]]) -> T:
+    """Run on a clock that jumps when nothing has run for so many seconds, in no thread either.
 
-    A threshold alone is not enough: a thread may get no turn for longer, on a busy machine.
+    A threshold alone is not enough: on a busy machine a thread may get no turn for longer.
     """
     clock = MockClock(autojump_threshold=threshold)
-    jump = clock.jump
+    jump, run_sync = clock.jump, trio.to_thread.run_sync
+    working = 0  # threads, until their results have arrived
 
-    def jump_unless_busy(seconds: float) -> None:
-        # trio names a thread after its job, as long as it has one.
-        if not any(" from " in thread.name for thread in threading.enumerate()):
+    async def counted(*args: Any, **options: Any) -> object:  # type: ignore[explicit-any] # trio's
+        nonlocal working
+        working += 1
+        try:
+            return await run_sync(*args, **options)
+        finally:
+            working -= 1
+
+    def jump_unless_working(seconds: float) -> None:
+        if not working:
             jump(seconds)
 
-    clock.jump = jump_unless_busy  # type: ignore[method-assign]
-    return clock
+    clock.jump = jump_unless_working  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trio.to_thread, "run_sync", counted)
+        return trio.run(main, clock=clock)

@@ -28,7 +28,7 @@ from tests.stores.kit import (
     running,
     shown,
 )
-from tests.stores.kit_faults import A_WHILE, DONE, NS, Act, Play, clock_of, swept
+from tests.stores.kit_faults import A_WHILE, DONE, NS, Act, Play, run, swept
 from tests.stores.vfs import Disk, Fault, store_on
 
 if TYPE_CHECKING:
@@ -278,9 +278,9 @@ async def _several(path: Path, fault: Fault, **options: object) -> int:
 def test_a_commit_for_several_queues_is_whole_or_nothing(
     fault: Fault, commit: str, tmp_path: Path
 ) -> None:
-    clock = clock_of(0.02 if commit == "thread" else 0)
     path = tmp_path / "store.sqlite"
+    several = partial(_several, path, fault, commit=commit, durability="power")
 
-    steps = trio.run(partial(_several, path, fault, commit=commit, durability="power"), clock=clock)
+    steps = run(0.02 if commit == "thread" else 0, several)
 
     assert steps >= (1 if fault == "fsync" else 3)
