@@ -10,6 +10,7 @@ queue's own codec, as almost always, and otherwise an `Encoded`.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -217,17 +218,23 @@ class Values:
     def _encode_lost(self, value: object) -> bytes | Encoded:
         """Return what is kept of a dead letter's value.
 
-        That of a batch is a list: its items are encoded one by one if the codec takes no lists.
+        That of a batch is a list: its items are encoded one by one if the codec takes no lists, or
+        if they are dead letters.
         """
-        try:
+        if type_(value) is not list:
             return self.encode(value)
-        except CodecError:
-            if type_(value) is not list:
-                raise
-        items = list(map(self.encode, value))
-        if not all(type_(item) is bytes for item in items):
-            raise CodecError(self.codec.name, "a list of dead letters is no value")
-        return Encoded(ITEMS + self.codec.name, msgspec.msgpack.encode(items))
+        if DeadLetter not in set(map(type_, value)):
+            with suppress(CodecError):
+                return self.encode(value)
+        items = [
+            each if isinstance(each, Encoded) else Encoded(self.codec.name, each)
+            for each in map(self.encode, value)
+        ]
+        codecs = {item.codec for item in items}
+        if len(codecs) > 1:
+            raise CodecError(self.codec.name, "dead letters among other items are no value")
+        data = msgspec.msgpack.encode([item.data for item in items])
+        return Encoded(ITEMS + codecs.pop(), data)
 
     def decode(self, value: object) -> object:
         """Return the value that was encoded.
