@@ -136,7 +136,7 @@ def test_a_dead_letter_with_dead_letters_among_other_items_is_refused() -> None:
     values = Values(make_codec("msgpack"))
     inner = DeadLetter("a", "jobs", 1, 3, None, 1)
 
-    with pytest.raises(CodecError, match="dead letters among other items are no value$"):
+    with pytest.raises(CodecError, match=r"dead letters among other items are no value$"):
         values.encode(DeadLetter(["b", inner], "batches", 2, 1, "bad", 2))
 
 
