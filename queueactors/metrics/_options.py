@@ -47,8 +47,9 @@ class MetricsOptions:
         elif self.listen is not None and find_spec("h11") is None:
             told = "listen needs h11, which is not installed: pip install 'queueactors[metrics]'"
             checks.faults.append(("listen", told))
-        if NAME.fullmatch(str(self.namespace)) is None:
-            checks.refuse("namespace", "letters, digits and _, no digit first", self.namespace)
+        namespace: object = self.namespace
+        if not isinstance(namespace, str) or NAME.fullmatch(namespace) is None:
+            checks.refuse("namespace", "letters, digits and _, no digit first", namespace)
         checks.integer("max_queues", self.max_queues, least=1)
         checks.integer("max_workers", self.max_workers, least=1)
         checks.boolean("liq_names", self.liq_names)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from queueactors import OptionsError
 from queueactors.config import Config, load_config, render
 from queueactors.metrics import MetricsOptions
 
@@ -70,6 +71,12 @@ def test_every_fault_is_told_at_once(folder: Path) -> None:
         "q.toml:6: metrics.max_workers: expected max_workers to be an int >= 1, got -1",
         "q.toml:7: metrics.max: unknown key 'max'",
     ]
+
+
+@pytest.mark.parametrize("namespace", [None, True, 1.0, b"q"])
+def test_a_namespace_in_code_is_a_string_too(namespace: object) -> None:
+    with pytest.raises(OptionsError, match=f"^expected namespace to be {WORD}, got {namespace!r}$"):
+        MetricsOptions(namespace=namespace)  # type: ignore[arg-type] # on purpose
 
 
 def test_an_included_file_may_not_have_it(folder: Path) -> None:
