@@ -20,7 +20,7 @@ from queueactors._call import Function, cancellation, is_failure, was_cancelled,
 from queueactors._errors import QueueClosedError, StoreError
 from queueactors._histogram import Histogram
 from queueactors._insist import insist
-from queueactors._options import is_seconds
+from queueactors._options import check_seconds
 from queueactors.engines import TAKERS
 from queueactors.retry import FOR_EVER
 from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe
@@ -236,9 +236,8 @@ class Processing:
         try:
             seconds = policy.delay(attempt, self.random)
             rest: object = getattr(policy, "cooldown", 0.0)
-            for each in (0.0 if seconds is None else seconds, rest):
-                if not is_seconds(each, positive=False):
-                    raise ValueError(f"expected seconds >= 0, got {each!r}")  # noqa: TRY301
+            check_seconds("the delay of the retry policy", 0.0 if seconds is None else seconds)
+            check_seconds("the cooldown of the retry policy", rest)
         except Exception as error:
             log.exception("retry_failed", error=describe(error))
             seconds, rest = FOR_EVER.delay(attempt, self.random), 0.0

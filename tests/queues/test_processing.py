@@ -571,6 +571,29 @@ async def test_a_policy_that_fails_is_replaced_by_the_default(
         assert len(named(events, "retry_failed")) == 3
 
 
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        (Own([5e9]), "expected the delay of the retry policy to be seconds below 1e+09, got 5e9"),
+        (Own([-1.0]), "expected the delay of the retry policy to be seconds >= 0, got -1.0"),
+        (
+            Own([None], cooldown=-1),
+            "expected the cooldown of the retry policy to be seconds >= 0, got -1",
+        ),
+    ],
+    ids=["long", "negative", "cooldown"],
+)
+async def test_it_is_logged_what_is_wrong_with_a_policy(
+    policy: Own, told: str, autojump_clock: MockClock, events: Events
+) -> None:
+    async with running(Process([fails]), retry=policy) as rig:
+        await rig.queue.push("a")
+        await settle()
+
+        (event,) = named(events, "retry_failed")
+        assert str(event["error"]).split(": ", 1)[1] == told.replace("5e9", repr(5e9))
+
+
 async def test_a_policy_without_a_cooldown_has_none(autojump_clock: MockClock) -> None:
     class Once:
         def delay(self, _attempt: int, _random: Random, /) -> float | None:
