@@ -33,6 +33,8 @@ TABLE: Final = Table(
     together=["claimed", "retry"],
 )
 
+BUFFER: Final = ("push", "__len__", "__iter__")  # what makes a `Buffer`
+
 
 @attrs.define(eq=False)
 class BatchKind:
@@ -68,7 +70,11 @@ class BatchKind:
         return None if self.values is None else self.values.encode_item
 
     def new_buffer(self) -> Buffer:
-        """Return an empty buffer for items that are pushed."""
+        """Return an empty buffer for items that are pushed.
+
+        Raises:
+          TypeError: If what a function of the user's returns is none.
+        """
         options = self.options
         if options.buffer == "appending":
             return Appending()
@@ -76,7 +82,14 @@ class BatchKind:
             key = cast("Callable[[object], Hashable]", options.merge_key)
             merge = cast("Callable[[object, object], object]", options.merge)
             return Merging(key, merge, self.checks)
-        return cast("Buffer", cast("Callable[[], object]", options.buffer)())
+        buffer = cast("Callable[[], object]", options.buffer)()
+        missing = [each for each in BUFFER if not hasattr(buffer, each)]
+        if missing:
+            raise TypeError(
+                "expected buffer to return what has push, __len__ and __iter__, "
+                f"got {buffer!r:.100}, which has no {' and no '.join(missing)}"
+            )
+        return cast("Buffer", buffer)
 
     def merged(self, values: Sequence[object]) -> list[object]:
         """Return the items of batches that were claimed together, through a buffer of their own.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, assert_type, cast
@@ -26,7 +27,7 @@ from queueactors._insist import insist
 from queueactors.config import Config, StoreConfig
 from queueactors.retry import FOR_EVER, Fixed
 from queueactors.testing import cancel_at_every_step
-from supervisors import ActorCrashedError, ActorDownError, PendingReply
+from supervisors import ActorCrashedError, ActorDownError, ChildStartError, PendingReply
 
 from .kit import (
     Boom,
@@ -306,6 +307,41 @@ async def test_what_a_buffer_of_ones_own_spoils_is_logged_and_harms_nothing_else
         assert (numbers.lost, numbers.restarts, numbers.buffered) == (1, 0, 0)
         assert [item for item in process.done if isinstance(item, str)] == done
         assert [event["items"] for event in events if event["event"] == "items_lost"] == [1]
+
+
+class Endless:
+    def push(self, item: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("buffer", "told"),
+    [
+        (object, r"<object object at .*>, which has no push and no __len__ and no __iter__"),
+        (Endless, r"<.*Endless object at .*>, which has no __len__ and no __iter__"),
+        (list, r"\[\], which has no push"),
+        (lambda: None, r"None, which has no push and no __len__ and no __iter__"),
+    ],
+)
+async def test_what_makes_no_buffers_is_refused_where_it_is_given(
+    buffer: Callable[[], object], told: str, autojump_clock: MockClock
+) -> None:
+    async with open_runtime() as runtime:
+        with pytest.raises(ChildStartError) as caught:
+            await runtime.define("q", kind="batch", process=nothing, buffer=buffer)
+
+    rule = "expected buffer to return what has push, __len__ and __iter__, got"
+    assert isinstance(caught.value.__cause__, TypeError)
+    assert re.fullmatch(f"{rule} {told}", str(caught.value.__cause__))
+
+
+async def test_the_shortest_flush_timeout_is_not_never(autojump_clock: MockClock) -> None:
+    process = Process()
+    async with running(process, flush_size=0, flush_timeout=1e-12) as rig:
+        await rig.queue.push("a")
+        await trio.sleep(0.001)
+
+        assert process.done == ["a"]
 
 
 async def test_memory_keeps_the_object_itself(autojump_clock: MockClock) -> None:
