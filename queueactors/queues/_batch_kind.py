@@ -145,12 +145,16 @@ class BatchKind:
 
     def core(self, records: object, changed: Changed | None = None) -> BatchCore:
         """Return a core over those records; its indexes are still to be rebuilt."""
-        options = self.options
+        options, timeout = self.options, self.options.flush_timeout
         return BatchCore(
             name=self.name,
             flush_size=options.flush_size,
             flush_pushes=options.flush_pushes,
-            flush_timeout=nanoseconds("flush_timeout", options.flush_timeout, positive=False),
+            flush_timeout=nanoseconds(
+                "flush_timeout",
+                timeout,
+                positive=bool(timeout),  # 0 is never, a moment is not
+            ),
             max_claims=options.max_claims,
             on_exhausted=options.on_exhausted,
             max_length=options.max_length,
