@@ -14,9 +14,11 @@ The queue hands each batch out at least once: a process that is killed after the
 committed, and before the queue knew of it, gets the batch again. Counted twice, that is wrong. So
 the log is read in chunks, and each count says of which chunk it is. A chunk is pushed in one
 operation and nothing flushes in the middle of one (there is no ``flush_size``): all of it is in one
-batch, or lost with the process. The totals note the chunks that they have, in the same transaction:
-one that is there already is left out. What was lost is pushed again by the next run, which first
-lets the queue finish what is stored, and then goes on with the chunks that the totals lack.
+batch, or lost with the process. (A flush of over 4 MiB would make several batches. So the next
+chunk is pushed when this one is stored; and 500 lines of the 8 KiB that servers take are less.) The
+totals note the chunks that they have, in the same transaction: one that is there already is left
+out. What was lost is pushed again by the next run, which first lets the queue finish what is
+stored, and then goes on with the chunks that the totals lack.
 """
 
 from __future__ import annotations
@@ -182,7 +184,6 @@ async def count_lines(folder: Path) -> None:
             merge_key=key,
             merge=plus,
             flush_size=0,  # not in the middle of a chunk
-            flush_timeout=0.05,
             batches=10,
             retry=Fixed(0, 1),
         )
@@ -195,8 +196,9 @@ async def count_lines(folder: Path) -> None:
                 if not lines:
                     break
                 if chunk not in there:
-                    await views.push_many([[chunk, *classify(line), 1] for line in lines])
-        await wait_until_idle(runtime)  # flushes the rest
+                    counts = [[chunk, *classify(line), 1] for line in lines]
+                    await views.push_many(counts, stored=True)  # a flush, and so a batch, for it
+        await wait_until_idle(runtime)
         await views.close()
 
 

@@ -13,9 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+import trio
+
+from queueactors import open_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from trio.testing import MockClock
 
 PROGRAM: Final = Path(__file__).parents[2] / "examples" / "pageviews.py"
 EXAMPLE: Final = runpy.run_path(str(PROGRAM))
@@ -91,6 +96,31 @@ def test_a_chunk_that_comes_again_is_not_added_again(tmp_path: Path) -> None:
     EXAMPLE["add"](file, None, [first[2], [3, "/", "h", 1]])
 
     assert totals(tmp_path) == {("/", "h"): 13, ("/a", "h"): 1}
+
+
+@pytest.mark.slow
+async def test_no_chunk_is_in_two_batches_however_long_its_lines_are(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await trio.sleep_forever()
+
+    count_lines = EXAMPLE["count_lines"]
+    monkeypatch.setitem(count_lines.__globals__, "add", hang)
+    line = '192.0.2.1 - - [29/Feb/2004:23:59:59 +0100] "GET /{} HTTP/1.1" 200 17\n'
+    with (tmp_path / "access.log").open("w", encoding="utf-8") as log:
+        log.writelines(line.format(f"{n:08000}") for n in range(3 * EXAMPLE["CHUNK"]))
+
+    with trio.move_on_after(60):
+        await count_lines(tmp_path)
+
+    config = {"runtime": {"data_dir": str(tmp_path)}, "store": {"disk": {"type": "sqlite"}}}
+    async with open_runtime(config) as runtime:
+        views = await runtime.define("views", kind="batch", store="disk", process=hang)
+        await views.pause()
+        batches = await views.peek(limit=10) + await views.peek("claimed", limit=10)
+    found = [{chunk for chunk, *_ in batch.items} for batch in batches]  # type: ignore[misc, has-type] # lists
+    assert sorted(chunk for some in found for chunk in some) == [0, 1, 2]
 
 
 @pytest.mark.slow
