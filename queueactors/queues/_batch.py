@@ -223,8 +223,10 @@ class BatchQueue(QueueHandle["BatchOptions"]):
 
         Raises:
           RuntimeError: If the process function closes its own queue: it would wait for itself.
-          StoreError: If the store fails. What was stored is there; what was not, goes with the
-            process unless the store works again before that.
+          StoreError: If the store fails. It is not closed then, or not to its end: call it again
+            when the store works. What was stored is there; what was not, goes with the process
+            unless the store works again before that. (With ``on_failure = "wait"`` it waits for
+            the store instead, whatever ``grace`` is.)
           ValueError: If ``grace`` is out of its range.
         """
         check_seconds("grace", grace)
