@@ -7,6 +7,7 @@ keep its arguments and the type of its answer.
 
 from __future__ import annotations
 
+import sys
 from functools import wraps
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, Protocol, TypeVar, cast
 
@@ -148,14 +149,14 @@ def submitted(
 
 
 def check_limit(limit: object) -> int:
-    """Return how many to take at most.
+    """Return how many to take at most: no more than a container can have, as `islice` insists.
 
     Raises:
       ValueError: If it is no int >= 1.
     """
     if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
         raise ValueError(f"expected limit to be an int >= 1, got {limit!r}")
-    return limit
+    return min(limit, sys.maxsize)
 
 
 def check_id(id: object) -> int:

@@ -335,6 +335,16 @@ async def test_what_makes_no_buffers_is_refused_where_it_is_given(
     assert re.fullmatch(f"{rule} {told}", str(caught.value.__cause__))
 
 
+async def test_a_limit_may_be_any_number(autojump_clock: MockClock) -> None:
+    async with running(Process()) as rig:
+        await rig.queue.pause()
+        await rig.queue.push("a")
+
+        assert [batch.items for batch in await rig.queue.peek(limit=10**30)] == [["a"]]
+        assert await rig.queue.kick(10**30) == 0
+        assert (await rig.queue.statistics()).restarts == 0
+
+
 async def test_the_shortest_flush_timeout_is_not_never(autojump_clock: MockClock) -> None:
     process = Process()
     async with running(process, flush_size=0, flush_timeout=1e-12) as rig:
