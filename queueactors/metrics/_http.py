@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HEAD: Final = 16 * 1024  # bytes of a request's line and headers
 PATIENCE: Final = 10.0  # seconds: for a whole request, also for the next one, and for an answer
+SLOW: Final = 1.0  # seconds that a request, or an answer, may take while others wait for a place
 READ: Final = 4096  # bytes at a time
 LINGER: Final = 1.0  # seconds in which somebody who still sends may read the last answer
 READERS: Final = ("GET", "HEAD")
@@ -72,8 +73,9 @@ class Connection:
       stream: To the client; closed in the end.
       answer: Says what a request is told.
       crowded: Says whether others wait for this one's place: then it is given up soon.
-      idle: While the client has been answered, and may ask again, or may not: cancelling this
-        scope ends the connection. Given to whoever looks for a place.
+      idle: While the client has been answered, and may ask again, or may not; or is slow at its
+        first request: cancelling this scope ends the connection. Given to whoever looks for a
+        place.
     """
 
     stream: trio.abc.HalfCloseableStream
@@ -122,25 +124,35 @@ class Connection:
     async def _request(self, *, first: bool) -> h11.Request | None:
         """Return the next request; None: the client is done, or its place is needed."""
         event = self._state.next_event()
-        if event is h11.NEED_DATA and not first:
-            with trio.CancelScope() as scope:
-                self.idle[scope] = None
-                try:
-                    data = bytes(await self.stream.receive_some(READ))
-                finally:
-                    del self.idle[scope]
-            if scope.cancelled_caught:
+        # Its place is its own until then, and for as long after that as nobody else needs it.
+        own_until = trio.current_time() + (SLOW if first else 0.0)
+        while event is h11.NEED_DATA:
+            data = await self._receive(own_until)
+            if data is None:
                 return None
             self._state.receive_data(data)
             event = self._state.next_event()
-        while event is h11.NEED_DATA:
-            self._state.receive_data(bytes(await self.stream.receive_some(READ)))
-            event = self._state.next_event()
+            own_until = max(own_until, trio.current_time() + (0.0 if first else SLOW))
+            first = True
         if not isinstance(event, h11.Request):
             return None
         if not _has_body(event):
             self._state.next_event()  # its end
         return event
+
+    async def _receive(self, own_until: float) -> bytes | None:
+        """Return what the client sends next; None: its place is needed by somebody else."""
+        with trio.move_on_at(own_until):
+            return bytes(await self.stream.receive_some(READ))
+        if self.crowded():
+            return None
+        with trio.CancelScope() as scope:
+            self.idle[scope] = None
+            try:
+                return bytes(await self.stream.receive_some(READ))
+            finally:
+                del self.idle[scope]
+        return None
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> bool:
         """Say what is wrong with what was to be a request."""
@@ -166,7 +178,7 @@ class Connection:
         if request is None or request.method != b"HEAD":
             pieces += [state.send(h11.Data(data=piece)) or b"" for piece in answer.body]
         pieces.append(state.send(h11.EndOfMessage()) or b"")
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(SLOW if self.crowded() else PATIENCE):
             await self.stream.send_all(b"".join(pieces))
             return True
         return False

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from queueactors import open_runtime
-from queueactors.metrics._http import HEAD, PATIENCE, Answer, Asked, Connection, plain
+from queueactors.metrics._http import HEAD, PATIENCE, SLOW, Answer, Asked, Connection, plain
 from queueactors.metrics._server import CONNECTIONS, MetricsServer
 from supervisors import ChildStartError
 
@@ -314,7 +314,12 @@ async def test_no_more_than_this_are_served_at_a_time() -> None:
             await stream.aclose()
 
 
-async def test_who_does_not_read_is_left(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize(("crowded", "seconds"), [(False, PATIENCE), (True, SLOW)])
+async def test_who_does_not_read_is_left(
+    crowded: bool,  # noqa: FBT001 - a parameter
+    seconds: float,
+    autojump_clock: MockClock,
+) -> None:
     class Deaf(trio.abc.HalfCloseableStream):
         sent = False
         closed = False
@@ -344,9 +349,9 @@ async def test_who_does_not_read_is_left(autojump_clock: MockClock) -> None:
     stream = Deaf()
     start = trio.current_time()
 
-    await Connection(stream, answer, lambda: False, {}).serve()
+    await Connection(stream, answer, lambda: crowded, {}).serve()
 
-    assert trio.current_time() - start == PATIENCE
+    assert trio.current_time() - start == seconds
     assert stream.closed
 
 
@@ -381,6 +386,23 @@ async def test_idle_connections_make_room_for_new_ones() -> None:
 
     assert statuses(told) == [200]
     assert first == b""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [b"GET /met", b"", GET[:-2]])
+async def test_who_is_slow_at_a_first_request_makes_room_for_others(sent: bytes) -> None:
+    async with open_runtime(LISTEN) as runtime:
+        slow = []
+        for _ in range(3 * CONNECTIONS):
+            stream = await trio.open_tcp_stream(*address(runtime))
+            await stream.send_all(sent)
+            slow.append(stream)
+        with trio.fail_after(PATIENCE / 2):
+            told = await ask(runtime, GET)
+        for stream in slow:
+            await stream.aclose()
+
+    assert statuses(told) == [200]
 
 
 # -- strangers -------------------------------------------------------------------------------------
