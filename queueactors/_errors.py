@@ -154,7 +154,7 @@ class QueueFullError(QueueActorsError):
         if self.never_fits:
             return (
                 f"queue {self.queue!r} never has room for {values}: its max_length is "
-                f"{self.max_length}; insert fewer at a time"
+                f"{self.max_length}; give it fewer at a time"
             )
         room = "others wait for room" if self.room is None else f"room for {self.room}"
         return f"queue {self.queue!r} is full: {values}, {room} (max_length {self.max_length})"

@@ -49,7 +49,7 @@ ERRORS: list[tuple[QueueActorsError, str]] = [
         QueueFullError("mails", 6, 1, 5),
         (
             "queue 'mails' never has room for 6 new values: its max_length is 5; "
-            "insert fewer at a time"
+            "give it fewer at a time"
         ),
     ),
     (RefillError("mails", "KeyError: 1"), "the refill of queue 'mails' failed: KeyError: 1"),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ._processing import Processing
 
 GRACE: Final = 5.0  # seconds that calls have to end when the queue is closed
+TELL: Final = 1.0  # seconds that the queue has at least to answer: it takes none, if all is well
 
 
 class BatchQueue(QueueHandle["BatchOptions"]):
@@ -214,8 +215,7 @@ class BatchQueue(QueueHandle["BatchOptions"]):
 
         What a call pushes back while it is being cancelled is stored, too. What was not processed
         stays in its store; of a memory queue it is never processed. A second time: it waits for
-        the same end. Cancelled: it may go on closing; call it again to wait for the end. While
-        the queue's actor restarts, it waits for that, as every call does.
+        the same end. Cancelled: it may go on closing; call it again to wait for the end.
 
         Args:
           grace: Seconds (>= 0) that the calls have to end after they were cancelled; the batches
@@ -225,8 +225,9 @@ class BatchQueue(QueueHandle["BatchOptions"]):
           RuntimeError: If the process function closes its own queue: it would wait for itself.
           StoreError: If the store fails. It is not closed then, or not to its end: call it again
             when the store works. What was stored is there; what was not, goes with the process
-            unless the store works again before that. (With ``on_failure = "wait"`` it waits for
-            the store instead, whatever ``grace`` is.)
+            unless the store works again before that.
+          trio.TooSlowError: If the queue has not answered in time: its actor restarts, or it waits
+            for its store (``on_failure = "wait"``). Call it again.
           ValueError: If ``grace`` is out of its range.
         """
         check_seconds("grace", grace)
@@ -236,9 +237,15 @@ class BatchQueue(QueueHandle["BatchOptions"]):
                 "itself; let another task do it"
             )
         deadline = trio.current_time() + grace
-        await self._closing()
-        await self._processing.end(max(0.0, deadline - trio.current_time()))
-        await self._shut()
+        try:
+            with trio.fail_after(max(grace, TELL)):
+                await self._closing()
+            await self._processing.end(max(0.0, deadline - trio.current_time()))
+            with trio.fail_after(max(deadline - trio.current_time(), TELL)):
+                await self._shut()
+        except trio.TooSlowError:
+            told = "is not closed in time: its actor restarts, or waits for its store"
+            raise trio.TooSlowError(f"queue {self.name!r} {told}; call close again") from None
 
     @operation
     def _closing(self) -> Ask[None]:

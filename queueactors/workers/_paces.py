@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from queueactors._options import is_seconds
+from queueactors._options import check_seconds
 from queueactors.retry import RetryPolicy
 from supervisors import describe
 
@@ -86,6 +86,10 @@ def _told(
         seconds = given(argument)
     except Exception as error:  # noqa: BLE001 - whatever the function does
         return None, error
-    if (none_ok and seconds is None) or is_seconds(seconds, positive=False):
-        return seconds, None
-    return None, ValueError(f"expected seconds >= 0, got {seconds!r}")
+    if none_ok and seconds is None:
+        return None, None
+    try:
+        check_seconds("it", seconds)
+    except (TypeError, ValueError) as error:
+        return None, error
+    return seconds, None

@@ -91,7 +91,7 @@ def test_what_a_cast_finds_no_room_for_is_told_and_counted() -> None:
                 "values": 2,
                 "error": (
                     "queue 'jobs' never has room for 2 new values: its max_length is 1; "
-                    "insert fewer at a time"
+                    "give it fewer at a time"
                 ),
             },
         ),

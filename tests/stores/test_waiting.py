@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import attrs
 import pytest
 import trio
 
-from queueactors import CodecError, SqliteStore, StoreError
+from queueactors import CodecError, Fixed, SqliteStore, StoreError
 from queueactors._codecs import LARGEST
 from queueactors.stores._file import Connection, StandardDriver
 from supervisors import ChildStartError
@@ -259,3 +259,35 @@ async def test_a_value_that_is_too_large_for_the_file_is_refused_at_the_call(
             queue.insert_nowait(bytes(LARGEST + 1))
 
         assert await queue.insert(b"1") == 1
+
+
+async def test_a_batch_queue_whose_store_fails_is_not_closed_and_says_so_in_time(
+    path: Path, switch: Switch, autojump_clock: MockClock
+) -> None:
+    got: list[object] = []
+
+    async def process(_queue: object, items: list[object]) -> None:
+        await trio.lowlevel.checkpoint()
+        got.extend(items)
+
+    async with running(path, switched(switch), on_failure="wait") as runtime:
+        queue = await runtime.define(
+            "b", kind="batch", store="disk", process=process, flush_size=2, retry=Fixed(0, 1)
+        )
+        await queue.push(b"1")
+        switch.broken = WRITES
+        start = trio.current_time()
+        for grace, seconds in ((2, 2), (0, 1)):
+            with pytest.raises(trio.TooSlowError, match=r"^queue 'b' is not closed in time: "):
+                await queue.close(grace)
+            assert trio.current_time() - start == pytest.approx(seconds)
+            start = trio.current_time()
+        switch.broken = ()
+        await trio.sleep(A_WHILE)
+
+        await queue.push(b"2")  # it is open still
+        await queue.flush()
+        await trio.sleep(1)
+        await queue.close()
+
+    assert sorted(cast("list[bytes]", got)) == [b"1", b"2"]

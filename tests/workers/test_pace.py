@@ -130,7 +130,10 @@ async def test_auto_is_the_default_throttle(
     ("throttle", "told"),
     [
         (lambda size: 1 / (size - size), "ZeroDivisionError: division by zero"),
-        (lambda _size: "soon", "ValueError: expected seconds >= 0, got 'soon'"),
+        (
+            lambda _size: "soon",
+            "TypeError: expected it to be seconds >= 0, got 'soon'",
+        ),
     ],
 )
 async def test_a_bad_throttle_function_means_auto(

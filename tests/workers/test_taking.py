@@ -120,9 +120,18 @@ def _broken(attempt: int) -> float:
     ("backoff", "told"),
     [
         (_broken, "ValueError: 1"),
-        (lambda attempt: -attempt, "ValueError: expected seconds >= 0, got -1"),
-        (lambda _attempt: float("inf"), "ValueError: expected seconds >= 0, got inf"),
-        (lambda _attempt: None, "ValueError: expected seconds >= 0, got None"),
+        (
+            lambda attempt: -attempt,
+            "ValueError: expected it to be seconds >= 0, got -1",
+        ),
+        (
+            lambda _attempt: float("inf"),
+            "ValueError: expected it to be seconds >= 0, got inf",
+        ),
+        (
+            lambda _attempt: None,
+            "TypeError: expected it to be seconds >= 0, got None",
+        ),
     ],
 )
 async def test_a_bad_backoff_function_means_the_default_backoff(
