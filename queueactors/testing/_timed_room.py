@@ -85,7 +85,7 @@ async def _what_never_fits_is_refused_at_once(make: MakeStore) -> None:
             equal(
                 str(refusal.error),
                 "queue 'q' never has room for 3 new values: its max_length is 2; "
-                "insert fewer at a time",
+                "give it fewer at a time",
             )
         equal(await queue.wait_insert("a", "b", "a"), 2)
 
