@@ -14,6 +14,7 @@ from ._errors import (
     CodecError,
     ItemRefusedError,
     OptionsError,
+    PositionError,
     QueueActorsError,
     QueueBusyError,
     QueueClosedError,
@@ -31,18 +32,26 @@ from ._errors import (
 from ._idle import wait_until_idle
 from ._runtime import Runtime, open_runtime
 from .cores.batch import BatchStatistics, Buffer, StoredBatch
+from .cores.capacity import CapacityStatistics
 from .cores.channel import ChannelStatistics
+from .cores.log import LogStatistics, Read
 from .cores.message import Enqueued, MessageInfo, MessageStatistics, QueueStatus
 from .cores.timed import DeadLetter, Reservation, TimedMessage, TimedStatistics
 from .queues import (
     BatchOptions,
     BatchQueue,
     BatchSubmit,
+    CapacityOptions,
+    CapacityQueue,
+    CapacitySubmit,
     ChannelOptions,
     ChannelQueue,
     ChannelSubmit,
     Claim,
     LiveReservation,
+    LogOptions,
+    LogQueue,
+    LogSubmit,
     MessageOptions,
     MessageQueue,
     MessageSubmit,
@@ -79,6 +88,10 @@ __all__ = [
     "BatchStatistics",
     "BatchSubmit",
     "Buffer",
+    "CapacityOptions",
+    "CapacityQueue",
+    "CapacityStatistics",
+    "CapacitySubmit",
     "ChannelOptions",
     "ChannelQueue",
     "ChannelStatistics",
@@ -100,6 +113,10 @@ __all__ = [
     "ItemRefusedError",
     "Linear",
     "LiveReservation",
+    "LogOptions",
+    "LogQueue",
+    "LogStatistics",
+    "LogSubmit",
     "MemoryStore",
     "MessageInfo",
     "MessageOptions",
@@ -109,6 +126,7 @@ __all__ = [
     "Observation",
     "OptionsError",
     "PendingReply",
+    "PositionError",
     "QueueActorsError",
     "QueueBusyError",
     "QueueClosedError",
@@ -116,6 +134,7 @@ __all__ = [
     "QueueFullError",
     "QueueNotFoundError",
     "QueueStatus",
+    "Read",
     "RefillError",
     "Reservation",
     "ReservationError",

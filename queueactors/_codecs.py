@@ -368,6 +368,50 @@ class ItemValues(Values):
         raise CodecError(codec, f"expected a list of items, got {items!r:.100}")
 
 
+class EachCodec:
+    """The codec of lists whose items are encoded one by one, and can be decoded one by one.
+
+    Args:
+      item: The items' codec.
+    """
+
+    def __init__(self, item: Codec) -> None:
+        self.name = ITEMS + item.name
+        self._item = item
+
+    def encode(self, value: object) -> bytes:
+        """Return the bytes of a list of items."""
+        return msgspec.msgpack.encode(list(map(self._item.encode, cast("Iterable[object]", value))))
+
+    def decode(self, data: bytes) -> object:
+        """Return the list of items."""
+        return list(map(self._item.decode, _split(data)))
+
+
+class ChunkValues(Values):
+    """How the items of log and capacity queues are kept: in chunks, and each by itself.
+
+    Args:
+      codec: The queue's.
+    """
+
+    def __init__(self, codec: Codec) -> None:
+        super().__init__(EachCodec(codec))
+        items = Values(codec)
+        self.encode_item = items.encode
+        self.decode_item = items.decode
+        self.plain = isinstance(codec, BytesCodec)  # what is kept of an item is the item
+
+    def split(self, data: bytes, codec: str) -> list[object]:
+        """Return what is kept of the items of a chunk."""
+        if codec == self.codec.name:
+            return cast("list[object]", _split(data))
+        if codec.startswith(ITEMS):
+            name = codec.removeprefix(ITEMS)
+            return [Encoded(name, item) for item in _split(data)]
+        return [Encoded(codec, data)]
+
+
 def _split(data: bytes) -> list[bytes]:
     return msgspec.msgpack.decode(data, type=list[bytes])
 

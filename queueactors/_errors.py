@@ -247,6 +247,34 @@ class CodecError(QueueActorsError, ValueError):
         return f"codec {self.codec!r} failed: {self.error}"
 
 
+class PositionError(QueueActorsError, ValueError):
+    """A label of a log queue cannot stand there. Nothing has changed.
+
+    Args:
+      queue: The queue's name.
+      label: The label.
+      position: Where it was to stand.
+      least: Where it stands: the least that can be committed. None: there is no such label.
+      most: Behind the last item.
+    """
+
+    def __init__(self, queue: str, label: str, position: int, least: int | None, most: int) -> None:
+        super().__init__(queue, label, position, least, most)
+        self.queue = queue
+        self.label = label
+        self.position = position
+        self.least = least
+        self.most = most
+
+    def __str__(self) -> str:
+        if self.least is None:
+            return f"queue {self.queue!r}: there is no label {self.label!r}; read with it first"
+        return (
+            f"queue {self.queue!r}: expected position of label {self.label!r} to be from "
+            f"{self.least} to {self.most}, got {self.position}"
+        )
+
+
 class StoreError(QueueActorsError):
     """The store failed; ``__cause__`` is its own error, if there is one.
 

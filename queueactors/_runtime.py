@@ -40,7 +40,14 @@ if TYPE_CHECKING:
     from .metrics import Metrics
     from .metrics._collect import Collector
     from .metrics._server import MetricsServer
-    from .queues import BatchQueue, ChannelQueue, MessageQueue, TimedQueue
+    from .queues import (
+        BatchQueue,
+        CapacityQueue,
+        ChannelQueue,
+        LogQueue,
+        MessageQueue,
+        TimedQueue,
+    )
 
 ROOT_INTENSITY: Final = 0  # a configured supervisor that gives up ends the runtime
 
@@ -183,6 +190,14 @@ class Runtime:
     ) -> BatchQueue: ...
 
     @overload
+    async def define(self, name: str, *, kind: Literal["log"], **options: object) -> LogQueue: ...
+
+    @overload
+    async def define(
+        self, name: str, *, kind: Literal["capacity"], **options: object
+    ) -> CapacityQueue: ...
+
+    @overload
     async def define(self, name: str, *, kind: str, **options: object) -> AnyQueue: ...
 
     async def define(self, name: str, *, kind: str = "timed", **options: object) -> Queue:
@@ -193,9 +208,10 @@ class Runtime:
 
         Args:
           name: The queue's.
-          kind: Its kind: ``"timed"``, ``"message"``, ``"batch"`` or ``"channel"``.
-          **options: The kind's: see `TimedOptions`, `MessageOptions`, `BatchOptions` and
-            `ChannelOptions`.
+          kind: Its kind: ``"timed"``, ``"message"``, ``"batch"``, ``"log"``, ``"capacity"`` or
+            ``"channel"``.
+          **options: The kind's: see `TimedOptions`, `MessageOptions`, `BatchOptions`,
+            `LogOptions`, `CapacityOptions` and `ChannelOptions`.
 
         Raises:
           OptionsError: If an option breaks its rule.

@@ -130,6 +130,7 @@ class BatchCore(BatchIndexes):
         "wait_push_whole",
     )
     one_taker = False
+    independent = False
     parting = ("flush", ("close",))  # the operation that is carried out when the actor stops
 
     def __init__(  # noqa: PLR0913 - all keyword-only, all with defaults

@@ -161,6 +161,7 @@ class ChannelCore:
         "try_send",
     )
     one_taker = True  # a second receiver that would wait is refused
+    independent = False
     parting = None
 
     def __init__(

@@ -98,6 +98,7 @@ class MessageCore(MessageIndexes):
     )
 
     one_taker = False
+    independent = False
     parting = None
 
     def __init__(  # noqa: PLR0913 - all keyword-only, all with defaults

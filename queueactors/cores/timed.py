@@ -121,6 +121,7 @@ class TimedCore(TimedIndexes):
     )
 
     one_taker = False
+    independent = False
     parting = None
 
     def __init__(  # noqa: PLR0913 - all keyword-only, all with defaults

@@ -99,13 +99,13 @@ class LocalEngine:
             self._serve(now, resolved)
             parked.time_out(now, resolved)
         methods = self._methods
-        late = False
+        late, independent = False, self.core.independent
         for operation in batch:
             if operation.state != "queued":
                 continue  # withdrawn since
             self.culprit = operation
             waits = operation.waits
-            if waiting and waits is not None and parked.lane(waits):
+            if waiting and waits is not None and parked.lane(waits) and not independent:
                 self._stand_behind(operation, waits, resolved)
                 continue
             try:
@@ -118,7 +118,7 @@ class LocalEngine:
                     waiting = True
                     continue
             resolved.append(operation)
-            if waiting and isinstance(operation, Kept):
+            if waiting and (independent or isinstance(operation, Kept)):
                 late = True  # there are many of them, and most help nobody
             elif waiting:
                 self._serve(now, resolved)
@@ -138,7 +138,7 @@ class LocalEngine:
     def _serve(self, now: int, resolved: list[Operation]) -> None:
         """Let parked operations try again, each lane in its order."""
         for lane in self.parked:
-            while (operation := lane.first()) is not None:
+            for operation in list(lane) if self.core.independent else iter(lane.first, None):
                 self.culprit = operation
                 try:
                     operation.value = self._methods[operation.method](now, *operation.args)
@@ -146,6 +146,8 @@ class LocalEngine:
                     operation.error = error
                 else:
                     if _is_not_yet(operation.value):
+                        if self.core.independent:
+                            continue
                         break
                 del lane[operation]
                 operation.home = None  # its timeout may be due as well: that comes too late

@@ -54,6 +54,10 @@ class Core(Protocol):
         """Whether a taker that would wait is refused while another waits."""
 
     @property
+    def independent(self) -> bool:
+        """Whether takers wait for things of their own, so that none stands behind another."""
+
+    @property
     def parting(self) -> tuple[str, tuple[object, ...]] | None:
         """The operation to be carried out before its actor stops, and its arguments; None: none."""
 

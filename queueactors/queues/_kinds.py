@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from . import _batch_kind, _message_kind, _timed_kind
+from . import _batch_kind, _chunk_kind, _message_kind, _timed_kind
 from ._batch import BatchQueue
 from ._batch_options import BatchOptions
+from ._capacity import CapacityQueue
 from ._channel import ChannelKind, ChannelQueue
+from ._chunk_options import CapacityOptions, LogOptions
+from ._log import LogQueue
 from ._message import MessageQueue
 from ._options import ChannelOptions, MessageOptions, TimedOptions
 from ._processing import Processing
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
 
     from ._actor import QueueActor
 
-Options = BatchOptions | ChannelOptions | MessageOptions | TimedOptions
-Queue = BatchQueue | ChannelQueue | MessageQueue | TimedQueue
+Options = (
+    BatchOptions | CapacityOptions | ChannelOptions | LogOptions | MessageOptions | TimedOptions
+)
+Queue = BatchQueue | CapacityQueue | ChannelQueue | LogQueue | MessageQueue | TimedQueue
 AnyQueue = Any  # type: ignore[explicit-any] # a name does not tell of what kind its queue is
 AnyOptions = Any  # type: ignore[explicit-any] # likewise
 Own = Any  # type: ignore[explicit-any] # each kind's own class
@@ -75,6 +80,18 @@ KINDS: Final[Mapping[str, QueueKind]] = {
         _batch_kind.BatchKind.of,
         _batch_queue,
         _batch_kind.TABLE,
+    ),
+    "log": QueueKind(
+        LogOptions,
+        _chunk_kind.LogKind.of,
+        lambda actor, options, kind, _random: LogQueue(actor, options, kind.values),
+        _chunk_kind.LOG,
+    ),
+    "capacity": QueueKind(
+        CapacityOptions,
+        _chunk_kind.CapacityKind.of,
+        lambda actor, options, kind, _random: CapacityQueue(actor, options, kind.values),
+        _chunk_kind.CAPACITY,
     ),
     "channel": QueueKind(
         ChannelOptions,

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from ._protocol import Place
     from ._sqlite import SqliteStore
+    from ._table import Table
 
 
 BATCH: Final = 1000  # queues whose changes go into one transaction
@@ -140,6 +141,25 @@ class StoreActor:
         except (self._driver.Error, NotAStoreError, OSError, msgspec.DecodeError) as error:
             self._log.error("store_not_read", error=describe(error))
             raise self._failed(error) from error
+
+    def value(self, table: Table, row: int) -> tuple[bytes, str]:
+        """Read what a row holds, and the name of its codec: at once.
+
+        Raises:
+          StoreError: If it cannot be read.
+        """
+        if self._failure is not None:
+            raise self._failure.anew()
+        if self._reader is None:
+            raise StoreError(self._place.name, "not applied", "it does not run")
+        try:
+            found = self._reader.value(table, row)
+        except (self._driver.Error, OSError) as error:
+            self._log.error("store_not_read", error=describe(error))
+            raise self._failed(error) from error
+        if found is None:
+            raise StoreError(self._place.name, "not applied", f"row {row} of {table.name} is gone")
+        return found
 
     # -- the actor -----------------------------------------------------------------------------
 

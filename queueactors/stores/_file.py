@@ -93,6 +93,21 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         ) STRICT
         """,
     ),
+    tuple(
+        f"""
+        CREATE TABLE {name} (
+          id INTEGER PRIMARY KEY,  -- queue.number << 40 | the chunk's id
+          codec TEXT NOT NULL,
+          state TEXT NOT NULL DEFAULT 'kept',
+          first INTEGER NOT NULL,  -- the number of its first item, or of what a label reads next
+          count INTEGER NOT NULL,  -- items
+          size INTEGER NOT NULL,  -- of all of them, in bytes
+          at INTEGER NOT NULL,
+          value BLOB NOT NULL  -- a list of items, or the label's name as one
+        ) STRICT
+        """
+        for name in ("capacity", "log")
+    ),
 )
 
 
@@ -325,16 +340,25 @@ class StoreFile:
         sql = f"SELECT count(*) FROM {queue.kind} WHERE id BETWEEN ? AND ?"
         return cast("int", next(iter(self._connection.execute(sql, _span(queue.base))))[0])
 
-    def messages(self, queue: StoredQueue, table: Table, after: int = 0) -> Iterator[Row]:
-        """Yield the rows of a queue's messages, by id, as `Table.read` takes them.
+    def messages(
+        self, queue: StoredQueue, table: Table, after: int = 0, *, light: bool = False
+    ) -> Iterator[Row]:
+        """Yield the rows of a queue's messages, by id, as `Table.messages` takes them.
 
         Args:
           queue: Whose they are.
           table: Where they stand.
           after: An id: only those with a higher one.
+          light: Without the values that can be asked for later.
         """
         first, last = _span(queue.base)
-        return iter(self._connection.execute(table.select, (MOST, first + after + 1, last)))
+        sql = table.select_light if light else table.select
+        return iter(self._connection.execute(sql, (MOST, first + after + 1, last)))
+
+    def value(self, table: Table, row: int) -> tuple[bytes, str] | None:
+        """Return what a row holds, and the name of its codec; None: there is no such row."""
+        rows = self._connection.execute(table.select_value, (row,))
+        return cast("tuple[bytes, str] | None", next(iter(rows), None))
 
     def mids(self, queue: StoredQueue) -> Iterator[str]:
         """Yield the names of a queue's messages, if they have names."""

@@ -57,7 +57,13 @@ class SqliteJournal:
         actor.on_recovery[queue] = parked.wake or (lambda: None)
 
     def core(self, records: object) -> Core:
+        if self.kind.table.lazy:
+            return self.kind.core(records, self.changed, self._value)
         return self.kind.core(records, self.changed)
+
+    def _value(self, id: int) -> tuple[bytes, str]:
+        """Read what a message holds, which was left in the file."""
+        return self._actor.value(self.kind.table, self._number << BITS | id)
 
     async def load(self) -> StoredRecords:
         """Read the queue; a slice at a time, as others have to run meanwhile."""
@@ -91,13 +97,14 @@ class SqliteJournal:
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         log = log.bind(queue=self.queue)
         decode = cast("Values", kind.values).decode
-        rows = file.messages(stored, kind.table)
+        rows = file.messages(stored, kind.table, light=True)
         messages: dict[int, StoredMessage] = {}
         told = 0
         for some in _slices(rows):
             for message in kind.table.messages(some, self._codec):
                 try:
-                    decode(message.value)
+                    if message.value is not None:
+                        decode(message.value)
                 except CodecError as error:
                     self._kept.append(message.id)
                     facts = {"id": message.id, "codec": error.codec, "error": error.error}
@@ -183,7 +190,7 @@ def _slices(rows: Iterator[Row]) -> Iterator[list[Row]]:
     size = 0
     for row in rows:
         some.append(row)
-        size += len(cast("bytes", row[1]))
+        size += 0 if row[1] is None else len(cast("bytes", row[1]))
         if size >= BYTES or len(some) == SLICE:
             yield some
             some, size = [], 0

@@ -9,7 +9,7 @@ import attrs
 from queueactors.engines import Records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from random import Random
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from supervisors import ChildSpec
 
     from ._table import StoredMessage, Table
+
+    ReadValue = Callable[[int], tuple[bytes, str]]
 
 
 class StoredRecords(Records, Protocol):
@@ -62,12 +64,15 @@ class Kind(Protocol):
           set_aside: How many there are that cannot be decoded.
         """
 
-    def core(self, records: object, changed: Changed | None) -> Core:
+    def core(
+        self, records: object, changed: Changed | None, value: ReadValue | None = ..., /
+    ) -> Core:
         """Return a core over those records; its indexes are still to be rebuilt.
 
         Args:
           records: What it works on.
           changed: Where it notes the ids of what it changes; None: nowhere.
+          value: Reads what a message holds, if its table is lazy, and its codec's name.
         """
 
 

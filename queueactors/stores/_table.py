@@ -24,7 +24,6 @@ class StoredMessage(Protocol):
 
     id: int
     value: object
-    deadline_at: int  # until which somebody has it
 
     @property
     def state(self) -> str:
@@ -50,6 +49,10 @@ class Table:
       by_process: Whether it is this process that has what is held: a new one has none of it.
       together: If each message is a batch, a list of ``size`` items: the states in which those
         with the same key belong together; in all others they have none. Empty: each is one value.
+      pack: Makes of a message, in a queue with a codec of that name, its own codec's name and its
+        bytes. None: its value is that.
+      lazy: If messages are read without their values until somebody asks: the state of those that
+        are not. Empty: all are read with their values.
     """
 
     def __init__(  # noqa: PLR0913 - all keyword-only, but two
@@ -60,10 +63,12 @@ class Table:
         fixed: Collection[str],
         head: Mapping[str, int | None],
         fresh: Mapping[str, object],
-        held: str,
+        held: str = "",
         second: str | None = None,
         by_process: bool = False,
         together: Collection[str] = (),
+        pack: Callable[[StoredMessage, str], tuple[str, bytes]] | None = None,
+        lazy: str = "",
     ) -> None:
         self.name = name
         self.message = message
@@ -85,6 +90,12 @@ class Table:
         self.clear = f"DELETE FROM {name} WHERE id IN ({some})"
         fields = ", ".join(["id & ?", "value", *facts, "codec"])
         self.select = f"SELECT {fields} FROM {name} WHERE id BETWEEN ? AND ? ORDER BY id"
+        self.lazy = lazy
+        self._pack = pack
+        light = f"CASE WHEN state = '{lazy}' THEN value END" if lazy else "value"
+        fields = ", ".join(["id & ?", light, *facts, "codec"])
+        self.select_light = f"SELECT {fields} FROM {name} WHERE id BETWEEN ? AND ? ORDER BY id"
+        self.select_value = f"SELECT value, codec FROM {name} WHERE id = ?"
         self._facts = _getter(facts)
         self._early = _getter(early)
         self._changing = _getter(changing)
@@ -95,8 +106,8 @@ class Table:
         """Let what is held end ``at`` an instant, unless it does earlier; return whose that is."""
         released = []
         for message in messages:
-            if message.state == self.held and message.deadline_at > at:
-                message.deadline_at = at
+            if message.state == self.held and message.deadline_at > at:  # type: ignore[attr-defined] # such a one has it
+                message.deadline_at = at  # type: ignore[attr-defined]
                 released.append(message.id)
         return released
 
@@ -108,6 +119,9 @@ class Table:
         """Return what `insert` takes for a message, or, for a ``fresh`` one, `insert_fresh`."""
         facts = (self._early if fresh else self._facts)(message)
         value = message.value
+        if self._pack is not None:
+            own, data = self._pack(message, codec)
+            return base | message.id, own, *facts, data
         if type(value) is bytes:
             return base | message.id, codec, *facts, value
         encoded = cast("Encoded", value)
@@ -122,7 +136,7 @@ class Table:
         make, intern = self.message, sys.intern
         messages = []
         for number, value, state, *facts, name in rows:
-            if name != codec:
+            if name != codec and value is not None:
                 value = Encoded(name, value)  # type: ignore[arg-type] # noqa: PLW2901 - the table's types
             messages.append(make(number, value, intern(state), *facts))  # type: ignore[call-overload] # likewise
         return cast("list[StoredMessage]", messages)

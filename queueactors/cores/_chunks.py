@@ -1,0 +1,250 @@
+"""Chunks: the items that came in one turn of the loop, kept as one record.
+
+A chunk is one row of a store and one object in memory for up to `ITEMS` items: so a hundred pushes
+that are committed together cost one insert, and a million items a few thousand objects. All of its
+items are of one age, because a turn has one reading of the clock.
+
+What a chunk holds may be in its store only. Then the core asks for it, before anything changes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ._changed import Changed
+
+ITEMS: Final = 256  # in a chunk
+SIZE: Final = 1 << 18  # bytes of items in a chunk, unless one alone has more
+KEPT: Final = 1 << 23  # bytes of a durable queue's newest items that stay in memory, too
+LOADED: Final = 8  # chunks that were read from the store and may be asked for again
+
+State = Literal["kept", "label"]
+
+
+class Chunk(msgspec.Struct, gc=False, eq=False):
+    """The record of some items; or of a label, whose name ``value`` is. Only cores change it.
+
+    The garbage collector does not look into it, see `queueactors.cores.timed.Message`.
+    """
+
+    id: int
+    value: object  # a list of items; None: it is in the store only
+    state: State
+    first: int  # the number of its first item, from 0; of a label: of what it reads next
+    count: int  # items
+    size: int  # of all items together, in bytes, if they are bytes
+    at: int  # epoch nanoseconds at which they came
+
+
+class Load(Protocol):
+    """Reads what a chunk holds from its store."""
+
+    def __call__(self, id: int, /) -> list[object]:
+        """Return its items.
+
+        Raises:
+          StoreError: If the store fails.
+        """
+
+
+class Chunks:
+    """The chunks of one queue, oldest first, whose items have successive numbers.
+
+    Args:
+      messages: The records: chunks and labels, by id.
+      changed: Where to note what a store has to write; None: all is in memory.
+      load: Reads what is in the store only.
+    """
+
+    def __init__(
+        self, messages: dict[int, Chunk], changed: Changed | None, load: Load | None
+    ) -> None:
+        self.messages = messages
+        self._changed = changed
+        self._load = load
+        self._order: list[Chunk] = []
+        self._gone = 0  # how many at the beginning of it are
+        self._loaded: OrderedDict[int, list[object]] = OrderedDict()
+        self._fresh: list[Chunk] = []  # perhaps not written yet
+        self._in_memory: OrderedDict[int, Chunk] = OrderedDict()  # written, and still there
+        self._kept = 0  # bytes of these
+        self.size = 0  # bytes of all items in all chunks
+
+    def place(self, chunk: Chunk) -> None:
+        """Take over a chunk that was there before, behind the others."""
+        self._order.append(chunk)
+        self.size += chunk.size
+        if self._changed is not None and chunk.value is not None:
+            self._fresh.append(chunk)
+
+    def __len__(self) -> int:
+        """Return how many chunks there are."""
+        return len(self._order) - self._gone
+
+    def __getitem__(self, index: int) -> Chunk:
+        """Return a chunk, 0 being the oldest."""
+        return self._order[self._gone + index if index >= 0 else index]
+
+    def __iter__(self) -> Iterator[Chunk]:
+        """Yield the chunks, oldest first."""
+        order = self._order
+        return (order[index] for index in range(self._gone, len(order)))
+
+    @property
+    def first(self) -> Chunk | None:
+        """The oldest; None: there is none."""
+        return self._order[self._gone] if len(self) else None
+
+    @property
+    def last(self) -> Chunk | None:
+        """The newest; None: there is none."""
+        return self._order[-1] if len(self) else None
+
+    # -- taking in -----------------------------------------------------------------------------
+
+    def add(
+        self, now: int, id: int, first: int, items: Sequence[object], sizes: Sequence[int]
+    ) -> int:
+        """Add items, the first of which has the number ``first``; return how many ids that took."""
+        made: list[Chunk] = []
+        last = self.last
+        open_ = last if last is not None and items and self._is_open(last, now, items[0]) else None
+        done = 0
+        if open_ is not None:
+            done = self._fitting(sizes, 0, ITEMS - open_.count, SIZE - open_.size)
+        begun = done
+        while done < len(items):
+            count = max(1, self._fitting(sizes, done, ITEMS, SIZE))
+            part = list(items[done : done + count])
+            size = sum(sizes[done : done + count])
+            made.append(Chunk(id + len(made), part, "kept", first + done, count, size, now))
+            done += count
+        if self._changed is not None:
+            self._changed.update(chunk.id for chunk in made)
+            if begun and open_ is not None:
+                self._changed.add(open_.id)
+        self._order += made
+        self.size += sum(sizes)
+        if self._changed is not None:
+            self._fresh += made
+        self.messages.update((chunk.id, chunk) for chunk in made)
+        if begun and open_ is not None:
+            cast("list[object]", open_.value).extend(items[:begun])
+            open_.count += begun
+            open_.size += sum(sizes[:begun])
+        return len(made)
+
+    @staticmethod
+    def _fitting(sizes: Sequence[int], done: int, items: int, room: int) -> int:
+        """Return how many items from one on go into a chunk with that room."""
+        some = sizes[done : done + max(items, 0)]
+        if sum(some) <= room:
+            return len(some)
+        count = 0
+        for size in some:
+            room -= size
+            if room < 0:
+                break
+            count += 1
+        return count
+
+    def _is_open(self, chunk: Chunk, now: int, item: object) -> bool:
+        """Whether items of this instant may join a chunk: nobody has written it yet."""
+        return (
+            chunk.at == now
+            and type(chunk.value) is list
+            and type(chunk.value[0]) is type(item) is bytes
+            and (self._changed is None or chunk.id in self._changed)
+        )
+
+    # -- handing out ---------------------------------------------------------------------------
+
+    def items(self, chunk: Chunk) -> list[object]:
+        """Return what a chunk holds.
+
+        Raises:
+          StoreError: If it is in the store only, and that fails.
+        """
+        value = chunk.value
+        if value is not None:
+            return cast("list[object]", value)
+        found = self._loaded.get(chunk.id)
+        if found is None:
+            found = cast("Load", self._load)(chunk.id)
+            if len(self._loaded) >= LOADED:
+                self._loaded.popitem(last=False)
+            self._loaded[chunk.id] = found
+        else:
+            self._loaded.move_to_end(chunk.id)
+        return found
+
+    def index_of(self, number: int) -> int:
+        """Return the index of the chunk that an item is in; one that is there."""
+        order = self._order
+        low, high = self._gone, len(order)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if order[middle].first <= number:
+                low = middle
+            else:
+                high = middle
+        return low - self._gone
+
+    def gather(self, number: int, limit: int) -> list[object]:
+        """Return up to ``limit`` items from a number on, which must be there, or the end."""
+        found: list[object] = []
+        last = self.last
+        if last is None or number >= last.first + last.count:
+            return found
+        index = self.index_of(number)
+        while len(found) < limit and index < len(self):
+            chunk = self[index]
+            start = number + len(found) - chunk.first
+            items = self.items(chunk)
+            found += items[start : start + limit - len(found)]
+            index += 1
+        return found
+
+    # -- letting go ----------------------------------------------------------------------------
+
+    def drop(self, count: int) -> None:
+        """Forget so many of the oldest chunks."""
+        gone = self._order[self._gone : self._gone + count]
+        if self._changed is not None:
+            self._changed.update(chunk.id for chunk in gone)
+        self._gone += count
+        if self._gone > 64 and self._gone * 2 > len(self._order):
+            del self._order[: self._gone]
+            self._gone = 0
+        for chunk in gone:
+            self.size -= chunk.size
+            self._loaded.pop(chunk.id, None)
+            if self._in_memory.pop(chunk.id, None) is not None:
+                self._kept -= chunk.size
+            del self.messages[chunk.id]
+
+    def written(self) -> None:
+        """Let go of what has been written, but for the newest: whenever all has been."""
+        if self._changed is None or self._changed or not self._fresh:
+            return
+        fresh, self._fresh = self._fresh, []
+        for chunk in fresh:
+            if chunk.id in self.messages:
+                self._in_memory[chunk.id] = chunk
+                self._kept += chunk.size
+        while self._kept > KEPT:
+            _, chunk = self._in_memory.popitem(last=False)
+            self._kept -= chunk.size
+            chunk.value = None
+
+    def containers(self) -> Iterator[Callable[[], object]]:
+        """Return what empties it bit by bit, for whoever throws it away."""
+        yield self.messages.popitem
+        yield self._order.pop
+        yield self._in_memory.popitem

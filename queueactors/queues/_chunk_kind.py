@@ -1,0 +1,173 @@
+"""What a store needs to keep log and capacity queues, and how their chunks become bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+import attrs
+import msgspec
+
+from queueactors._codecs import ITEMS, ChunkValues, Encoded, make_codec
+from queueactors._options import nanoseconds
+from queueactors.cores.capacity import CapacityCore, CapacityRecords, Chunk
+from queueactors.cores.log import LogCore, LogRecords
+from queueactors.stores import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from queueactors._codecs import Values
+    from queueactors.cores import Changed
+    from queueactors.cores.capacity import Load
+    from queueactors.stores import StoredMessage
+
+    from ._chunk_options import CapacityOptions, LogOptions
+
+    ReadValue = Callable[[int], tuple[bytes, str]]
+
+NAMES: Final = f"{ITEMS}bytes"  # the codec of a label's name: its UTF-8, as the one item
+
+Options = TypeVar("Options", "CapacityOptions", "LogOptions")
+
+
+def _pack(message: StoredMessage, codec: str) -> tuple[str, bytes]:
+    """Return what is kept of a chunk or a label: its codec's name, and its bytes."""
+    chunk = cast("Chunk", message)
+    if chunk.state == "label":
+        return NAMES, msgspec.msgpack.encode([str(chunk.value).encode()])
+    items = cast("list[bytes | Encoded]", chunk.value)
+    if isinstance(items[0], Encoded):  # a dead letter, which is a chunk by itself
+        return ITEMS + items[0].codec, msgspec.msgpack.encode([items[0].data])
+    return codec, msgspec.msgpack.encode(items)
+
+
+def _table(name: str, head: Mapping[str, int | None]) -> Table:
+    return Table(
+        name,
+        Chunk,
+        fixed=["state", "count", "size"],
+        head=head,
+        fresh={"state": "kept"},
+        pack=_pack,
+        lazy="label",
+    )
+
+
+CAPACITY: Final = _table("capacity", CapacityRecords().head())
+LOG: Final = _table("log", LogRecords().head())
+
+
+@attrs.define(eq=False)
+class _ChunkKind:
+    """What both kinds have.
+
+    Args:
+      name: The queue's.
+      values: How its items become bytes.
+    """
+
+    name: str
+    values: ChunkValues
+
+    def _load(self, value: ReadValue | None) -> Load | None:
+        """Return what reads the items of a chunk."""
+        if value is None:
+            return None
+        split = self.values.split
+        return lambda chunk: split(*value(chunk))
+
+    def _chunks(self, messages: Mapping[int, StoredMessage]) -> dict[int, Chunk]:
+        """Return chunks and labels as they were read, with the labels' names."""
+        chunks = cast("dict[int, Chunk]", messages)
+        for chunk in chunks.values():
+            if chunk.state == "label":
+                (name,) = cast("list[bytes]", self.values.decode(chunk.value))
+                chunk.value = name.decode()
+        return chunks
+
+
+@attrs.define(eq=False)
+class CapacityKind(_ChunkKind):
+    """What a store needs to keep a capacity queue.
+
+    Args:
+      options: The queue's.
+    """
+
+    options: CapacityOptions
+    table: Table = attrs.field(default=CAPACITY, init=False)
+
+    @classmethod
+    def of(cls, name: str, options: CapacityOptions, _values: Values | None) -> CapacityKind:
+        """Return the kind of a queue: its items are bytes in memory, too."""
+        return cls(name, ChunkValues(make_codec(options.codec, options.type)), options)
+
+    def new_records(self) -> CapacityRecords:
+        """Return the records of a new queue."""
+        return CapacityRecords(max_elements=self.options.max_elements)
+
+    def stored_records(
+        self,
+        head: Mapping[str, int | None],
+        messages: Mapping[int, StoredMessage],
+        set_aside: int,
+    ) -> CapacityRecords:
+        """Return the records that were written, see `queueactors.stores.Kind`."""
+        return CapacityRecords(self._chunks(messages), set_aside, **head)  # type: ignore[arg-type] # those of `CapacityRecords.head`
+
+    def core(
+        self, records: object, changed: Changed | None = None, value: ReadValue | None = None
+    ) -> CapacityCore:
+        """Return a core over those records; its indexes are still to be rebuilt."""
+        return CapacityCore(
+            name=self.name,
+            records=cast("CapacityRecords", records),
+            max_elements=self.options.max_elements,
+            changed=changed,
+            load=self._load(value),
+            ready=False,
+        )
+
+
+@attrs.define(eq=False)
+class LogKind(_ChunkKind):
+    """What a store needs to keep a log queue.
+
+    Args:
+      options: The queue's.
+    """
+
+    options: LogOptions
+    table: Table = attrs.field(default=LOG, init=False)
+
+    @classmethod
+    def of(cls, name: str, options: LogOptions, _values: Values | None) -> LogKind:
+        """Return the kind of a queue: its items are bytes in memory, too."""
+        return cls(name, ChunkValues(make_codec(options.codec, options.type)), options)
+
+    def new_records(self) -> LogRecords:
+        """Return the records of a new queue."""
+        return LogRecords()
+
+    def stored_records(
+        self,
+        head: Mapping[str, int | None],
+        messages: Mapping[int, StoredMessage],
+        set_aside: int,
+    ) -> LogRecords:
+        """Return the records that were written, see `queueactors.stores.Kind`."""
+        return LogRecords(self._chunks(messages), set_aside, **head)  # type: ignore[arg-type] # those of `LogRecords.head`
+
+    def core(
+        self, records: object, changed: Changed | None = None, value: ReadValue | None = None
+    ) -> LogCore:
+        """Return a core over those records; its indexes are still to be rebuilt."""
+        ttl = self.options.ttl
+        return LogCore(
+            name=self.name,
+            ttl=None if ttl is None else nanoseconds("ttl", ttl),
+            records=cast("LogRecords", records),
+            changed=changed,
+            load=self._load(value),
+            ready=False,
+        )
