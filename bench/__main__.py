@@ -14,6 +14,7 @@ import structlog
 from bench import _channel, _deep, _job_rows, _metrics, _pauses, _start
 from bench._batch_rows import batches
 from bench._job_rows import jobs
+from bench._log_rows import logs
 from bench._peers import Environment, Reference, here
 from bench._stores import ENVIRONMENTS, describe_disk, stores
 from bench._table import Peer, Row, print_table
@@ -356,6 +357,7 @@ def rows(
         *stores(messages, cycles, depth),
         *jobs(messages),
         *batches(messages),
+        *logs(messages, cycles),
         *starts(),
         *metrics(messages),
         *supervision(messages, actors),

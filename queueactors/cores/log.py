@@ -60,6 +60,7 @@ class LogStatistics(QueueStatistics):
 
     Args:
       length: Items in it that have not expired.
+      end: Items that were ever added: the number of the next one, from 0 on.
       labels: Labels.
       behind: How many items the slowest label has not read; None without a label.
       disk_size: Bytes of what is kept of items, expired ones that are still there included.
@@ -77,6 +78,7 @@ class LogStatistics(QueueStatistics):
     """
 
     length: int
+    end: int = 0
     labels: int
     behind: int | None = None
     disk_size: int = 0
@@ -478,6 +480,7 @@ class LogCore:
             behind = records.end - max(slowest, begin)
         return LogStatistics(
             length=records.end - begin,
+            end=records.end,
             labels=len(self._labels),
             behind=behind,
             disk_size=self._chunks.size,
