@@ -52,6 +52,10 @@ class Encoded(msgspec.Struct, gc=False, frozen=True):
     codec: str
     data: bytes
 
+    def __len__(self) -> int:
+        """Return how many bytes that is."""
+        return len(self.data)
+
 
 class MsgpackCodec:
     """MessagePack: what JSON can say, and bytes, timestamps and more; compact and fast.

@@ -111,55 +111,67 @@ class Chunks:
     def add(
         self, now: int, id: int, first: int, items: Sequence[object], sizes: Sequence[int]
     ) -> int:
-        """Add items, the first of which has the number ``first``; return how many ids that took."""
-        made: list[Chunk] = []
-        last = self.last
-        open_ = last if last is not None and items and self._is_open(last, now, items[0]) else None
+        """Add items, the first of which has the number ``first``; return how many ids that took.
+
+        Items that are no bytes, because they are in a codec of their own, get a chunk each.
+        """
+        count = len(items)
+        if not count:
+            return 0
+        weights = sizes
+        if set(map(type, items)) != {bytes}:
+            pairs = zip(items, sizes, strict=True)
+            weights = [size if type(item) is bytes else SIZE + 1 for item, size in pairs]
+        open_ = self.last
         done = 0
-        if open_ is not None:
-            done = self._fitting(sizes, 0, ITEMS - open_.count, SIZE - open_.size)
-        begun = done
-        while done < len(items):
-            count = max(1, self._fitting(sizes, done, ITEMS, SIZE))
-            part = list(items[done : done + count])
-            size = sum(sizes[done : done + count])
-            made.append(Chunk(id + len(made), part, "kept", first + done, count, size, now))
-            done += count
+        held: list[object] = []
+        if open_ is not None and self._is_open(open_, now):
+            done = self._fitting(weights, 0, ITEMS - open_.count, SIZE - open_.size)
+            held = cast("list[object]", open_.value)
+        joining, joined, size = items[:done], done, sum(sizes[:done])
+        made: dict[int, Chunk] = {}
+        while done < count:
+            fitting = max(1, self._fitting(weights, done, ITEMS, SIZE))
+            part, some = list(items[done : done + fitting]), sum(sizes[done : done + fitting])
+            number = id + len(made)
+            made[number] = Chunk(number, part, "kept", first + done, fitting, some, now)
+            done += fitting
+        ids = len(made)
         if self._changed is not None:
-            self._changed.update(chunk.id for chunk in made)
-            if begun and open_ is not None:
+            self._changed.update(made)
+            if joined and open_ is not None:
                 self._changed.add(open_.id)
-        self._order += made
+            self._fresh += made.values()
+        self._order += made.values()
         self.size += sum(sizes)
-        if self._changed is not None:
-            self._fresh += made
-        self.messages.update((chunk.id, chunk) for chunk in made)
-        if begun and open_ is not None:
-            cast("list[object]", open_.value).extend(items[:begun])
-            open_.count += begun
-            open_.size += sum(sizes[:begun])
-        return len(made)
+        messages = self.messages
+        messages |= made  # from here on nothing fails
+        if joined and open_ is not None:
+            held += joining
+            open_.count += joined
+            open_.size += size
+        return ids
 
     @staticmethod
-    def _fitting(sizes: Sequence[int], done: int, items: int, room: int) -> int:
+    def _fitting(weights: Sequence[int], done: int, items: int, room: int) -> int:
         """Return how many items from one on go into a chunk with that room."""
-        some = sizes[done : done + max(items, 0)]
+        some = weights[done : done + items]
         if sum(some) <= room:
             return len(some)
         count = 0
-        for size in some:
-            room -= size
+        for weight in some:
+            room -= weight
             if room < 0:
                 break
             count += 1
         return count
 
-    def _is_open(self, chunk: Chunk, now: int, item: object) -> bool:
+    def _is_open(self, chunk: Chunk, now: int) -> bool:
         """Whether items of this instant may join a chunk: nobody has written it yet."""
         return (
             chunk.at == now
-            and type(chunk.value) is list
-            and type(chunk.value[0]) is type(item) is bytes
+            and chunk.value is not None
+            and type(cast("list[object]", chunk.value)[0]) is bytes
             and (self._changed is None or chunk.id in self._changed)
         )
 
@@ -188,6 +200,8 @@ class Chunks:
         """Return the index of the chunk that an item is in; one that is there."""
         order = self._order
         low, high = self._gone, len(order)
+        if high - low > 1 and order[low + 1].first > number:
+            return 0  # so it is of a reader at the beginning
         while high - low > 1:
             middle = (low + high) // 2
             if order[middle].first <= number:
@@ -198,36 +212,41 @@ class Chunks:
 
     def gather(self, number: int, limit: int) -> list[object]:
         """Return up to ``limit`` items from a number on, which must be there, or the end."""
-        found: list[object] = []
         last = self.last
         if last is None or number >= last.first + last.count:
-            return found
+            return []
         index = self.index_of(number)
-        while len(found) < limit and index < len(self):
-            chunk = self[index]
-            start = number + len(found) - chunk.first
-            items = self.items(chunk)
-            found += items[start : start + limit - len(found)]
-            index += 1
+        chunk = self[index]
+        start = number - chunk.first
+        found = self.items(chunk)[start : start + limit]
+        for more in range(index + 1, len(self)):
+            if len(found) == limit:
+                break
+            found += self.items(self[more])[: limit - len(found)]
         return found
 
     # -- letting go ----------------------------------------------------------------------------
 
     def drop(self, count: int) -> None:
         """Forget so many of the oldest chunks."""
-        gone = self._order[self._gone : self._gone + count]
+        if not count:
+            return
+        order, messages = self._order, self.messages
+        gone = order[self._gone : self._gone + count]
         if self._changed is not None:
-            self._changed.update(chunk.id for chunk in gone)
+            self._changed.update([chunk.id for chunk in gone])
         self._gone += count
-        if self._gone > 64 and self._gone * 2 > len(self._order):
-            del self._order[: self._gone]
+        if self._gone == len(order) or (self._gone > 64 and self._gone * 2 > len(order)):
+            del order[: self._gone]
             self._gone = 0
         for chunk in gone:
             self.size -= chunk.size
             self._loaded.pop(chunk.id, None)
             if self._in_memory.pop(chunk.id, None) is not None:
                 self._kept -= chunk.size
-            del self.messages[chunk.id]
+        for chunk in gone:  # from here on nothing fails
+            del messages[chunk.id]
+            chunk.value = None  # some may stay in the order for a while
 
     def written(self) -> None:
         """Let go of what has been written, but for the newest: whenever all has been."""

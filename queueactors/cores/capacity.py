@@ -257,7 +257,7 @@ class CapacityCore:
             raise QueueClosedError(self.name)
         count = len(items)
         room = max(records.max_elements - (records.end - records.begin), 0)
-        crowded = not in_turn and bool(self.inserters)
+        crowded = count > 0 and not in_turn and bool(self.inserters)
         if count > room or crowded:
             raise QueueFullError(self.name, count, None if crowded else room, records.max_elements)
         payload = sum(sizes)
@@ -292,21 +292,22 @@ class CapacityCore:
           StoreError: If they cannot be read from the store.
         """
         records = self.records
+        if records.begin == records.end and records.closed:
+            raise QueueClosedError(self.name)
         if is_paused(records.paused_until, now):
             return []
         records.paused_until = None
         if records.begin == records.end:
-            if records.closed:
-                raise QueueClosedError(self.name)
             return []
         items = self._chunks.gather(records.begin, limit)
-        begin = records.begin + len(items)
+        count = len(items)
+        begin = records.begin + count
         gone = len(self._chunks) if begin == records.end else self._chunks.index_of(begin)
         payload = sum(map(len, items)) if records.payload else 0  # type: ignore[arg-type] # bytes
         self._chunks.drop(gone)
         records.begin = begin
         records.payload -= payload
-        records.counters.popped += len(items)
+        records.counters.popped += count
         return items
 
     # -- the whole queue -----------------------------------------------------------------------
@@ -318,11 +319,12 @@ class CapacityCore:
         if not records.messages:
             return 0
         fresh: dict[int, Chunk] = {}
+        chunks = Chunks(fresh, self._changed, self._load)
         self._trash.throw(*self._chunks.containers())
         if self._changed is not None:
             self._changed.clear()
             self._changed.cleared = True
-        self._chunks = Chunks(fresh, self._changed, self._load)
+        self._chunks = chunks
         records.messages = fresh
         records.begin = records.end
         records.payload = 0

@@ -324,44 +324,35 @@ class LogCore:
         Raises:
           StoreError: If they cannot be read from the store.
         """
-        read = self.read(now, name, start, limit)
-        self._move(name, read.position)
-        return read.items, read.expired
+        label, items, expired, _, after = self._look(now, name, start, limit)
+        self._stand(now, name, label, after, len(items))
+        return items, expired
 
     def wait_next(
         self, now: int, name: str, start: Start = "oldest", limit: int = 1
     ) -> tuple[list[object], int] | None:
         """Return what `next` does; None while there is nothing to read.
 
+        How many are lost is told with the first item, so the label stays where it is until then.
+
         Raises:
           QueueClosedError: If the queue is closed, and there is nothing left to read.
           StoreError: If they cannot be read from the store.
         """
-        if self.wait_read(now, name, start, limit) is None:
-            return None
-        return self.next(now, name, start, limit)
+        label, items, expired, position, after = self._look(now, name, start, limit)
+        if items:
+            self._stand(now, name, label, after, len(items))
+            return items, expired
+        self._refuse_if_over(now, position)
+        self._stand(now, name, label, position, 0)
+        return None
 
     def read(self, now: int, name: str, start: Start = "oldest", limit: int = 1) -> Read:
         """Return what `next` does; the label stays where it is, until `commit`."""
-        records = self.records
-        begin = self._begin(now)
-        label = self._labels.get(name)
-        if label is None:
-            position = begin if start == "oldest" else max(begin, records.end - 1)
-        else:
-            position = label.first
-        if is_paused(records.paused_until, now):
-            items: list[object] = []
-            expired = 0
-            after = position
-        else:
-            expired = max(begin - position, 0)
-            items = self._chunks.gather(position + expired, limit)
-            after = position + expired + len(items)
-        if label is None:
-            self._make(now, name, position)
-        records.counters.read += len(items)
-        return Read(items, expired, after)
+        label, items, expired, position, after = self._look(now, name, start, limit)
+        read = Read(items, expired, after)
+        self._stand(now, name, label, position, len(items))
+        return read
 
     def wait_read(
         self, now: int, name: str, start: Start = "oldest", limit: int = 1
@@ -372,14 +363,58 @@ class LogCore:
           QueueClosedError: If the queue is closed, and there is nothing left to read.
           StoreError: If they cannot be read from the store.
         """
-        read = self.read(now, name, start, limit)
-        if read.items:
-            return read
-        if self.records.closed:
-            raise QueueClosedError(self.name)
-        return None
+        label, items, expired, position, after = self._look(now, name, start, limit)
+        read = Read(items, expired, after)
+        if not items:
+            self._refuse_if_over(now, position)
+        self._stand(now, name, label, position, len(items))
+        return read if items else None
 
-    def commit(self, _now: int, name: str, position: int) -> int:
+    def _look(
+        self, now: int, name: str, start: Start, limit: int
+    ) -> tuple[Chunk | None, list[object], int, int, int]:
+        """Return what there is to read, and change nothing.
+
+        The label, if it is known; the items; how many it has lost; where it stands, or a new one
+        would; and where it will.
+        """
+        records = self.records
+        begin = self._begin(now)
+        label = self._labels.get(name)
+        if label is not None:
+            position = label.first
+        else:
+            position = begin if start == "oldest" else max(begin, records.end - 1)
+        if is_paused(records.paused_until, now):
+            return label, [], 0, position, position
+        records.paused_until = None  # it has passed
+        first = max(begin, position)
+        items = self._chunks.gather(first, limit)
+        return label, items, first - position, position, first + len(items)
+
+    def _refuse_if_over(self, now: int, position: int) -> None:
+        """Refuse to wait at a position where nothing will come."""
+        records = self.records
+        if records.closed and max(position, self._begin(now)) >= records.end:
+            raise QueueClosedError(self.name)
+
+    def _stand(self, now: int, name: str, label: Chunk | None, position: int, read: int) -> None:
+        """Let a label stand at a position; make it if it is not known."""
+        records = self.records
+        if label is None:
+            label = Chunk(records.next_id, name, "label", position, 0, 0, now)
+            self._labels[name] = label
+            if self._changed is not None:
+                self._changed.add(label.id)
+            records.messages[label.id] = label
+            records.next_id += 1
+        elif label.first != position:
+            if self._changed is not None:
+                self._changed.add(label.id)
+            label.first = position
+        records.counters.read += read
+
+    def commit(self, now: int, name: str, position: int) -> int:
         """Let a label stand at a position that `read` has told; return how many items that passes.
 
         Raises:
@@ -390,26 +425,8 @@ class LogCore:
             least = None if label is None else label.first
             raise PositionError(self.name, name, position, least, self.records.end)
         passed = position - label.first
-        self._move(name, position)
+        self._stand(now, name, label, position, 0)
         return passed
-
-    def _make(self, now: int, name: str, position: int) -> None:
-        """Make a label."""
-        records = self.records
-        label = Chunk(records.next_id, name, "label", position, 0, 0, now)
-        self._labels[name] = label
-        if self._changed is not None:
-            self._changed.add(label.id)
-        records.messages[label.id] = label
-        records.next_id += 1
-
-    def _move(self, name: str, position: int) -> None:
-        """Let a label stand at a position."""
-        label = self._labels[name]
-        if label.first != position:
-            if self._changed is not None:
-                self._changed.add(label.id)
-            label.first = position
 
     # -- labels --------------------------------------------------------------------------------
 
@@ -432,22 +449,28 @@ class LogCore:
     def clear(self, now: int) -> int:
         """Throw all items away; labels stay, with nothing to read. Return how many there were."""
         records = self.records
-        count = self.length(now)
-        kept = {label.id: label for label in self._labels.values()}
-        if not len(self._chunks):
-            return 0
-        gone = {label.id for label in self._labels.values() if label.first != records.end}
+        end = records.end
+        begin = self._begin(now)
+        lost = self._lost(begin)
+        labels = list(self._labels.values())
+        kept = {label.id: label for label in labels}
         chunks = Chunks(kept, self._changed, self._load)
-        self._trash.throw(*self._chunks.containers())
         if self._changed is not None:
-            self._changed.update(chunk.id for chunk in self._chunks)
-            self._changed.update(gone)
+            self._changed.update([chunk.id for chunk in self._chunks])
+            self._changed.update([label.id for label in labels if label.first != end])
+        self._trash.throw(*self._chunks.containers())
         self._chunks = chunks
-        records.messages = kept
-        for label in self._labels.values():
-            label.first = records.end
-        records.counters.cleared += count
-        return count
+        records.messages = kept  # from here on nothing fails
+        for label in labels:
+            label.first = end
+        records.counters.expired += lost
+        records.counters.cleared += end - begin
+        return end - begin
+
+    def _lost(self, begin: int) -> int:
+        """Return how many items have expired, but are still kept."""
+        first = self._chunks.first
+        return 0 if first is None else begin - first.first
 
     def close(self, _now: int) -> None:
         """Take nothing in any more; what is there can still be read."""
@@ -486,7 +509,7 @@ class LogCore:
             disk_size=self._chunks.size,
             added=counters.added,
             read=counters.read,
-            expired=counters.expired,
+            expired=counters.expired + self._lost(begin),
             cleared=counters.cleared,
             set_aside=records.set_aside,
             closed=records.closed,

@@ -11,11 +11,14 @@ import attrs
 
 from queueactors.cores import (
     _batch_indexes,
+    _chunks,
     _message_indexes,
     _timed_indexes,
     _unique,
     batch,
+    capacity,
     channel,
+    log,
     message,
     timed,
 )
@@ -32,6 +35,9 @@ MODULES = (
     _message_indexes,
     batch,
     _batch_indexes,
+    capacity,
+    log,
+    _chunks,
 )
 FILES = [Path(module.__file__) for module in MODULES if module.__file__]
 CAN_RAISE = (
