@@ -9,6 +9,7 @@ What a chunk holds may be in its store only. Then the core asks for it, before a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
@@ -69,6 +70,7 @@ class Chunks:
         self._changed = changed
         self._load = load
         self._order: list[Chunk] = []
+        self._firsts: list[int] = []  # the number of the first item of each
         self._gone = 0  # how many at the beginning of it are
         self._loaded: OrderedDict[int, list[object]] = OrderedDict()
         self._fresh: list[Chunk] = []  # perhaps not written yet
@@ -79,6 +81,7 @@ class Chunks:
     def place(self, chunk: Chunk) -> None:
         """Take over a chunk that was there before, behind the others."""
         self._order.append(chunk)
+        self._firsts.append(chunk.first)
         self.size += chunk.size
         if self._changed is not None and chunk.value is not None:
             self._fresh.append(chunk)
@@ -99,12 +102,14 @@ class Chunks:
     @property
     def first(self) -> Chunk | None:
         """The oldest; None: there is none."""
-        return self._order[self._gone] if len(self) else None
+        order, gone = self._order, self._gone
+        return order[gone] if gone < len(order) else None
 
     @property
     def last(self) -> Chunk | None:
         """The newest; None: there is none."""
-        return self._order[-1] if len(self) else None
+        order = self._order
+        return order[-1] if self._gone < len(order) else None
 
     # -- taking in -----------------------------------------------------------------------------
 
@@ -115,20 +120,28 @@ class Chunks:
 
         Items that are no bytes, because they are in a codec of their own, get a chunk each.
         """
-        count = len(items)
-        if not count:
+        count, size = len(items), sum(sizes)
+        plain = set(map(type, items)) == {bytes}
+        open_ = self.last if count else None
+        if open_ is not None and not self._is_open(open_, now):
+            open_ = None
+        if (
+            open_ is not None
+            and plain
+            and open_.count + count <= ITEMS
+            and open_.size + size <= SIZE
+        ):  # as mostly, if items come one by one: 1 us less
+            self.size += size
+            self._extend(open_, items, size)
             return 0
         weights = sizes
-        if set(map(type, items)) != {bytes}:
+        if not plain:
             pairs = zip(items, sizes, strict=True)
-            weights = [size if type(item) is bytes else SIZE + 1 for item, size in pairs]
-        open_ = self.last
-        done = 0
-        held: list[object] = []
-        if open_ is not None and self._is_open(open_, now):
-            done = self._fitting(weights, 0, ITEMS - open_.count, SIZE - open_.size)
-            held = cast("list[object]", open_.value)
-        joining, joined, size = items[:done], done, sum(sizes[:done])
+            weights = [own if type(item) is bytes else SIZE + 1 for item, own in pairs]
+        joining = 0
+        if open_ is not None:
+            joining = self._fitting(weights, 0, ITEMS - open_.count, SIZE - open_.size)
+        done = joining
         made: dict[int, Chunk] = {}
         while done < count:
             fitting = max(1, self._fitting(weights, done, ITEMS, SIZE))
@@ -139,18 +152,24 @@ class Chunks:
         ids = len(made)
         if self._changed is not None:
             self._changed.update(made)
-            if joined and open_ is not None:
-                self._changed.add(open_.id)
             self._fresh += made.values()
         self._order += made.values()
-        self.size += sum(sizes)
+        self._firsts += [chunk.first for chunk in made.values()]
+        self.size += size
+        if open_ is not None and joining:
+            self._extend(open_, items[:joining], sum(sizes[:joining]))
         messages = self.messages
-        messages |= made  # from here on nothing fails
-        if joined and open_ is not None:
-            held += joining
-            open_.count += joined
-            open_.size += size
+        messages |= made
         return ids
+
+    @staticmethod
+    def _extend(chunk: Chunk, items: Sequence[object], size: int) -> None:
+        """Put items into a chunk, or change nothing."""
+        count = len(items)
+        held = cast("list[object]", chunk.value)
+        held += items
+        chunk.count += count
+        chunk.size += size
 
     @staticmethod
     def _fitting(weights: Sequence[int], done: int, items: int, room: int) -> int:
@@ -198,31 +217,20 @@ class Chunks:
 
     def index_of(self, number: int) -> int:
         """Return the index of the chunk that an item is in; one that is there."""
-        order = self._order
-        low, high = self._gone, len(order)
-        if high - low > 1 and order[low + 1].first > number:
-            return 0  # so it is of a reader at the beginning
-        while high - low > 1:
-            middle = (low + high) // 2
-            if order[middle].first <= number:
-                low = middle
-            else:
-                high = middle
-        return low - self._gone
+        return bisect_right(self._firsts, number, self._gone) - self._gone - 1
 
     def gather(self, number: int, limit: int) -> list[object]:
         """Return up to ``limit`` items from a number on, which must be there, or the end."""
         last = self.last
         if last is None or number >= last.first + last.count:
             return []
-        index = self.index_of(number)
-        chunk = self[index]
-        start = number - chunk.first
-        found = self.items(chunk)[start : start + limit]
-        for more in range(index + 1, len(self)):
-            if len(found) == limit:
-                break
-            found += self.items(self[more])[: limit - len(found)]
+        order = self._order
+        index = self._gone + self.index_of(number)
+        start = number - order[index].first
+        found = self.items(order[index])[start : start + limit]
+        while len(found) < limit and index + 1 < len(order):
+            index += 1
+            found += self.items(order[index])[: limit - len(found)]
         return found
 
     # -- letting go ----------------------------------------------------------------------------
@@ -237,7 +245,7 @@ class Chunks:
             self._changed.update([chunk.id for chunk in gone])
         self._gone += count
         if self._gone == len(order) or (self._gone > 64 and self._gone * 2 > len(order)):
-            del order[: self._gone]
+            del order[: self._gone], self._firsts[: self._gone]
             self._gone = 0
         for chunk in gone:
             self.size -= chunk.size
@@ -266,4 +274,5 @@ class Chunks:
         """Return what empties it bit by bit, for whoever throws it away."""
         yield self.messages.popitem
         yield self._order.pop
+        yield self._firsts.pop
         yield self._in_memory.popitem

@@ -61,6 +61,14 @@ def test_items_that_come_together_are_one_record_up_to_a_size(
     assert [chunk.size for chunk in chunks(core)] == [size * count for count in expected]
 
 
+def test_a_record_may_be_filled_up_to_the_last_byte() -> None:
+    core = CapacityCore()
+
+    push(core, 0, bytes(SIZE // 2), bytes(SIZE // 2), b"a", b"")
+
+    assert counts(core) == [2, 2]
+
+
 @pytest.mark.parametrize("size", [0, 1, SIZE, SIZE + 1, 1 << 24])
 def test_an_item_of_any_size_comes_back_as_it_was(size: int) -> None:
     core = CapacityCore()
@@ -90,6 +98,7 @@ def test_what_comes_in_one_turn_is_one_record(stored: bool) -> None:  # noqa: FB
     assert counts(core) == [ITEMS, 1]
     assert [(chunk.first, chunk.size) for chunk in chunks(core)] == [(0, ITEMS), (ITEMS, 1)]
     assert core.records.next_id == 3
+    assert core.disk_size(7) == ITEMS + 1
 
 
 @pytest.mark.usefixtures("tiny")
@@ -103,6 +112,7 @@ def test_what_comes_later_in_a_turn_fills_up_a_record() -> None:
 
     assert counts(core) == [4, 4, 2, 2]
     assert [chunk.size for chunk in chunks(core)] == [4, 4, 14, 4]
+    assert core.disk_size(0) == 26
 
 
 def test_what_comes_at_another_instant_is_another_record() -> None:
@@ -211,6 +221,47 @@ def test_what_is_popped_makes_room_in_memory() -> None:
         store.turn(now)
 
     assert [chunk.value for chunk in chunks(store.core)] == [[b"1234"]] * 3
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_is_gone_before_it_is_written_takes_no_room_in_memory() -> None:
+    store = capacity_store()
+    push(store.core, 0, bytes(12))
+    store.core.pop(0)
+    store.turn(0)
+    for now in range(3):
+        push(store.core, now, b"1234")
+        store.turn(now)
+
+    assert [chunk.value for chunk in chunks(store.core)] == [[b"1234"]] * 3
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_is_in_the_store_only_takes_no_room_in_memory() -> None:
+    store = capacity_store()
+    push(store.core, 0, bytes(12), bytes(12))
+    store.write()
+    core = store.end_process()
+
+    push(core, 1, bytes(12))
+    store.turn(1)
+
+    assert [chunk.value for chunk in chunks(core)] == [None, None, [bytes(12)]]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_what_was_read_is_forgotten_with_its_record() -> None:
+    store = capacity_store()
+    push(store.core, 0, b"a", b"b")
+    store.write()
+    core = store.end_process()
+    held = core._chunks._loaded  # noqa: SLF001
+
+    core.pop(0)
+    assert list(held) == [1]
+    core.pop(0)
+
+    assert list(held) == []
 
 
 @pytest.mark.usefixtures("tiny")
