@@ -239,15 +239,16 @@ async def test_a_second_definition_on_another_store_is_refused(autojump_clock: M
 
 
 async def test_definitions_are_checked_before_anything_happens(autojump_clock: MockClock) -> None:
+    kinds = "timed, message, batch, log, capacity, channel"
     async with open_runtime() as runtime:
         with pytest.raises(
             ValueError,
-            match=r"^expected kind to be one of timed, message, batch, channel, got 'time'$",
+            match=rf"^expected kind to be one of {kinds}, got 'time'$",
         ):
             await runtime.define("jobs", kind="time", reservation_time=30)
         with pytest.raises(
             ValueError,
-            match=r"^expected kind to be one of timed, message, batch, channel, got \['timed'\]$",
+            match=rf"^expected kind to be one of {kinds}, got \['timed'\]$",
         ):
             await runtime.define("jobs", kind=["timed"], reservation_time=30)  # type: ignore[call-overload]
         with pytest.raises(OptionsError, match=r"^expected reservation_time to be seconds > 0"):

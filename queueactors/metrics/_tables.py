@@ -38,6 +38,10 @@ def _seconds(field: str, name: str, help: str) -> Row:
     return Row(field=field, name=name, type="histogram", help=help, unit="seconds")
 
 
+def _bytes(field: str, name: str, help: str) -> Row:
+    return Row(field=field, name=name, type="gauge", help=help, unit="bytes")
+
+
 def _state(field: str, state: str | None = None) -> Row:
     told = "Messages in the queue, by what they are at present."
     return _gauge(field, "queue_messages", told, state=field if state is None else state)
@@ -70,6 +74,8 @@ _OLDEST: Final = Row(
 _EXPIRED: Final = _counter(
     "expired", "queue_expired", "Reservations and locks that ended by their deadline."
 )
+_PUSHED: Final = _counter("pushed", "queue_pushed", "Items that came.")
+_CLEARED: Final = _counter("cleared", "queue_cleared", "Values that were thrown away by a clear.")
 
 QUEUE: Final = (
     _flag("up", "queue_up", "Whether the queue's actor runs: 1 if so."),
@@ -143,7 +149,7 @@ KIND_TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
         _gauge("batches", "queue_stored_batches", "Stored batches, whatever they are at present."),
         _gauge("items", "queue_stored_items", "Items in stored batches."),
         _OLDEST,
-        _counter("pushed", "queue_pushed", "Items that came."),
+        _PUSHED,
         *map(_flushed, TRIGGERS),
         _counter("processed", "queue_processed", "Items processed; merged ones count once."),
         _counter("process_errors", "queue_process_errors", "Calls of the function that failed."),
@@ -153,12 +159,40 @@ KIND_TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
         _CLOSED,
         _PAUSED,
     ),
+    "log": (
+        _state("length", "ready"),
+        _state("set_aside"),
+        _gauge("labels", "queue_labels", "Labels that read the log."),
+        _gauge(
+            "behind",
+            "queue_behind",
+            "Items that the slowest label has not read; absent without a label.",
+        ),
+        _bytes("disk_size", "queue_disk_bytes", "Bytes of items that the store keeps."),
+        _counter("added", "queue_items_added", "Items that went in."),
+        _counter("read", "queue_items_read", "Items that were handed out, once for each label."),
+        _counter("expired", "queue_items_expired", "Items whose time to live ended."),
+        _CLEARED,
+        _CLOSED,
+        _PAUSED,
+    ),
+    "capacity": (
+        _state("length", "ready"),
+        _state("set_aside"),
+        _gauge("max_elements", "queue_capacity", "Items that the queue may hold."),
+        _bytes("payload_size", "queue_payload_bytes", "Bytes of the items in the queue."),
+        _PUSHED,
+        _counter("popped", "queue_popped", "Items that were handed out."),
+        _CLEARED,
+        _CLOSED,
+        _PAUSED,
+    ),
     "channel": (
         _state("length", "ready"),
         _gauge("limit", "queue_limit", "Values that the channel may hold; absent: any number."),
         _counter("sent", "queue_sent", "Values that went in."),
         _counter("received", "queue_received", "Values that were handed out."),
-        _counter("cleared", "queue_cleared", "Values that were thrown away by a clear."),
+        _CLEARED,
         _CLOSED,
         _PAUSED,
     ),

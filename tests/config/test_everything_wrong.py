@@ -64,8 +64,8 @@ such as '250ms', '30s', '5m', '2h' or '7d', got '30'
 q.toml:13: queue.a.unique: expected unique to be true or false, got 1
 q.toml:14: queue.a.store: there is no store 'disc' (did you mean 'disk'?)
 q.toml:15: queue.a.on_exhausted: a queue cannot be its own dead letter queue; use 'bury' or 'drop'
-q.toml:17: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or 'channel', got 'timd' \
-(did you mean 'timed'?)
+q.toml:17: queue.b.kind: expected kind to be 'timed', 'message', 'batch', 'log', \
+'capacity' or 'channel', got 'timd' (did you mean 'timed'?)
 q.toml:18: queue.c: reservation_time is required
 q.toml:20: queue.c.max_reservations: expected max_reservations to be an int >= 1, got 0
 q.toml:21: queue.c.sync_args: sync_args needs a sync_fn

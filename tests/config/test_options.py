@@ -189,19 +189,19 @@ def test_a_number_too_large_for_a_float_is_a_fault() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("", "q.toml:2: queue.b: kind is required: timed, message, batch, channel"),
+        ("", "q.toml:2: queue.b: kind is required: timed, message, batch, log, capacity, channel"),
         (
             "kind = 'timd'",
             (
-                "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or "
-                "'channel', got 'timd' (did you mean 'timed'?)"
+                "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch', 'log', "
+                "'capacity' or 'channel', got 'timd' (did you mean 'timed'?)"
             ),
         ),
         (
             "kind = 1",
             (
-                "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch' or "
-                "'channel', got 1"
+                "q.toml:3: queue.b.kind: expected kind to be 'timed', 'message', 'batch', 'log', "
+                "'capacity' or 'channel', got 1"
             ),
         ),
     ],

@@ -41,7 +41,14 @@ from supervisors import ActorCrashedError, ActorDownError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from queueactors import BatchQueue, ChannelQueue, MessageQueue, TimedQueue
+    from queueactors import (
+        BatchQueue,
+        CapacityQueue,
+        ChannelQueue,
+        LogQueue,
+        MessageQueue,
+        TimedQueue,
+    )
     from queueactors._histogram import Buckets
     from queueactors.metrics import Metrics
     from queueactors.queues import QueueActor
@@ -58,13 +65,15 @@ KIND: dict[str, dict[str, object]] = {
     "timed": {"kind": "timed", "reservation_time": 30},
     "message": {"kind": "message"},
     "batch": {"kind": "batch", "process": process},
+    "log": {"kind": "log"},
+    "capacity": {"kind": "capacity", "max_elements": 3},
     "channel": {"kind": "channel", "limit": 3},
 }
 EACH: dict[str, dict[str, object]] = {
     "queue": {name: dict(options) for name, options in KIND.items()}
 }
 ACTORS = {"waiting", "mailbox", "restarts"}  # and who waits for room, whatever that is called
-ROOM = {"inserting", "enqueueing", "sending", "pushing"}
+ROOM = {"inserting", "enqueueing", "sending", "pushing", "adding"}
 
 settle = wait_all_tasks_blocked
 
@@ -145,7 +154,7 @@ async def test_every_family_of_every_kind_is_there_from_the_start(
             if "kind" in dict(labels)
         }
 
-    absent = {"queue_oldest_age_seconds", "queue_last_refill"}  # there is none
+    absent = {"queue_oldest_age_seconds", "queue_last_refill", "queue_behind"}  # there is none
     assert found == {
         (f"queueactors_{row.name}", kind)
         for kind, table in KIND_TABLES.items()
@@ -338,6 +347,43 @@ async def test_a_dropped_queue_is_gone(autojump_clock: MockClock) -> None:
 
     assert 'queue="message"' not in metrics.text()
     assert metrics.value("queueactors_queues") == len(EACH["queue"]) - 1
+
+
+def told(metrics: Metrics, kind: str, *names: str) -> list[object]:
+    """Return some numbers of the queue ``q``."""
+    rows = {row.name: dict(row.labels) for row in KIND_TABLES[kind][::-1]}
+    return [
+        metrics.value(f"queueactors_queue_{name}", queue="q", kind=kind, **rows[f"queue_{name}"])
+        for name in names
+    ]
+
+
+async def test_a_log_tells_how_far_its_slowest_reader_is_behind(
+    autojump_clock: MockClock,
+) -> None:
+    names = ("messages", "labels", "behind", "disk_bytes", "items_added", "items_read")
+    async with open_runtime({"queue": {"q": KIND["log"] | {"ttl": 60}}}) as runtime:
+        queue: LogQueue = runtime.queue("q")
+        await queue.add(b"a", b"bb", b"ccc")
+        await queue.next("fast", limit=3)
+        await queue.wait_next("slow")
+        before = runtime.metrics()
+        await trio.sleep(70)
+        after = runtime.metrics()
+
+    assert told(before, "log", *names) == [3, 2, 2, 6, 3, 4]
+    assert told(after, "log", *names, "items_expired") == [0, 2, 0, 0, 3, 4, 3]
+
+
+async def test_a_capacity_queue_tells_its_capacity(autojump_clock: MockClock) -> None:
+    names = ("messages", "capacity", "payload_bytes", "pushed", "popped", "cleared")
+    async with open_runtime({"queue": {"q": KIND["capacity"]}}) as runtime:
+        queue: CapacityQueue = runtime.queue("q")
+        await queue.push(b"a", b"bb", b"ccc")
+        await queue.pop()
+        metrics = runtime.metrics()
+
+    assert told(metrics, "capacity", *names) == [2, 3, 5, 3, 1, 0]
 
 
 async def processed(metrics: dict[str, object]) -> Metrics:
