@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from supervisors import Operation
 
     from ._actor import StoreActor
-    from ._protocol import Kind, StoredRecords
+    from ._protocol import Kind, LazyKind, StoredRecords
     from ._sqlite import SqliteStore
     from ._table import Row, StoredMessage
 
@@ -58,7 +58,7 @@ class SqliteJournal:
 
     def core(self, records: object) -> Core:
         if self.kind.table.lazy:
-            return self.kind.core(records, self.changed, self._value)
+            return cast("LazyKind", self.kind).core(records, self.changed, self._value)
         return self.kind.core(records, self.changed)
 
     def _value(self, id: int) -> tuple[bytes, str]:

@@ -64,15 +64,27 @@ class Kind(Protocol):
           set_aside: How many there are that cannot be decoded.
         """
 
-    def core(
-        self, records: object, changed: Changed | None, value: ReadValue | None = ..., /
-    ) -> Core:
+    def core(self, records: object, changed: Changed | None, /) -> Core:
         """Return a core over those records; its indexes are still to be rebuilt.
 
         Args:
           records: What it works on.
           changed: Where it notes the ids of what it changes; None: nowhere.
-          value: Reads what a message holds, if its table is lazy, and its codec's name.
+        """
+
+
+class LazyKind(Kind, Protocol):
+    """A kind whose table is lazy."""
+
+    def core(
+        self, records: object, changed: Changed | None, value: ReadValue | None = ..., /
+    ) -> Core:
+        """Return a core over those records, as each kind does.
+
+        Args:
+          records: What it works on.
+          changed: Where it notes the ids of what it changes; None: nowhere.
+          value: Reads what a message holds, and its codec's name.
         """
 
 
