@@ -4,6 +4,7 @@ from queueactors._idle import wait_until_idle as run_until_idle
 
 from ._batch import BATCH_RULES, check_batch
 from ._cancel import cancel_at_every_step
+from ._capacity import CAPACITY_RULES, check_capacity
 from ._channel import CHANNEL_RULES, check_channel
 from ._faults import CrashingStore, InjectedCrash
 from ._message import MESSAGE_RULES, check_message
@@ -12,6 +13,7 @@ from ._timed_kit import MakeStore, TimedRule, rule_name
 
 __all__ = [
     "BATCH_RULES",
+    "CAPACITY_RULES",
     "CHANNEL_RULES",
     "MESSAGE_RULES",
     "TIMED_RULES",
@@ -21,6 +23,7 @@ __all__ = [
     "TimedRule",
     "cancel_at_every_step",
     "check_batch",
+    "check_capacity",
     "check_channel",
     "check_message",
     "check_timed",
