@@ -9,8 +9,12 @@ import pytest
 import trio
 
 from queueactors import (
+    CapacityQueue,
+    CapacitySubmit,
     ChannelQueue,
     ChannelSubmit,
+    LogQueue,
+    LogSubmit,
     MessageQueue,
     MessageSubmit,
     Reservation,
@@ -33,6 +37,8 @@ KINDS = [
     # the handle and its view; what the view leaves out on purpose; how many it has
     (TimedQueue, TimedSubmit, {"reserved"}, 22),
     (MessageQueue, MessageSubmit, set[str](), 18),
+    (CapacityQueue, CapacitySubmit, set[str](), 14),
+    (LogQueue, LogSubmit, set[str](), 15),
     (ChannelQueue, ChannelSubmit, {"recv", "receive", "try_recv", "recv_many"}, 11),
 ]
 
