@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from queueactors._codecs import Encoded
+from queueactors._errors import CodecError
 from queueactors._options import check_integer
 from queueactors.cores.capacity import CapacityStatistics  # noqa: TC001 - as in its signature
 from queueactors.engines import ROOM, TAKERS
@@ -253,11 +254,17 @@ def decoded(values: ChunkValues, items: list[object]) -> list[Item]:
     """Return items as they were given.
 
     Raises:
-      CodecError: If one cannot be decoded.
+      CodecError: If one cannot be decoded; ``__notes__`` says which.
     """
     if values.plain and Encoded not in set(map(type, items)):
         return items
-    return list(map(values.decode_item, items))
+    found: list[Item] = []
+    try:
+        found.extend(map(values.decode_item, items))
+    except CodecError as error:
+        error.add_note(f"item {len(found) + 1} of {len(items)}")
+        raise
+    return found
 
 
 class _Items(Ask[list[Item]]):
