@@ -89,7 +89,7 @@ class LocalEngine:
         """Return what is to be carried out before the actor stops; None: nothing."""
         return None if self.core.parting is None else Operation(*self.core.parting)
 
-    async def execute(  # noqa: C901 - the hot path, in one piece
+    async def execute(  # noqa: C901, PLR0912 - the hot path, in one piece
         self, batch: Sequence[Operation], now: int, resolved: list[Operation]
     ) -> None:
         """Carry out a batch, see `Engine.execute`. Never waits."""
@@ -100,12 +100,18 @@ class LocalEngine:
             parked.time_out(now, resolved)
         methods = self._methods
         late, independent = False, self.core.independent
+        ahead: set[object] = set()  # what those wait for who come first, once something changed
         for operation in batch:
             if operation.state != "queued":
                 continue  # withdrawn since
             self.culprit = operation
             waits = operation.waits
-            if waiting and waits is not None and parked.lane(waits) and not independent:
+            if (
+                waiting
+                and waits is not None
+                and parked.lane(waits)
+                and (not independent or operation.args[0] in ahead)
+            ):
                 self._stand_behind(operation, waits, resolved)
                 continue
             try:
@@ -116,9 +122,13 @@ class LocalEngine:
                 if waits is not None and _is_not_yet(operation.value):
                     parked.park(operation, parked.lane(waits))
                     waiting = True
+                    if late and independent:
+                        ahead.add(operation.args[0])
                     continue
             resolved.append(operation)
             if waiting and (independent or isinstance(operation, Kept)):
+                if independent and not late:
+                    ahead = {each.args[0] for each in parked.lane(TAKERS)}
                 late = True  # there are many of them, and most help nobody
             elif waiting:
                 self._serve(now, resolved)

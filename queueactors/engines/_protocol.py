@@ -55,7 +55,10 @@ class Core(Protocol):
 
     @property
     def independent(self) -> bool:
-        """Whether takers wait for things of their own, so that none stands behind another."""
+        """Whether takers wait each for what its first argument names.
+
+        So none stands behind one that waits for something else.
+        """
 
     @property
     def parting(self) -> tuple[str, tuple[object, ...]] | None:
