@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -14,7 +15,7 @@ from queueactors import Delivery, open_runtime, wait_until_idle
 from queueactors.testing import CrashingStore, cancel_at_every_step, run_until_idle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 
     from queueactors import DeadLetter, Runtime
 
@@ -377,3 +378,48 @@ async def test_cancelling_it_has_no_effect(autojump_clock: MockClock) -> None:
                 assert await runtime.queue("a").len() == 0
 
         assert await cancel_at_every_step(wait, check) > 3
+
+
+async def test_it_waits_until_a_capacity_queue_is_empty(autojump_clock: MockClock) -> None:
+    async with (
+        open_runtime({"queue": {"q": {"kind": "capacity"}}}) as runtime,
+        trio.open_nursery() as nursery,
+    ):
+        queue = runtime.queue("q")
+        assert await _elapsed(runtime) == 0
+        await queue.push(b"a", b"b")
+        nursery.start_soon(_after, 5, queue.pop)
+        nursery.start_soon(_after, 8, queue.pop)
+
+        assert await _elapsed(runtime) == pytest.approx(8, abs=0.1)
+
+
+async def test_it_waits_until_every_label_of_a_log_has_read_all(
+    autojump_clock: MockClock,
+) -> None:
+    async with (
+        open_runtime({"queue": {"q": {"kind": "log", "ttl": 60}}}) as runtime,
+        trio.open_nursery() as nursery,
+    ):
+        queue = runtime.queue("q")
+        await queue.add(b"a", b"b")
+        assert await _elapsed(runtime) == 0  # nobody reads it
+        await queue.next("fast", limit=2)
+        await queue.next("slow")
+        nursery.start_soon(_after, 5, partial(queue.next, "slow"))
+
+        assert await _elapsed(runtime) == pytest.approx(5, abs=0.1)
+
+
+async def test_what_expires_is_not_waited_for_longer(autojump_clock: MockClock) -> None:
+    async with open_runtime({"queue": {"q": {"kind": "log", "ttl": 60}}}) as runtime:
+        queue = runtime.queue("q")
+        await queue.next("gone for ever")
+        await queue.add(b"a")
+
+        assert await _elapsed(runtime) == pytest.approx(60, abs=0.1)
+
+
+async def _after(seconds: float, call: Callable[[], Awaitable[object]]) -> None:
+    await trio.sleep(seconds)
+    await call()

@@ -89,7 +89,7 @@ class LocalEngine:
         """Return what is to be carried out before the actor stops; None: nothing."""
         return None if self.core.parting is None else Operation(*self.core.parting)
 
-    async def execute(  # noqa: C901, PLR0912 - the hot path, in one piece
+    async def execute(  # noqa: C901 - the hot path, in one piece
         self, batch: Sequence[Operation], now: int, resolved: list[Operation]
     ) -> None:
         """Carry out a batch, see `Engine.execute`. Never waits."""

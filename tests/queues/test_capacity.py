@@ -277,6 +277,7 @@ async def traffic(rig: KindRig[CapacityQueue]) -> tuple[list[object], list[objec
     return sure, taken, errors
 
 
+@pytest.mark.slow
 async def test_a_crash_at_any_operation_loses_and_doubles_nothing(
     autojump_clock: MockClock,
 ) -> None:

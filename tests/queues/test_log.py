@@ -225,6 +225,7 @@ async def traffic(rig: KindRig[LogQueue]) -> int:
     return len(failed) + len([each for each in errors if isinstance(each, ActorCrashedError)])
 
 
+@pytest.mark.slow
 async def test_a_crash_at_any_operation_harms_only_that_one(autojump_clock: MockClock) -> None:
     number = 0
     while True:
