@@ -186,10 +186,10 @@ async def _no_label_waits_behind_another(make: MakeStore) -> None:
         ]
         equal([each.outcome for each in many], [([b"a", b"b", b"c"], 0)] * 9)
         again = await start_calls(nursery, *(partial(queue.wait_next, f"{n}") for n in range(9)))
-        await queue.add(b"d", b"e")
+        await queue.add(b"d")  # one of those who stand before them gets nothing
         await wait_all_tasks_blocked()
         equal([each.outcome for each in again], [([b"d"], 0)] * 9)
-        equal([each.outcome for each in waiting[1:]], [([b"d"], 0), ([b"e"], 0)])
+        equal([each.outcome for each in waiting[1:]], [([b"d"], 0), None])
         nursery.cancel_scope.cancel()
 
 
