@@ -349,6 +349,22 @@ async def test_a_reader_in_front_gets_what_comes_before_one_that_asks_later(
             await later.get()
 
 
+async def test_one_that_began_to_wait_in_the_same_batch_comes_first(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as rig:
+        rig.queue.submit.wait_next("other")
+        await settle()
+        rig.queue.add_nowait(b"x")
+        assert not rig.queue.submit.next("r").is_ready
+        first = rig.queue.submit.wait_next("r")
+        rig.queue.add_nowait(b"y")
+        second = rig.queue.submit.wait_next("r")
+        await settle()
+
+        assert (first.get_nowait(), second.is_ready) == (([b"y"], 0), False)
+
+
 async def test_two_consumers_that_commit_see_every_item(autojump_clock: MockClock) -> None:
     seen: dict[str, list[object]] = {"indexer": [], "archiver": []}
 
