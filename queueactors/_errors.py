@@ -135,14 +135,23 @@ class QueueFullError(QueueActorsError):
       new: How many values would go in; those that a unique queue has already do not count.
       room: How many there is room for. None: some, but others wait for it and come first.
       max_length: How many messages the queue may hold.
+      option: The option that says so.
     """
 
-    def __init__(self, queue: str, new: int, room: int | None, max_length: int) -> None:
-        super().__init__(queue, new, room, max_length)
+    def __init__(
+        self,
+        queue: str,
+        new: int,
+        room: int | None,
+        max_length: int,
+        option: str = "max_length",
+    ) -> None:
+        super().__init__(queue, new, room, max_length, option)
         self.queue = queue
         self.new = new
         self.room = room
         self.max_length = max_length
+        self.option = option
 
     @property
     def never_fits(self) -> bool:
@@ -153,11 +162,11 @@ class QueueFullError(QueueActorsError):
         values = f"{self.new} new value{'s' if self.new > 1 else ''}"
         if self.never_fits:
             return (
-                f"queue {self.queue!r} never has room for {values}: its max_length is "
+                f"queue {self.queue!r} never has room for {values}: its {self.option} is "
                 f"{self.max_length}; give it fewer at a time"
             )
         room = "others wait for room" if self.room is None else f"room for {self.room}"
-        return f"queue {self.queue!r} is full: {values}, {room} (max_length {self.max_length})"
+        return f"queue {self.queue!r} is full: {values}, {room} ({self.option} {self.max_length})"
 
 
 class RefillError(QueueActorsError):

@@ -10,6 +10,7 @@ import trio
 from queueactors import (
     ClaimLostError,
     OptionsError,
+    PositionError,
     QueueActorsError,
     QueueBusyError,
     QueueClosedError,
@@ -51,6 +52,25 @@ ERRORS: list[tuple[QueueActorsError, str]] = [
             "queue 'mails' never has room for 6 new values: its max_length is 5; "
             "give it fewer at a time"
         ),
+    ),
+    (
+        QueueFullError("mails", 2, 1, 5, "max_elements"),
+        "queue 'mails' is full: 2 new values, room for 1 (max_elements 5)",
+    ),
+    (
+        QueueFullError("mails", 6, 1, 5, "max_elements"),
+        (
+            "queue 'mails' never has room for 6 new values: its max_elements is 5; "
+            "insert fewer at a time"
+        ),
+    ),
+    (
+        PositionError("events", "index", 3, 5, 9),
+        "queue 'events': expected position of label 'index' to be from 5 to 9, got 3",
+    ),
+    (
+        PositionError("events", "index", 3, None, 9),
+        "queue 'events': there is no label 'index'; read with it first",
     ),
     (RefillError("mails", "KeyError: 1"), "the refill of queue 'mails' failed: KeyError: 1"),
     (ReservationExpiredError([5]), "reservation 5: its deadline has passed"),

@@ -259,7 +259,8 @@ class CapacityCore:
         room = max(records.max_elements - (records.end - records.begin), 0)
         crowded = count > 0 and not in_turn and bool(self.inserters)
         if count > room or crowded:
-            raise QueueFullError(self.name, count, None if crowded else room, records.max_elements)
+            most = records.max_elements
+            raise QueueFullError(self.name, count, None if crowded else room, most, "max_elements")
         payload = sum(sizes)
         made = self._chunks.add(now, records.next_id, records.end, items, sizes)
         records.next_id += made

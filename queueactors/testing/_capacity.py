@@ -152,6 +152,8 @@ async def _a_full_queue_refuses_a_push_as_a_whole(make: MakeStore) -> None:
         with refused(QueueFullError) as refusal:
             await queue.push(b"c", b"d")
         equal(refusal.error and (refusal.error.new, refusal.error.room), (2, 1))
+        told_ = "queue 'q' is full: 2 new values, room for 1 (max_elements 3)"
+        equal(str(refusal.error), told_)
         equal((await queue.len(), await queue.payload_size()), (2, 2))
         with refused(QueueFullError) as refusal:
             await queue.push(*some(0, 4))
