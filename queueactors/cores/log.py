@@ -212,6 +212,7 @@ class LogCore:
         self._trash = Trash()
         self._chunks = Chunks(self.records.messages, changed, load)
         self._labels: dict[str, Chunk] = {}
+        self._removed = 0  # labels; one that is used again begins anew
         if ready:
             for _ in self.rebuild():
                 pass
@@ -291,6 +292,11 @@ class LogCore:
             return first.first  # as mostly: 0.4 us less
         expired = self._expired_chunks(now)
         return self.records.end if expired == len(self._chunks) else self._chunks[expired].first
+
+    def news(self, now: int) -> object:
+        """Return what is equal as long as nothing has come that a reader may wait for."""
+        records = self.records
+        return records.end, records.closed, is_paused(records.paused_until, now), self._removed
 
     # -- taking in -----------------------------------------------------------------------------
 
@@ -442,6 +448,7 @@ class LogCore:
         label = self._labels.pop(name, None)
         if label is None:
             return False
+        self._removed += 1
         if self._changed is not None:
             self._changed.add(label.id)
         del self.records.messages[label.id]

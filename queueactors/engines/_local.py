@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from queueactors.cores import QueueStatistics
 
-    from ._protocol import Core, Parked
+    from ._protocol import Core, IndependentCore, Parked
 
 Method = Callable[..., object]  # type: ignore[explicit-any] # each operation has its own
 
@@ -36,6 +36,7 @@ class LocalEngine:
     culprit: Operation | None = attrs.field(default=None, init=False)
     _advanced_to: int | None = attrs.field(default=None, init=False)
     _methods: dict[str, Method] = attrs.field(init=False)
+    _served: object = attrs.field(default=None, init=False)  # the news that they have heard
 
     def __attrs_post_init__(self) -> None:
         self.connect()
@@ -46,6 +47,7 @@ class LocalEngine:
         self._methods = {name: getattr(self.core, name) for name in self.core.operations}
         self.core.inserters = self.parked.lane(ROOM)
         self.core.syncers = self.parked.lane(SYNCS)
+        self._served = None
 
     def wrap(self, wrapper: Callable[[Method], Method]) -> None:
         """Put something around each of the core's operations: the injection of faults."""
@@ -147,6 +149,11 @@ class LocalEngine:
 
     def _serve(self, now: int, resolved: list[Operation]) -> None:
         """Let parked operations try again, each lane in its order."""
+        if self.core.independent:  # there may be thousands, and most operations help none
+            news = cast("IndependentCore", self.core).news(now)
+            if news == self._served:
+                return
+            self._served = news
         for lane in self.parked:
             for operation in list(lane) if self.core.independent else iter(lane.first, None):
                 self.culprit = operation

@@ -84,6 +84,13 @@ class Core(Protocol):
         """Return the queue's numbers, after what has become due by then."""
 
 
+class IndependentCore(Core, Protocol):
+    """A core whose takers wait each for something of its own."""
+
+    def news(self, now: int) -> object:
+        """Return what is equal as long as nothing has come that anybody may wait for."""
+
+
 class Engine(Protocol):
     """Carries out batches for one incarnation of a queue actor."""
 

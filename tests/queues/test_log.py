@@ -365,6 +365,36 @@ async def test_one_that_began_to_wait_in_the_same_batch_comes_first(
         assert (first.get_nowait(), second.is_ready) == (([b"y"], 0), False)
 
 
+async def test_readers_that_wait_are_asked_only_when_there_is_news_for_them(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(mailbox=200) as rig:
+        for number in range(100):
+            rig.queue.submit.wait_next(f"{number}")
+        await rig.queue.len()
+        before = rig.store.count
+        for _ in range(10):
+            await rig.queue.len()
+            await rig.queue.next("r")
+
+        assert rig.store.count - before == 20
+
+
+async def test_a_label_that_is_removed_begins_anew_for_a_reader_that_waits(
+    autojump_clock: MockClock,
+) -> None:
+    async with running() as rig:
+        await rig.queue.add(b"a")
+        await rig.queue.next("r")
+        waiting = rig.queue.submit.wait_next("r")
+        await settle()
+        assert not waiting.is_ready
+
+        await rig.queue.remove_label("r")
+
+        assert await waiting.get() == ([b"a"], 0)
+
+
 async def test_two_consumers_that_commit_see_every_item(autojump_clock: MockClock) -> None:
     seen: dict[str, list[object]] = {"indexer": [], "archiver": []}
 
