@@ -112,7 +112,10 @@ class LocalEngine:
                 waiting
                 and waits is not None
                 and parked.lane(waits)
-                and (not independent or operation.args[0] in ahead)
+                and (
+                    not independent
+                    or (late and operation.args[0] in (ahead := ahead or self._waited_for()))
+                )
             ):
                 self._stand_behind(operation, waits, resolved)
                 continue
@@ -124,13 +127,11 @@ class LocalEngine:
                 if waits is not None and _is_not_yet(operation.value):
                     parked.park(operation, parked.lane(waits))
                     waiting = True
-                    if late and independent:
+                    if ahead:
                         ahead.add(operation.args[0])
                     continue
             resolved.append(operation)
             if waiting and (independent or isinstance(operation, Kept)):
-                if independent and not late:
-                    ahead = {each.args[0] for each in parked.lane(TAKERS)}
                 late = True  # there are many of them, and most help nobody
             elif waiting:
                 self._serve(now, resolved)
@@ -138,6 +139,10 @@ class LocalEngine:
         if late:
             self._serve(now, resolved)
         self.culprit = None
+
+    def _waited_for(self) -> set[object]:
+        """Return what those who wait do wait for, each for its own."""
+        return {operation.args[0] for operation in self.parked.lane(TAKERS)}
 
     def _stand_behind(self, operation: Operation, waits: str, resolved: list[Operation]) -> None:
         """Let an operation wait behind those who do already."""
