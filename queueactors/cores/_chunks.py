@@ -208,6 +208,8 @@ class Chunks:
         found = self._loaded.get(chunk.id)
         if found is None:
             found = cast("Load", self._load)(chunk.id)
+            if chunk.size > SIZE:
+                return found  # one item, perhaps of many megabytes
             if len(self._loaded) >= LOADED:
                 self._loaded.popitem(last=False)
             self._loaded[chunk.id] = found

@@ -69,6 +69,18 @@ def test_a_record_may_be_filled_up_to_the_last_byte() -> None:
     assert counts(core) == [2, 2]
 
 
+@pytest.mark.parametrize(("size", "expected"), [(SIZE // 2, [2, 1]), (SIZE // 2 + 1, [1, 2])])
+def test_a_record_may_be_filled_up_to_the_last_byte_one_by_one(
+    size: int, expected: list[int]
+) -> None:
+    core = CapacityCore()
+
+    for item in (bytes(SIZE // 2), bytes(size), b"a"):
+        push(core, 0, item)
+
+    assert counts(core) == expected
+
+
 @pytest.mark.parametrize("size", [0, 1, SIZE, SIZE + 1, 1 << 24])
 def test_an_item_of_any_size_comes_back_as_it_was(size: int) -> None:
     core = CapacityCore()
@@ -300,6 +312,19 @@ def test_some_records_that_were_read_are_kept_for_other_readers() -> None:
 
     # The one that was not asked for longest made room, and is read again.
     assert store.loads == [*range(1, LOADED + 2), 2]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_large_item_that_was_read_is_not_kept() -> None:
+    store = capacity_store()
+    push(store.core, 0, bytes(16), bytes(17))
+    store.write()
+    held = store.end_process()._chunks  # noqa: SLF001
+
+    for _ in range(2):
+        assert held.gather(0, 2) == [bytes(16), bytes(17)]
+
+    assert store.loads == [1, 2, 2]
 
 
 @pytest.mark.usefixtures("tiny")
