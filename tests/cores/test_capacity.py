@@ -299,6 +299,7 @@ def test_what_is_cleared_is_let_go_of_by_slices() -> None:
     core = CapacityCore()
     for now in range(2 * SLICE):
         push(core, now, b"a")
+    messages = core.records.messages
     core.clear(0)
 
     assert core.next_deadline(waiting=False) == 0
@@ -307,6 +308,7 @@ def test_what_is_cleared_is_let_go_of_by_slices() -> None:
     while not core.advance(0):
         steps += 1
     assert steps > 3
+    assert messages == {}
     assert core.next_deadline(waiting=False) is None
 
 

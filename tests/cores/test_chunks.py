@@ -241,6 +241,7 @@ def test_what_is_gone_before_it_is_written_takes_no_room_in_memory() -> None:
     push(store.core, 0, bytes(12))
     store.core.pop(0)
     store.turn(0)
+    assert not store.core._chunks._in_memory  # noqa: SLF001
     for now in range(3):
         push(store.core, now, b"1234")
         store.turn(now)
@@ -254,6 +255,8 @@ def test_what_is_in_the_store_only_takes_no_room_in_memory() -> None:
     push(store.core, 0, bytes(12), bytes(12))
     store.write()
     core = store.end_process()
+    core.advance(0)
+    assert not core._chunks._in_memory  # noqa: SLF001
 
     push(core, 1, bytes(12))
     store.turn(1)

@@ -547,12 +547,14 @@ def test_what_is_cleared_is_let_go_of_by_slices() -> None:
     core = LogCore()
     for now in range(2 * SLICE):
         add(core, now, b"a")
+    messages = core.records.messages
     core.clear(2 * SLICE)
 
     assert core.next_deadline(waiting=False) == 0
     assert not core.advance(0)
     while not core.advance(0):
         pass
+    assert messages == {}
     assert core.next_deadline(waiting=False) is None
 
 
