@@ -671,6 +671,18 @@ def test_all_labels_and_items_outlive_the_process_but_not_the_end() -> None:
     assert core.next(59, "a") == ([b"more"], 0)
 
 
+def test_only_the_newest_items_stay_in_memory_once_they_are_written() -> None:
+    store = log_store()
+    item = bytes(_chunks.SIZE)
+    for now in range(_chunks.KEPT // _chunks.SIZE + 3):
+        add(store.core, now, item)
+        store.turn(now)
+
+    held = sum(chunk.size for chunk in store.core.records.messages.values() if chunk.value)
+
+    assert held == _chunks.KEPT
+
+
 @pytest.mark.parametrize("method", ["next", "wait_next", "read", "wait_read"])
 def test_if_the_store_fails_a_label_stays_or_is_not_made(method: str) -> None:
     store = log_store()
