@@ -50,7 +50,7 @@ def fields(chunk: Chunk) -> dict[str, object]:
 class Foreign:
     """An item in a codec of its own, as a dead letter is."""
 
-    data: bytes
+    data: bytes = b"12"
 
     def __len__(self) -> int:
         return len(self.data)

@@ -17,7 +17,7 @@ from queueactors import QueueActorsError
 from queueactors.cores.capacity import CapacityCore, CapacityRecords
 from queueactors.cores.log import LATE, LogCore, LogRecords
 
-from .kit_chunks import ChunkStore, capacity_store, log_store, set_limits
+from .kit_chunks import ChunkStore, Foreign, capacity_store, log_store, set_limits
 from .naive_chunks import NaiveCapacity, NaiveLog
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ Subject = Any  # type: ignore[explicit-any] # either core, or either model
 TINY = (4, 16, 12, 2)
 S = 1_000_000_000
 
-items = st.lists(st.binary(max_size=3) | st.binary(min_size=15, max_size=18), max_size=9)
+item = st.binary(max_size=3) | st.binary(min_size=15, max_size=18) | st.builds(Foreign)
+items = st.lists(st.binary(max_size=3), max_size=9) | st.lists(item, max_size=9)
 limits = st.sampled_from([1, 1, 2, 3, 5, 9, 10**12])
 gaps = st.sampled_from([0, 0, 1, 2, 7, 8, 9, 20]).map(lambda gap: gap * S // 8)
 durations = st.none() | st.sampled_from([1, 8, 16]).map(lambda gap: gap * S // 8)

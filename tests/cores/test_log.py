@@ -430,6 +430,19 @@ def test_a_closed_log_can_be_read_to_its_end() -> None:
     assert core.read(0, "end") == Read([], 0, 2)
 
 
+def test_a_closed_log_is_over_once_its_rest_has_expired() -> None:
+    core = LogCore(ttl=5)
+    core.wait_next(0, "a")
+    add(core, 0, b"x")
+    core.close(0)
+
+    for wait in (core.wait_next, core.wait_read):
+        assert core.read(4, "b").items == [b"x"]
+        with pytest.raises(QueueClosedError):
+            wait(5, "a")
+    assert core.next(5, "a") == ([], 1)
+
+
 def test_a_wait_that_is_refused_makes_no_label() -> None:
     core = LogCore()
     core.close(0)
