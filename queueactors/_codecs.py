@@ -258,6 +258,23 @@ class Values:
         except Exception as error:
             raise CodecError(codec, describe(error)) from error
 
+    def check(self, codec: str) -> None:
+        """See whether values in a codec can be decoded, without one.
+
+        Raises:
+          CodecError: If they cannot.
+        """
+        if codec == self.codec.name:
+            return
+        while codec.startswith((ITEMS, LETTER)):
+            codec = codec.removeprefix(ITEMS).removeprefix(LETTER)
+        own = self.codec.name.removeprefix(ITEMS)
+        if codec != own and codec not in BUILT_IN:
+            raise CodecError(codec, f"ValueError: the queue's codec is {own!r}")
+        if codec != own and codec == "pickle":
+            rule = "pickle is decoded only for a queue whose codec is pickle"
+            raise CodecError(codec, f"ValueError: {rule}")
+
     def _decode_other(self, encoded: Encoded) -> object:
         codec = encoded.codec
         if codec.startswith(LETTER):
@@ -407,13 +424,19 @@ class ChunkValues(Values):
         self.plain = isinstance(codec, BytesCodec)  # what is kept of an item is the item
 
     def split(self, data: bytes, codec: str) -> list[object]:
-        """Return what is kept of the items of a chunk."""
+        """Return what is kept of the items of a chunk.
+
+        Raises:
+          CodecError: If it is no list of items.
+        """
+        try:
+            items = _split(data)
+        except msgspec.DecodeError as error:
+            raise CodecError(codec, describe(error)) from error
         if codec == self.codec.name:
-            return cast("list[object]", _split(data))
-        if codec.startswith(ITEMS):
-            name = codec.removeprefix(ITEMS)
-            return [Encoded(name, item) for item in _split(data)]
-        return [Encoded(codec, data)]
+            return cast("list[object]", items)
+        name = codec.removeprefix(ITEMS)
+        return [Encoded(name, item) for item in items]
 
 
 def _split(data: bytes) -> list[bytes]:

@@ -16,6 +16,7 @@ class Changed(set[int]):
             False  # all that were written are gone, but for those that are in the records
         )
         self.rewritten: set[int] = set()  # those of them whose values are others now
+        self.aside: set[int] = set()  # what cannot be read, and stays: until all is read again
 
     def written(self) -> None:
         """Note that a store has written them."""

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 import msgspec
 
+from queueactors._errors import CodecError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -50,6 +52,7 @@ class Load(Protocol):
         """Return its items.
 
         Raises:
+          CodecError: If what is there is no list of items, or not in a codec that is known.
           StoreError: If the store fails.
         """
 
@@ -61,14 +64,21 @@ class Chunks:
       messages: The records: chunks and labels, by id.
       changed: Where to note what a store has to write; None: all is in memory.
       load: Reads what is in the store only.
+      lost: Is told of a chunk that cannot be read, and why: it stays in the store, and is not among
+        these any more.
     """
 
     def __init__(
-        self, messages: dict[int, Chunk], changed: Changed | None, load: Load | None
+        self,
+        messages: dict[int, Chunk],
+        changed: Changed | None,
+        load: Load | None,
+        lost: Callable[[Chunk, CodecError], None],
     ) -> None:
         self.messages = messages
         self._changed = changed
         self._load = load
+        self._lost = lost
         self._order: list[Chunk] = []
         self._firsts: list[int] = []  # the number of the first item of each
         self._gone = 0  # how many at the beginning of it are
@@ -77,12 +87,14 @@ class Chunks:
         self._in_memory: OrderedDict[int, Chunk] = OrderedDict()  # written, and still there
         self._kept = 0  # bytes of these
         self.size = 0  # bytes of all items in all chunks
+        self.count = 0  # items in all chunks
 
     def place(self, chunk: Chunk) -> None:
         """Take over a chunk that was there before, behind the others."""
         self._order.append(chunk)
         self._firsts.append(chunk.first)
         self.size += chunk.size
+        self.count += chunk.count
         if self._changed is not None and chunk.value is not None:
             self._fresh.append(chunk)
 
@@ -132,6 +144,7 @@ class Chunks:
             and open_.size + size <= SIZE
         ):  # as mostly, if items come one by one: 1 us less
             self.size += size
+            self.count += count
             self._extend(open_, items, size)
             return 0
         weights = sizes
@@ -156,6 +169,7 @@ class Chunks:
         self._order += made.values()
         self._firsts += [chunk.first for chunk in made.values()]
         self.size += size
+        self.count += count
         if open_ is not None and joining:
             self._extend(open_, items[:joining], sum(sizes[:joining]))
         messages = self.messages
@@ -200,6 +214,7 @@ class Chunks:
         """Return what a chunk holds.
 
         Raises:
+          CodecError: If it is in the store only, and cannot be read there.
           StoreError: If it is in the store only, and that fails.
         """
         value = chunk.value
@@ -208,6 +223,9 @@ class Chunks:
         found = self._loaded.get(chunk.id)
         if found is None:
             found = cast("Load", self._load)(chunk.id)
+            if len(found) != chunk.count:
+                rule = f"expected a list of {chunk.count} items, got {len(found)}"
+                raise CodecError("items", rule)
             if chunk.size > SIZE:
                 return found  # one item, perhaps of many megabytes
             if len(self._loaded) >= LOADED:
@@ -217,23 +235,39 @@ class Chunks:
             self._loaded.move_to_end(chunk.id)
         return found
 
-    def index_of(self, number: int) -> int:
-        """Return the index of the chunk that an item is in; one that is there."""
-        return bisect_right(self._firsts, number, self._gone) - self._gone - 1
+    def passed(self, number: int) -> int:
+        """Return how many chunks have no item with that number, or a higher one."""
+        index = bisect_right(self._firsts, number, self._gone) - 1
+        if index < self._gone:
+            return 0
+        chunk = self._order[index]
+        return index - self._gone + (chunk.first + chunk.count <= number)
 
-    def gather(self, number: int, limit: int) -> list[object]:
-        """Return up to ``limit`` items from a number on, which must be there, or the end."""
-        last = self.last
-        if last is None or number >= last.first + last.count:
-            return []
+    def gather(self, number: int, limit: int) -> tuple[list[object], int]:
+        """Return up to ``limit`` items from a number on, and the number behind the last of them.
+
+        A chunk that cannot be read is set aside, and passed over.
+
+        Raises:
+          StoreError: If one is in the store only, and that fails.
+        """
+        found: list[object] = []
         order = self._order
-        index = self._gone + self.index_of(number)
-        start = number - order[index].first
-        found = self.items(order[index])[start : start + limit]
-        while len(found) < limit and index + 1 < len(order):
+        index = self._gone + self.passed(number)
+        while len(found) < limit and index < len(order):
+            chunk = order[index]
+            try:
+                items = self.items(chunk)
+            except CodecError as error:
+                self._set_aside(index)
+                self._lost(chunk, error)
+                continue
+            start = number - chunk.first if number > chunk.first else 0
+            some = items[start : start + limit - len(found)]
+            found += some
+            number = chunk.first + start + len(some)
             index += 1
-            found += self.items(order[index])[: limit - len(found)]
-        return found
+        return found, number
 
     # -- letting go ----------------------------------------------------------------------------
 
@@ -251,12 +285,23 @@ class Chunks:
             self._gone = 0
         for chunk in gone:
             self.size -= chunk.size
+            self.count -= chunk.count
             self._loaded.pop(chunk.id, None)
             if self._in_memory.pop(chunk.id, None) is not None:
                 self._kept -= chunk.size
         for chunk in gone:  # from here on nothing fails
             del messages[chunk.id]
             chunk.value = None  # some may stay in the order for a while
+
+    def _set_aside(self, index: int) -> None:
+        """Let go of a chunk that is in the store only, and leave it there."""
+        chunk = self._order[index]
+        if self._changed is not None:
+            self._changed.aside.add(chunk.id)
+        del self._order[index], self._firsts[index]
+        self.size -= chunk.size
+        self.count -= chunk.count
+        del self.messages[chunk.id]
 
     def written(self) -> None:
         """Let go of what has been written, but for the newest: whenever all has been."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from queueactors._errors import QueueClosedError, QueueFullError
+from queueactors._errors import CodecError, QueueClosedError, QueueFullError
 
 from ._chunks import Chunk, Chunks, Load
 from ._pause import FOR_EVER, is_paused
@@ -108,7 +108,7 @@ class CapacityRecords:
     next_id: int = 1
     begin: int = 0  # the number of the oldest item
     end: int = 0  # of the next one to come
-    payload: int = 0  # bytes of all items between
+    taken: int = 0  # bytes of items before it, in the same chunk
     max_elements: int = MOST
     paused_until: int | None = None  # epoch nanoseconds, or `FOR_EVER`
     closed: bool = False
@@ -129,7 +129,7 @@ class CapacityRecords:
             "next_id": self.next_id,
             "begin": self.begin,
             "end": self.end,
-            "payload": self.payload,
+            "taken": self.taken,
             "max_elements": self.max_elements,
             "paused_until": self.paused_until,
         }
@@ -192,7 +192,7 @@ class CapacityCore:
         self._changed = changed
         self._load = load
         self._trash = Trash()
-        self._chunks = Chunks(self.records.messages, changed, load)
+        self._chunks = Chunks(self.records.messages, changed, load, self._lost)
         if self.records.max_elements != max_elements:
             stands = {"max_elements": self.records.max_elements, "configured": max_elements}
             self._notice("capacity_kept", **stands)
@@ -211,11 +211,32 @@ class CapacityCore:
 
     def rebuild(self) -> Iterator[None]:
         """Build the indexes from the records; yield whenever others may run."""
-        chunks = iter(self.records.messages.values())
+        begin = self.records.begin
+        chunks = iter(list(self.records.messages.values()))
         while some := list(islice(chunks, SLICE)):
             for chunk in some:
-                self._chunks.place(chunk)
+                if chunk.first + chunk.count > begin:
+                    self._chunks.place(chunk)
+                else:
+                    self._pass_over(chunk)
             yield
+
+    def _pass_over(self, chunk: Chunk) -> None:
+        """Set aside what could not be read when its turn came: it has none any more."""
+        if self._changed is not None:
+            self._changed.aside.add(chunk.id)
+        del self.records.messages[chunk.id]
+        self._set_aside(chunk, None, "its turn is over")
+
+    def _lost(self, chunk: Chunk, error: CodecError) -> None:
+        """Count what cannot be read any longer."""
+        if chunk.first < self.records.begin:
+            self.records.taken = 0
+        self._set_aside(chunk, error.codec, error.error)
+
+    def _set_aside(self, chunk: Chunk, codec: str | None, error: str) -> None:
+        self.records.set_aside += 1
+        self._notice("message_set_aside", id=chunk.id, codec=codec, error=error)
 
     def next_deadline(self, *, waiting: bool) -> int | None:
         """Return the next instant at which something happens by itself; None: never."""
@@ -256,16 +277,14 @@ class CapacityCore:
         if records.closed:
             raise QueueClosedError(self.name)
         count = len(items)
-        room = max(records.max_elements - (records.end - records.begin), 0)
+        room = max(records.max_elements - self.length(now), 0)
         crowded = count > 0 and not in_turn and bool(self.inserters)
         if count > room or crowded:
             most = records.max_elements
             raise QueueFullError(self.name, count, None if crowded else room, most, "max_elements")
-        payload = sum(sizes)
         made = self._chunks.add(now, records.next_id, records.end, items, sizes)
         records.next_id += made
         records.end += count
-        records.payload += payload
         records.counters.pushed += count
         return count
 
@@ -293,34 +312,39 @@ class CapacityCore:
           StoreError: If they cannot be read from the store.
         """
         records = self.records
-        if records.begin == records.end and records.closed:
+        chunks = self._chunks
+        if records.closed and not chunks.count:
             raise QueueClosedError(self.name)
         if is_paused(records.paused_until, now):
             return []
         records.paused_until = None
-        if records.begin == records.end:
-            return []
-        items = self._chunks.gather(records.begin, limit)
+        items, begin = chunks.gather(records.begin, limit)
         count = len(items)
-        begin = records.begin + count
-        gone = len(self._chunks) if begin == records.end else self._chunks.index_of(begin)
-        payload = sum(map(len, items)) if records.payload else 0  # type: ignore[arg-type] # bytes
-        self._chunks.drop(gone)
+        if not count:
+            if records.closed:  # what was left could not be read
+                raise QueueClosedError(self.name)
+            return []
+        taken = records.taken
+        if chunks.size:
+            taken += sum(map(len, items))  # type: ignore[arg-type] # bytes
+        gone = chunks.passed(begin)
+        size = chunks.size
+        chunks.drop(gone)
         records.begin = begin
-        records.payload -= payload
+        records.taken = taken - (size - chunks.size)
         records.counters.popped += count
         return items
 
     # -- the whole queue -----------------------------------------------------------------------
 
-    def clear(self, _now: int) -> int:
+    def clear(self, now: int) -> int:
         """Throw all items away; return how many there were."""
         records = self.records
-        count = records.end - records.begin
+        count = self.length(now)
         if not records.messages:
             return 0
         fresh: dict[int, Chunk] = {}
-        chunks = Chunks(fresh, self._changed, self._load)
+        chunks = Chunks(fresh, self._changed, self._load, self._lost)
         self._trash.throw(*self._chunks.containers())
         if self._changed is not None:
             self._changed.clear()
@@ -328,7 +352,7 @@ class CapacityCore:
         self._chunks = chunks
         records.messages = fresh
         records.begin = records.end
-        records.payload = 0
+        records.taken = 0
         records.counters.cleared += count
         return count
 
@@ -350,11 +374,15 @@ class CapacityCore:
 
     def length(self, _now: int) -> int:
         """Return how many items are in it."""
-        return self.records.end - self.records.begin
+        first = self._chunks.first
+        if first is None:
+            return 0
+        taken = self.records.begin - first.first
+        return self._chunks.count - (taken if taken > 0 else 0)
 
     def is_empty(self, _now: int) -> bool:
         """Return whether no item is in it."""
-        return self.records.end == self.records.begin
+        return not self._chunks.count
 
     def disk_size(self, _now: int) -> int:
         """Return how many bytes are kept of items, also of those that are handed out already."""
@@ -362,16 +390,16 @@ class CapacityCore:
 
     def payload_size(self, _now: int) -> int:
         """Return how many bytes its items have."""
-        return self.records.payload
+        return self._chunks.size - self.records.taken
 
     def statistics(self, now: int) -> CapacityStatistics:
         """Return its numbers; who waits, and the actor's, are for the shell to fill in."""
         records = self.records
         counters = records.counters
         return CapacityStatistics(
-            length=records.end - records.begin,
+            length=self.length(now),
             max_elements=records.max_elements,
-            payload_size=records.payload,
+            payload_size=self.payload_size(now),
             pushed=counters.pushed,
             popped=counters.popped,
             cleared=counters.cleared,

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import attrs
 
-from queueactors._errors import PositionError, QueueClosedError
+from queueactors._errors import CodecError, PositionError, QueueClosedError
 
 from ._chunks import Chunk, Chunks, Load
 from ._pause import FOR_EVER, is_paused
@@ -210,7 +210,7 @@ class LogCore:
         self._changed = changed
         self._load = load
         self._trash = Trash()
-        self._chunks = Chunks(self.records.messages, changed, load)
+        self._chunks = Chunks(self.records.messages, changed, load, self._lost)
         self._labels: dict[str, Chunk] = {}
         self._removed = 0  # labels; one that is used again begins anew
         if ready:
@@ -233,6 +233,12 @@ class LogCore:
                 else:
                     self._chunks.place(record)
             yield
+
+    def _lost(self, chunk: Chunk, error: CodecError) -> None:
+        """Count what cannot be read any longer."""
+        self.records.set_aside += 1
+        facts = {"id": chunk.id, "codec": error.codec, "error": error.error}
+        self.notices.append(("message_set_aside", facts))
 
     def next_deadline(self, *, waiting: bool) -> int | None:
         """Return the next instant at which something happens by itself; None: never."""
@@ -292,6 +298,11 @@ class LogCore:
             return first.first  # as mostly: 0.4 us less
         expired = self._expired_chunks(now)
         return self.records.end if expired == len(self._chunks) else self._chunks[expired].first
+
+    def _end(self) -> int:
+        """Return the number behind the last item that can be read; without one, the next."""
+        last = self._chunks.last
+        return self.records.end if last is None else last.first + last.count
 
     def news(self, now: int) -> object:
         """Return what is equal as long as nothing has come that a reader may wait for."""
@@ -393,18 +404,18 @@ class LogCore:
         if label is not None:
             position = label.first
         else:
-            position = begin if start == "oldest" else max(begin, records.end - 1)
+            position = begin if start == "oldest" else max(begin, self._end() - 1)
         if is_paused(records.paused_until, now):
             return label, [], 0, position, position
         records.paused_until = None  # it has passed
         first = max(begin, position)
-        items = self._chunks.gather(first, limit)
-        return label, items, first - position, position, first + len(items)
+        items, after = self._chunks.gather(first, limit)
+        return label, items, after - position - len(items), position, after
 
     def _refuse_if_over(self, now: int, position: int) -> None:
         """Refuse to wait at a position where nothing will come."""
         records = self.records
-        if records.closed and max(position, self._begin(now)) >= records.end:
+        if records.closed and max(position, self._begin(now)) >= self._end():
             raise QueueClosedError(self.name)
 
     def _stand(self, now: int, name: str, label: Chunk | None, position: int, read: int) -> None:
@@ -460,11 +471,11 @@ class LogCore:
         """Throw all items away; labels stay, with nothing to read. Return how many there were."""
         records = self.records
         end = records.end
-        begin = self._begin(now)
-        lost = self._lost(begin)
+        expired = self._expired(now)
+        count = self._chunks.count - expired
         labels = list(self._labels.values())
         kept = {label.id: label for label in labels}
-        chunks = Chunks(kept, self._changed, self._load)
+        chunks = Chunks(kept, self._changed, self._load, self._lost)
         if self._changed is not None:
             self._changed.update([chunk.id for chunk in self._chunks])
             self._changed.update([label.id for label in labels if label.first != end])
@@ -473,14 +484,13 @@ class LogCore:
         records.messages = kept  # from here on nothing fails
         for label in labels:
             label.first = end
-        records.counters.expired += lost
-        records.counters.cleared += end - begin
-        return end - begin
+        records.counters.expired += expired
+        records.counters.cleared += count
+        return count
 
-    def _lost(self, begin: int) -> int:
+    def _expired(self, now: int) -> int:
         """Return how many items have expired, but are still kept."""
-        first = self._chunks.first
-        return 0 if first is None else begin - first.first
+        return sum(self._chunks[index].count for index in range(self._expired_chunks(now)))
 
     def close(self, _now: int) -> None:
         """Take nothing in any more; what is there can still be read."""
@@ -496,7 +506,7 @@ class LogCore:
 
     def length(self, now: int) -> int:
         """Return how many items have not expired."""
-        return self.records.end - self._begin(now)
+        return self._chunks.count - self._expired(now)
 
     def disk_size(self, _now: int) -> int:
         """Return how many bytes are kept of items, expired ones that are still there included."""
@@ -506,20 +516,22 @@ class LogCore:
         """Return its numbers; who waits, and the actor's, are for the shell to fill in."""
         records = self.records
         counters = records.counters
-        begin = self._begin(now)
+        expired = self._expired(now)
+        length = self._chunks.count - expired
         behind = None
         if self._labels:
             slowest = min(label.first for label in self._labels.values())
-            behind = records.end - max(slowest, begin)
+            begin, end = self._begin(now), self._end()
+            behind = max(min(end - max(slowest, begin), length), 0)
         return LogStatistics(
-            length=records.end - begin,
+            length=length,
             end=records.end,
             labels=len(self._labels),
             behind=behind,
             disk_size=self._chunks.size,
             added=counters.added,
             read=counters.read,
-            expired=counters.expired + self._lost(begin),
+            expired=counters.expired + expired,
             cleared=counters.cleared,
             set_aside=records.set_aside,
             closed=records.closed,

@@ -8,6 +8,7 @@ import attrs
 import msgspec
 
 from queueactors._codecs import ITEMS, ChunkValues, Encoded, make_codec
+from queueactors._errors import CodecError
 from queueactors._options import nanoseconds
 from queueactors.cores.capacity import CapacityCore, CapacityRecords, Chunk
 from queueactors.cores.log import LogCore, LogRecords
@@ -41,6 +42,15 @@ def _pack(message: StoredMessage, codec: str) -> tuple[str, bytes]:
     return codec, msgspec.msgpack.encode(items)
 
 
+def _unpack(value: object) -> str:
+    """Return a label's name, from the list that it is kept as."""
+    try:
+        (name,) = cast("list[bytes]", value)
+        return name.decode()
+    except ValueError as error:
+        raise CodecError(NAMES, f"expected a label's name: {error}") from error
+
+
 def _table(name: str, head: Mapping[str, int | None]) -> Table:
     return Table(
         name,
@@ -49,6 +59,7 @@ def _table(name: str, head: Mapping[str, int | None]) -> Table:
         head=head,
         fresh={"state": "kept"},
         pack=_pack,
+        unpack=_unpack,
         lazy="label",
     )
 
@@ -75,15 +86,6 @@ class _ChunkKind:
             return None
         split = self.values.split
         return lambda chunk: split(*value(chunk))
-
-    def _chunks(self, messages: Mapping[int, StoredMessage]) -> dict[int, Chunk]:
-        """Return chunks and labels as they were read, with the labels' names."""
-        chunks = cast("dict[int, Chunk]", messages)
-        for chunk in chunks.values():
-            if chunk.state == "label":
-                (name,) = cast("list[bytes]", self.values.decode(chunk.value))
-                chunk.value = name.decode()
-        return chunks
 
 
 @attrs.define(eq=False)
@@ -113,7 +115,8 @@ class CapacityKind(_ChunkKind):
         set_aside: int,
     ) -> CapacityRecords:
         """Return the records that were written, see `queueactors.stores.Kind`."""
-        return CapacityRecords(self._chunks(messages), set_aside, **head)  # type: ignore[arg-type] # those of `CapacityRecords.head`
+        chunks = cast("dict[int, Chunk]", messages)
+        return CapacityRecords(chunks, set_aside, **head)  # type: ignore[arg-type] # those of `CapacityRecords.head`
 
     def core(
         self, records: object, changed: Changed | None = None, value: ReadValue | None = None
@@ -156,7 +159,8 @@ class LogKind(_ChunkKind):
         set_aside: int,
     ) -> LogRecords:
         """Return the records that were written, see `queueactors.stores.Kind`."""
-        return LogRecords(self._chunks(messages), set_aside, **head)  # type: ignore[arg-type] # those of `LogRecords.head`
+        chunks = cast("dict[int, Chunk]", messages)
+        return LogRecords(chunks, set_aside, **head)  # type: ignore[arg-type] # those of `LogRecords.head`
 
     def core(
         self, records: object, changed: Changed | None = None, value: ReadValue | None = None

@@ -20,7 +20,7 @@ import structlog
 import trio
 from trio.lowlevel import checkpoint
 
-from queueactors._errors import StoreError, StoreLockedError
+from queueactors._errors import CodecError, StoreError, StoreLockedError
 from queueactors._histogram import Histogram
 from supervisors import (
     ActorDownError,
@@ -146,6 +146,7 @@ class StoreActor:
         """Read what a row holds, and the name of its codec: at once.
 
         Raises:
+          CodecError: If there is no such row.
           StoreError: If it cannot be read.
         """
         if self._failure is not None:
@@ -158,7 +159,7 @@ class StoreActor:
             self._log.error("store_not_read", error=describe(error))
             raise self._failed(error) from error
         if found is None:
-            raise StoreError(self._place.name, "not applied", f"row {row} of {table.name} is gone")
+            raise CodecError(table.name, f"row {row} is gone")
         return found
 
     # -- the actor -----------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from ._file import SLICE, Changes, NotAStoreError, StoreFile
 from ._table import BITS, MOST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from queueactors._codecs import Values
     from queueactors.engines import Core, Parked, Records
@@ -82,6 +82,7 @@ class SqliteJournal:
         kind = self.kind
         self.changed.written()
         self._kept.clear()
+        self.changed.aside.clear()
         self._head, self._next_id = None, 1
         stored = file.queue(self.queue)
         self._is_new = stored is None
@@ -96,15 +97,14 @@ class SqliteJournal:
         self._number = stored.number
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         log = log.bind(queue=self.queue)
-        decode = cast("Values", kind.values).decode
+        values, unpack = cast("Values", kind.values), kind.table.unpack
         rows = file.messages(stored, kind.table, light=True)
         messages: dict[int, StoredMessage] = {}
         told = 0
         for some in _slices(rows):
-            for message in kind.table.messages(some, self._codec):
+            for message, row in zip(kind.table.messages(some, self._codec), some, strict=True):
                 try:
-                    if message.value is not None:
-                        decode(message.value)
+                    _check(message, cast("str", row[-1]), values, unpack)
                 except CodecError as error:
                     self._kept.append(message.id)
                     facts = {"id": message.id, "codec": error.codec, "error": error.error}
@@ -162,7 +162,7 @@ class SqliteJournal:
             head=msgspec.json.encode(head),
             at=now,
             cleared=changed.cleared,
-            kept=self._kept,
+            kept=[*self._kept, *changed.aside],
             fresh=fresh,
             new=new,
             updated=updated,
@@ -182,6 +182,22 @@ class SqliteJournal:
     async def recovered(self) -> None:
         """Wait until the store works again."""
         await self._actor.works.wait()
+
+
+def _check(
+    message: StoredMessage, codec: str, values: Values, unpack: Callable[[object], object] | None
+) -> None:
+    """See that a message can be decoded; what is read later: that its codec is known.
+
+    Raises:
+      CodecError: If it cannot.
+    """
+    if message.value is None:
+        values.check(codec)
+        return
+    value = values.decode(message.value)
+    if unpack is not None:
+        message.value = unpack(value)
 
 
 def _slices(rows: Iterator[Row]) -> Iterator[list[Row]]:

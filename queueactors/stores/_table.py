@@ -51,6 +51,7 @@ class Table:
         with the same key belong together; in all others they have none. Empty: each is one value.
       pack: Makes of a message, in a queue with a codec of that name, its own codec's name and its
         bytes. None: its value is that.
+      unpack: Makes of such a value, decoded, what the message has; or raises `CodecError`.
       lazy: If messages are read without their values until somebody asks: the state of those that
         are not. Empty: all are read with their values.
     """
@@ -68,6 +69,7 @@ class Table:
         by_process: bool = False,
         together: Collection[str] = (),
         pack: Callable[[StoredMessage, str], tuple[str, bytes]] | None = None,
+        unpack: Callable[[object], object] | None = None,
         lazy: str = "",
     ) -> None:
         self.name = name
@@ -91,6 +93,7 @@ class Table:
         fields = ", ".join(["id & ?", "value", *facts, "codec"])
         self.select = f"SELECT {fields} FROM {name} WHERE id BETWEEN ? AND ? ORDER BY id"
         self.lazy = lazy
+        self.unpack = unpack
         self._pack = pack
         light = f"CASE WHEN state = '{lazy}' THEN value END" if lazy else "value"
         fields = ", ".join(["id & ?", light, *facts, "codec"])

@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
-    from queueactors import BatchQueue, Clock, MessageQueue, Runtime, TimedQueue
+    from queueactors import (
+        BatchQueue,
+        CapacityQueue,
+        Clock,
+        LogQueue,
+        MessageQueue,
+        Runtime,
+        TimedQueue,
+    )
     from queueactors.cores.timed import Message
     from queueactors.stores import StoredMessage
     from queueactors.stores._actor import StoreActor
@@ -94,6 +102,16 @@ async def define_idle(runtime: Runtime, name: str = "q", **options: object) -> B
     assert isinstance(group, Supervisor)
     await group.terminate_child(f"process.{name}")
     return queue
+
+
+async def define_capacity(runtime: Runtime, name: str = "q", **options: object) -> CapacityQueue:
+    """Define a capacity queue in it."""
+    return await runtime.define(name, kind="capacity", **({"store": "disk"} | options))
+
+
+async def define_log(runtime: Runtime, name: str = "q", **options: object) -> LogQueue:
+    """Define a log queue in it."""
+    return await runtime.define(name, kind="log", **({"store": "disk"} | options))
 
 
 async def process_nothing(_queue: BatchQueue, _items: list[object]) -> None:
