@@ -34,6 +34,10 @@ Options = TypeVar("Options", "CapacityOptions", "LogOptions")
 def _pack(message: StoredMessage, codec: str) -> tuple[str, bytes]:
     """Return what is kept of a chunk or a label: its codec's name, and its bytes."""
     chunk = cast("Chunk", message)
+    if type(chunk.value) is bytes:  # it is imported
+        return codec, chunk.value
+    if isinstance(chunk.value, Encoded):
+        return chunk.value.codec, chunk.value.data
     if chunk.state == "label":
         return NAMES, msgspec.msgpack.encode([str(chunk.value).encode()])
     items = cast("list[bytes | Encoded]", chunk.value)

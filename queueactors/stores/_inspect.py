@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final, cast
 import attrs
 import msgspec
 
-from queueactors._codecs import Encoded, ItemValues, Values, make_codec
+from queueactors._codecs import ChunkValues, Encoded, ItemValues, Values, make_codec
 from queueactors._errors import CodecError
 
+from ._chunk_lines import LineError, Positions, check_chunk
 from ._file import APPLICATION, MIGRATIONS, NotAStoreError, StoredQueue, read_queues
 from ._lines import count_items
 from ._owner import OwnedError, Owner
@@ -183,6 +184,8 @@ class _Inspection:
         queue = QueueReport(stored.name, stored.kind)
         self._report.queues.append(queue)
         fields = table.message.__struct_fields__
+        positions = Positions(None, "record")
+        plain = _CHUNKS if table.lazy else _ITEMS if table.together else _ANY
         state = fields.index("state") if "state" in fields else None
         highest, wrong = 0, 0
         for row in self._connection.execute(table.select, (MOST, stored.base, stored.base | MOST)):
@@ -192,8 +195,9 @@ class _Inspection:
             queue.codecs[codec] += 1
             if state is not None:
                 queue.states[row[state]] += 1
-            self._decode(queue, row[0], codec, data, _ITEMS if table.together else _ANY)
-            if table.together and (told := _wrong(table, row)):
+            self._decode(queue, row[0], codec, data, plain)
+            told = _wrong(table, row, positions)
+            if told is not None:
                 wrong += 1
                 if wrong <= SHOWN:
                     self._report.faults.append(f"queue {queue.name!r} has {told}")
@@ -204,9 +208,16 @@ class _Inspection:
             self._check_names(stored, table)
         if wrong > SHOWN:
             self._report.faults.append(f"queue {queue.name!r} has {wrong - SHOWN} more of these")
-        next_id = stored.head.get("next_id") or 0
-        if highest >= next_id:
-            told = f"queue {queue.name!r} has message {highest}, and its next id is {next_id}"
+        self._check_number(stored, "message", highest, "next_id")
+        if table.lazy:
+            self._check_number(stored, "position", positions.last() - 1, "end")
+
+    def _check_number(self, stored: StoredQueue, what: str, last: int, key: str) -> None:
+        """Find numbers that are not given away yet."""
+        limit = stored.head.get(key) or 0
+        if last >= limit:
+            words = key.replace("_", " ")
+            told = f"queue {stored.name!r} has {what} {last}, and its {words} is {limit}"
             self._report.faults.append(told)
 
     def _check_names(self, stored: StoredQueue, table: Table) -> None:
@@ -250,10 +261,15 @@ class _Inspection:
 
 _ANY: Final = Values(make_codec("msgpack"))
 _ITEMS: Final = ItemValues(make_codec("msgpack"))
+_CHUNKS: Final = ChunkValues(make_codec("msgpack"))
 
 
-def _wrong(table: Table, row: Row) -> str | None:
-    """Return what is wrong with a batch, if anything is: its size, or its key."""
+def _wrong(table: Table, row: Row, positions: Positions) -> str | None:
+    """Return what is wrong with a batch, its size or its key, or with a chunk, if anything is."""
+    if table.lazy:
+        return _wrong_chunk(table, row, positions)
+    if not table.together:
+        return None
     fields = table.message.__struct_fields__
     size, key, state = (row[fields.index(each)] for each in ("size", "key", "state"))
     count = count_items(cast("str", row[-1]), cast("bytes", row[1]))
@@ -261,4 +277,17 @@ def _wrong(table: Table, row: Row) -> str | None:
         return f"batch {row[0]} of {count} items, and its size is {size}"
     if bool(key) != (state in table.together):
         return f"batch {row[0]} in state {state!r} with key {key}"
+    return None
+
+
+def _wrong_chunk(table: Table, row: Row, positions: Positions) -> str | None:
+    """Return what is wrong with a chunk or a label, if anything is: as an import would."""
+    fields: dict[str, object] = dict(zip(table.message.__struct_fields__, row[:-1], strict=True))
+    codec, data = cast("str", row[-1]), cast("bytes", row[1])
+    try:
+        check_chunk(fields, codec, data, raw=True, labels="begin" not in table.head)
+        positions.place(fields)
+        positions.note(cast("int", row[0]), fields, codec, data)
+    except LineError as error:
+        return f"{fields['state']} {row[0]}: {error}"
     return None

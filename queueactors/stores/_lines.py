@@ -14,6 +14,8 @@ import msgspec
 
 from queueactors._codecs import ITEMS, LETTER, Encoded
 
+from ._chunk_lines import LineError, check_chunk, items_bytes, items_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -21,10 +23,6 @@ if TYPE_CHECKING:
 
 FORMAT: Final = 1  # the version of what is written here
 HEADER: Final = b'{"queueactors":'  # how a header line begins, and no other
-
-
-class LineError(Exception):
-    """A line is not what it should be."""
 
 
 class Header(msgspec.Struct):
@@ -109,6 +107,9 @@ class Lines:
         codec, data = cast("str", codec), cast("bytes", data)
         if self._table.together and count_items(codec, data) != line["size"]:
             line["data"] = data  # what is no such list is no value
+        elif self._table.lazy:
+            text = items_text(codec, data)
+            line |= {"data": data} if text is None else {"value": msgspec.Raw(text)}
         else:
             _put_value(line, codec, data)
         return self._encode(line) + b"\n"
@@ -131,12 +132,19 @@ class Lines:
             raise LineError("expected state to be that of a message that is there, got 'gone'")
         if (raw is msgspec.UNSET) == (given is None):
             raise LineError("expected either value or data")
-        if given is None:
+        if self._table.lazy and letter is not None:
+            raise LineError("expected data, without dead_letter, in that kind of queue")
+        if given is None and self._table.lazy:
+            data = items_bytes(codec, bytes(cast("msgspec.Raw", raw)))
+        elif given is None:
             data = _bytes(codec, bytes(cast("msgspec.Raw", raw)), letter)
         else:
             data = cast("bytes", given)
         if self._table.together:
             self._check_batch(fields, codec, data, raw=given is not None)
+        if self._table.lazy:
+            labels = "begin" not in self._table.head  # what is taken away has no readers
+            check_chunk(fields, codec, data, raw=given is not None, labels=labels)
         fields["value"] = data if codec == self._codec else Encoded(codec, data)
         return fields
 
@@ -198,9 +206,9 @@ def _line_type(table: Table, now: int) -> type[msgspec.Struct]:
     for field in msgspec.structs.fields(table.message)[2:]:
         default = field.default
         if default is msgspec.NODEFAULT:
-            default = now if field.name.endswith("_at") else 0
-            default = "ready" if field.name == "state" else default
-        if field.name == "size":  # it is counted
+            default = now if field.name.rpartition("_")[2] == "at" else 0
+            default = table.usual if field.name == "state" else default
+        if field.name in {"first", "count", "size"}:  # it is counted
             known.append((field.name, _Integer | None, None))
             continue
         if field.name == "mid":  # who reads it gives it one

@@ -93,6 +93,7 @@ class Table:
         fields = ", ".join(["id & ?", "value", *facts, "codec"])
         self.select = f"SELECT {fields} FROM {name} WHERE id BETWEEN ? AND ? ORDER BY id"
         self.lazy = lazy
+        self.usual = fresh.get("state", "ready")  # the state of a new message
         self.unpack = unpack
         self._pack = pack
         light = f"CASE WHEN state = '{lazy}' THEN value END" if lazy else "value"

@@ -4,6 +4,8 @@ Both can be interrupted at any instant and run again. An export goes on after th
 whole, if nothing in the store has changed since; otherwise it begins anew. An import notes in the
 store itself, in the transaction that puts messages in, how far it is: run again with the same
 lines it goes on there, and does nothing once all of them are in.
+
+One file for both, as what one writes the other has to read.
 """
 
 from __future__ import annotations
@@ -17,14 +19,15 @@ from typing import IO, TYPE_CHECKING, Final, cast
 import attrs
 import msgspec
 
+from queueactors._codecs import ITEMS, Encoded
 from supervisors import did_you_mean
 
+from ._chunk_lines import LineError, Positions, cut, name_of
 from ._file import Changes, NotAStoreError, StoredQueue, StoreFile
 from ._lines import (
     FORMAT,
     HEADER,
     Header,
-    LineError,
     Lines,
     header_codec,
     header_line,
@@ -201,6 +204,7 @@ class _Noted(msgspec.Struct):
     messages: int  # that are in
     as_it_was: bool  # they kept their ids, keys and the queue's head
     at: int  # epoch nanoseconds
+    shift: int | None = None  # of positions, from those in the file to those in the queue
 
 
 class Import:
@@ -240,7 +244,8 @@ class Import:
         if self._kind not in tables:
             raise TransferError(f"{path}: there is no kind of queue {self._kind!r}")
         self._table = tables[self._kind]
-        self._codec = "msgpack" if header is None else header.codec
+        self._codec = f"{ITEMS}msgpack" if self._table.lazy else "msgpack"
+        self._codec = self._codec if header is None else header.codec
         self.messages = self._section.messages
         self.resumed = 0  # messages that an earlier run has put in
         self.finished_at: int | None = None  # when an earlier run had put all of them in
@@ -254,6 +259,7 @@ class Import:
         """
         header, last, second = self._section.header, 0, self._table.second
         groups: dict[int, tuple[object, int]] = {}  # by key: the state, and a line
+        positions = Positions(header)
         with closing(Names(second or "")) as names:
             for done, (number, fields) in enumerate(self._read(), 1):
                 if header is not None:
@@ -262,11 +268,30 @@ class Import:
                     self._check_name(number, fields, names)
                 if fields["state"] in self._table.together:
                     self._check_group(number, fields, groups)
+                if self._table.lazy:
+                    self._check_position(number, fields, positions)
                 if done % TELL == 0:
                     progress(done)
             for number, mid in names.alone():
                 told = f"expected another message of mid {mid!r}, as state is {second!r}"
                 self._refuse(number, told)
+        if (wrong := positions.beyond()) is not None:
+            self._refuse(*wrong)
+
+    def _check_position(self, number: int, fields: dict[str, object], positions: Positions) -> None:
+        """Refuse chunks and labels that are not where they can be."""
+        try:
+            positions.place(fields)
+            positions.note(number, fields, *self._kept(fields))
+        except LineError as error:
+            self._refuse(number, str(error))
+
+    def _kept(self, fields: dict[str, object]) -> tuple[str, bytes]:
+        """Return a value's codec and bytes."""
+        value = fields["value"]
+        if isinstance(value, Encoded):
+            return value.codec, value.data
+        return self._codec, cast("bytes", value)
 
     def _check_name(self, number: int, fields: dict[str, object], names: Names) -> None:
         """Refuse a name that another line has."""
@@ -323,6 +348,16 @@ class Import:
                 elif mid in names:
                     self._refuse(number, f"mid {mid!r} is in queue {self._queue!r}", begun)
 
+    def _check_labels(self, file: StoreFile, stored: StoredQueue, begun: int) -> None:
+        """Refuse labels that the queue has; so many lines have been imported before."""
+        rows = file.messages(stored, self._table, light=True)
+        there = {name_of(str(row[-1]), cast("bytes", row[1])) for row in rows if row[1] is not None}
+        for done, (number, fields) in enumerate(self._read()):
+            if done >= begun and fields["state"] == self._table.lazy:
+                name = name_of(*self._kept(fields))
+                if name is not None and name in there:
+                    self._refuse(number, f"label {name!r} is in queue {self._queue!r}", begun)
+
     def run(self, file: StoreFile, progress: Callable[[int], None], *, again: bool) -> None:
         """Put the messages in, some in each transaction.
 
@@ -351,6 +386,8 @@ class Import:
         self.resumed = noted.messages
         if stored is not None and self._table.second is not None:
             self._check_target(file, stored, noted.messages)
+        if stored is not None and self._table.lazy:
+            self._check_labels(file, stored, noted.messages)
         lines = self._read()
         for _ in range(noted.messages):
             next(lines)
@@ -364,7 +401,7 @@ class Import:
 
     def _put(self, file: StoreFile, some: list[dict[str, object]], noted: _Noted) -> None:
         """Put some messages in, and note it."""
-        stored, header = file.queue(self._queue), self._section.header
+        stored, header, table = file.queue(self._queue), self._section.header, self._table
         head = dict(self._table.head)
         if stored is not None:
             head |= stored.head
@@ -372,12 +409,14 @@ class Import:
             head |= {key: value for key, value in header.head.items() if key in head}
         if not noted.as_it_was:
             self._renumber(some, head)
+            if table.lazy:
+                self._move(some, head, noted)
         for fields in some:
             if fields.get("mid", "") is None:
                 fields["mid"] = f"{self._section.digest[:16]}-{fields['id']}"
         at = max(self._now if header is None else header.at, 0 if stored is None else stored.at)
         number = file.last_number() + 1 if stored is None else stored.number
-        base, table = number << BITS, self._table
+        base = number << BITS
         messages = [cast("StoredMessage", table.message(**fields)) for fields in some]
         changes = Changes(
             queue=self._queue,
@@ -412,7 +451,7 @@ class Import:
         for fields in some:
             fields["id"] = next_id
             next_id += 1
-            old = cast("int", fields["key"])
+            old = cast("int", fields.get("key", 0))
             if not old and not self._has_key(fields):
                 continue
             key = self._keys.get(old)
@@ -425,6 +464,28 @@ class Import:
         if "last_key" in head:
             head["last_key"] = last_key
 
+    def _move(
+        self, some: list[dict[str, object]], head: dict[str, int | None], noted: _Noted
+    ) -> None:
+        """Let chunks follow those that are there, and labels stand among them as they did."""
+        header, end = self._section.header, head["end"] or 0
+        least = next((each["first"] for _, each in self._read() if each["state"] == "kept"), None)
+        if least is None:
+            least = 0 if header is None else header.head.get("end") or 0
+        least = cast("int", least)
+        if noted.shift is None:
+            noted.shift = end - least
+        begin = 0 if header is None else header.head.get("begin") or 0
+        for fields in some:
+            codec, data = self._kept(fields)
+            left = cut(fields, begin, codec, data) if fields["state"] == "kept" else None
+            if left is not None:
+                fields["value"] = left if codec == self._codec else Encoded(codec, left)
+            first = noted.shift + max(cast("int", fields["first"]), least)
+            fields["first"] = first
+            end = max(end, first + cast("int", fields["count"]))
+        head["end"] = end
+
     def _noted(self, file: StoreFile, stored: StoredQueue | None) -> _Noted | None:
         text = None if stored is None else file.noted(self._key(stored.number))
         return None if text is None else msgspec.json.decode(text, type=_Noted)
@@ -434,7 +495,7 @@ class Import:
 
     def _read(self) -> Iterator[tuple[int, dict[str, object]]]:
         """Yield the messages, each with the number of its line."""
-        section = self._section
+        section, positions = self._section, Positions(None)
         read = Lines(self._table, self._codec, self._now).read
         with self._path.open("rb") as stream:
             stream.seek(section.start)
@@ -443,9 +504,13 @@ class Import:
             ):
                 if not line.isspace():
                     try:
-                        yield number, read(line)
+                        fields = read(line)
+                        if self._table.lazy:
+                            positions.place(fields)
                     except LineError as error:
                         self._refuse(number, str(error))
+                    else:
+                        yield number, fields
 
     def _refuse(self, line: int, what: str, begun: int = 0) -> None:
         came = f"nothing of it but the first {begun} messages" if begun else "nothing of it"

@@ -355,6 +355,9 @@ async def test_a_chunk_that_is_damaged_is_passed_over_by_pops(
         await queue.push(b"new")
         assert await queue.clear() == 1
         assert (await queue.statistics()).restarts == 0
+    with closing(sqlite3.connect(world.path)) as connection:
+        left = connection.execute("SELECT first FROM capacity").fetchall()
+    assert left == ([] if "DELETE" in statement else [(10,)])
 
 
 @pytest.mark.parametrize("statement", DAMAGE)

@@ -101,7 +101,7 @@ def test_the_owner_is_named_and_not_disturbed(tmp_path: Path) -> None:
     [
         ("UPDATE timed SET id = (9 << 40) + 1", "1 messages of kind timed belong to no queue"),
         ("UPDATE timed SET id = id + 7", "queue 'q' has message 8, and its next id is 2"),
-        ("UPDATE queue SET kind = 'log'", "queue 'q' is of an unknown kind, 'log'"),
+        ("UPDATE queue SET kind = 'none'", "queue 'q' is of an unknown kind, 'none'"),
         ("UPDATE queue SET head = '{'", "the queues cannot be read: Input data was truncated"),
         ("PRAGMA user_version = 99", "its schema version, 99, is of a newer program"),
         ("DROP TABLE timed", "it cannot be read: no such table: timed"),
