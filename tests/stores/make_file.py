@@ -75,6 +75,7 @@ async def make(path: Path) -> None:
         async with open_runtime(config, clock=clock()) as runtime:
             await fill(runtime)
             await fill_batches(runtime)
+            await fill_chunks(runtime)
             with closing(sqlite3.connect(there)) as connection:
                 # Now: batches that are being processed are given back at an orderly end.
                 connection.execute("VACUUM INTO ?", (str(path),))
@@ -141,6 +142,43 @@ async def fill_batches(runtime: Runtime) -> None:
         if name not in KEPT:
             await queue.resume()
     await trio.sleep(0.2)
+
+
+LETTER: Final = DeadLetter(b"a body", "mails", 77, 5, "gone", AT - 10**12)
+ITEMS: Final[dict[str, tuple[dict[str, object], list[object]]]] = {
+    "cap bytes": ({}, [b"a", b"", LETTER, b"\xff", "ü".encode()]),
+    "cap json": ({"codec": "json"}, [{"page": "/ü"}, 1.5, None]),
+    "cap msgpack": ({"codec": "msgpack"}, [{"page": b"\x00"}, [1, 2]]),
+    "cap pickle": ({"codec": "pickle"}, [{1}, {2}]),
+    "cap own": ({"codec": Rot13}, ["Hello", "world"]),
+    "cap typed": ({"codec": "msgpack", "type": Email}, [Email("ann@example.org", 5), Email("b")]),
+}
+TTL: Final = 0.1
+
+
+async def fill_chunks(runtime: Runtime) -> None:
+    """Fill capacity and log queues: some of it was popped, or has expired."""
+    for name, (options, items) in ITEMS.items():
+        queue = await runtime.define(
+            name, kind="capacity", store="disk", max_elements=99, **options
+        )
+        await queue.push(*items)
+        await queue.push(*items)
+        await queue.pop(len(items) + 1)
+        await queue.resize(7)
+        await queue.pause()
+    for name in ("expired", "log"):
+        log = await runtime.define(name, kind="log", store="disk", ttl=TTL)
+        await log.next("early")
+        await log.add(b"0", b"1", b"2")
+        await log.next("one")
+        await trio.sleep(1.5 * TTL)
+        if name == "log":
+            await log.add(b"3", LETTER, b"\xff")
+            await log.next("ü", "newest")
+            await log.read("reads", limit=2)
+            await log.commit("reads", 5)
+            await log.add(b"last")
 
 
 async def define_batches(

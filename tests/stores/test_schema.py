@@ -19,7 +19,18 @@ from queueactors.stores._transfer import Export
 from supervisors import ChildStartError
 
 from .kit_file import TABLES, message, opened, put, rows
-from .make_file import AT, BATCHES, FILES, KEPT, PAGES, Email, clock, define_batches
+from .make_file import (
+    AT,
+    BATCHES,
+    FILES,
+    ITEMS,
+    KEPT,
+    LETTER,
+    PAGES,
+    Email,
+    clock,
+    define_batches,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -150,6 +161,36 @@ async def test_batch_queues_go_on_with_an_older_file(
             for name in KEPT
         },
     }
+
+
+@pytest.mark.parametrize("version", VERSIONS[3:])
+async def test_capacity_and_log_queues_go_on_with_an_older_file(
+    version: int, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    shutil.copy(FILES / f"v{version}.sqlite", tmp_path / "a")
+
+    async with open_runtime(disk(tmp_path / "a"), clock=clock()) as runtime:
+        for name, (options, items) in ITEMS.items():
+            queue = await runtime.define(
+                name, kind="capacity", store="disk", max_elements=7, **options
+            )
+            told = await queue.statistics()
+            assert (told.paused, told.max_elements, told.length) == (True, 7, len(items) - 1)
+            await queue.resume()
+            assert await queue.pop(9) == items[1:]
+            assert (await queue.len(), await queue.payload_size()) == (0, 0)
+        log = await runtime.define("log", kind="log", store="disk", ttl=10**6)
+        assert await log.labels() == ["early", "one", "ü", "reads"]
+        items = [b"3", LETTER, b"\xff", b"last"]
+        assert await log.next("early", limit=9) == (items, 3)
+        assert await log.next("one", limit=9) == (items, 2)
+        assert await log.next("ü", limit=9) == ([b"last"], 0)
+        assert await log.next("reads", limit=9) == (items[2:], 0)
+        expired = await runtime.define("expired", kind="log", store="disk", ttl=10**6)
+        assert (await expired.len(), await expired.disk_size()) == (0, 0)
+        await expired.add(b"new")
+        assert await expired.next("early", limit=9) == ([b"new"], 3)
+        assert await expired.next("one", limit=9) == ([b"new"], 2)
 
 
 ERROR = "ValueError: no such page: é"
