@@ -26,7 +26,7 @@ import attrs
 import pytest
 
 from tests.stores.kit import TORTURE
-from tests.stores.victim import BATCHED, NAMED, OWN, UNIQUE
+from tests.stores.victim import BATCHED, CAPPED, LOGGED, NAMED, OWN, UNIQUE
 
 ROUNDS: Final = 200 * TORTURE
 AT_ONCE: Final = 2
@@ -35,6 +35,7 @@ UP_TO: Final = 0.5  # seconds from the fork to the kill: some 30 ms go by until 
 Facts = dict[str, object]
 
 
+CHUNKED: Final = (CAPPED, LOGGED)
 ABSENT: Final = ("absent",)
 
 
@@ -104,6 +105,53 @@ class Batches:
         self.last, self.current = -1, []
 
 
+@attrs.frozen
+class Chunked:
+    """What is known of a capacity or log queue; a single task works on it.
+
+    Args:
+      items: What is in it.
+      end: The number of the next item.
+      labels: The number of what each label gets next.
+    """
+
+    items: tuple[str, ...] = ()
+    end: int = 0
+    labels: Facts = attrs.field(factory=dict)
+
+    def after(self, what: str, about: Facts) -> tuple[Chunked, object]:
+        """Return what it is after an operation, and the answer to that."""
+        if what in {"push items", "add"}:
+            values = about["values"]
+            assert isinstance(values, list)
+            items = (*self.items, *values)
+            return attrs.evolve(self, items=items, end=self.end + len(values)), len(values)
+        if what == "pop":
+            limit = _int(about["limit"])
+            return attrs.evolve(self, items=self.items[limit:]), [*self.items[:limit]]
+        if what == "clear items":
+            labels: Facts = dict.fromkeys(self.labels, self.end) if self.items else self.labels
+            return attrs.evolve(self, items=(), labels=labels), len(self.items)
+        return self._after_reading(what, about)
+
+    def _after_reading(self, what: str, about: Facts) -> tuple[Chunked, object]:
+        label = str(about["label"])
+        if what == "remove label":
+            rest = {name: first for name, first in self.labels.items() if name != label}
+            return attrs.evolve(self, labels=rest), label in self.labels
+        begin = self.end - len(self.items)
+        first = _int(self.labels.get(label, begin))
+        if what == "commit":
+            position = _int(about["position"])
+            return attrs.evolve(self, labels=self.labels | {label: position}), position - first
+        items = self.items[first - begin : first - begin + _int(about["limit"])]
+        answer: Facts = {"items": [*items]}
+        if what == "read":
+            after = attrs.evolve(self, labels=self.labels | {label: first})
+            return after, answer | {"position": first + len(items)}
+        return attrs.evolve(self, labels=self.labels | {label: first + len(items)}), answer
+
+
 @attrs.define
 class Audit:
     """Reads the log, and compares what is there with what was acknowledged."""
@@ -113,6 +161,7 @@ class Audit:
     own: dict[str, list[list[str]]] = attrs.field(factory=lambda: {each: [[]] for each in OWN})
     named: dict[str, Named] = attrs.field(factory=lambda: {each: {} for each in NAMED})
     batches: Batches = attrs.field(factory=Batches)
+    chunked: dict[str, Chunked] = attrs.field(factory=lambda: {each: Chunked() for each in CHUNKED})
     unique: dict[str, set[bool]] = attrs.field(factory=dict)
     last_keys: Counter[str] = attrs.field(factory=Counter)
     seen: Counter[str] = attrs.field(factory=Counter)
@@ -135,6 +184,8 @@ class Audit:
                 queue, what, about = self.open.pop(number)
                 self.seen[what] += 1
                 self.acknowledge(queue, what, about, answer)
+            case "there" if facts[0] in CHUNKED:
+                self.compare_chunked(facts[0], facts[1])
             case "there":
                 name, there, last_key = facts
                 self.compare(name, there, last_key)
@@ -145,6 +196,9 @@ class Audit:
         if queue == BATCHED:
             assert isinstance(about["values"], list)
             self.batches.acknowledged.update(about["values"])
+        elif queue in CHUNKED:
+            self.chunked[queue], expected = self.chunked[queue].after(what, about)
+            assert answer == expected, f"{what} {about} answered {answer}, not {expected}"
         elif queue in OWN:
             self.own[queue] = [after(self.own[queue][0], what, about)]
         elif queue in NAMED:
@@ -253,6 +307,21 @@ class Audit:
                     self.unique[str(each["value"])] = {True, False}
         else:
             self.compare_shared(name, there, list(begun.values()))
+
+    def compare_chunked(self, name: str, there: Facts) -> None:
+        """Compare a capacity or log queue; a single operation at most was not acknowledged."""
+        begun = {number: each for number, each in self.open.items() if each[0] == name}
+        for number in begun:
+            del self.open[number]
+        assert len(begun) <= 1
+        before = self.chunked[name]
+        allowed = [before, *(before.after(what, about)[0] for _, what, about in begun.values())]
+        items, labels = there["items"], there["labels"]
+        assert isinstance(items, list)
+        assert isinstance(labels, dict)
+        found = Chunked(tuple(items), _int(there["end"]), labels)
+        assert found in allowed, f"{name} is {found}, and was one of {allowed}"
+        self.chunked[name] = found
 
     def compare_named(
         self, name: str, there: list[Facts], begun: list[tuple[str, str, Facts]]
@@ -478,6 +547,8 @@ def test_killed_at_any_moment_it_loses_and_invents_nothing(tmp_path: Path) -> No
     assert min(acknowledged[each] for each in ("release", "bury", "prolongate", "clear")) > 20
     assert min(acknowledged[each] for each in ("enqueue", "update", "claim", "finish")) > 100
     assert acknowledged["push"] > 100
+    assert min(acknowledged[each] for each in ("push items", "pop", "add", "next", "read")) > 100
+    assert min(acknowledged[each] for each in ("commit", "clear items", "remove label")) > 10
     assert sum(len(each.over) for each in batches) > 300
     assert sum(each.failed for each in batches) > 10
     assert any(times > 1 for each in batches for times in each.got.values())

@@ -25,19 +25,41 @@ import structlog
 import trio
 
 from queueactors import retry
+from queueactors.cores import _chunks
 from queueactors.cores.batch import NEVER
-from tests.stores.kit import LONG, define, define_batches, define_messages, in_memory, running
+from queueactors.cores.capacity import CapacityCore
+from tests.stores.kit import (
+    LONG,
+    define,
+    define_batches,
+    define_capacity,
+    define_log,
+    define_messages,
+    in_memory,
+    running,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from queueactors import BatchQueue, MessageQueue, Reservation, TimedQueue
+    from queueactors import (
+        BatchQueue,
+        CapacityQueue,
+        LogQueue,
+        MessageQueue,
+        Reservation,
+        TimedQueue,
+    )
+    from queueactors.cores.log import LogCore
+    from queueactors.engines import LocalEngine
     from tests.stores.kit import Seen
 
 SHARED = ("one", "two")  # several tasks work on each of them
 OWN = ("own-1", "own-2")  # a single task works on each of them, so all is in order
 NAMED = ("named-1", "named-2")  # message queues; a single task works on each of them
 BATCHED = "batched"  # a batch queue: a single task pushes, and a single worker processes
+CAPPED = "capped"  # a capacity queue: a single task works on it
+LOGGED = "logged"  # a log queue: likewise
 UNIQUE = "unique"
 TASKS = 6
 
@@ -215,6 +237,43 @@ class Victim:
             self.log.write("failed", queue.name, values)
             raise ValueError("no")
 
+    async def cap(self, queue: CapacityQueue) -> None:
+        """Push a few items, and pop others."""
+        random, log = self.random, self.log
+        while True:
+            for _ in range(random.randrange(4)):
+                values = [self.new_value() for _ in range(random.choice([1, 3, 40]))]
+                about = {"values": [each.decode() for each in values]}
+                await log.call(CAPPED, "push items", about, queue.push(*values))
+            for _ in range(random.randrange(8)):
+                limit = random.choice([1, 3, 30])
+                await log.call(CAPPED, "pop", {"limit": limit}, _texts(queue.pop(limit)))
+            if random.random() < 0.02:
+                await log.call(CAPPED, "clear items", {}, queue.clear())
+
+    async def read(self, queue: LogQueue) -> None:
+        """Add a few items, and let several labels read them."""
+        random, log = self.random, self.log
+        while True:
+            values = [self.new_value() for _ in range(random.choice([1, 3, 20]))]
+            about: dict[str, object] = {"values": [each.decode() for each in values]}
+            await log.call(LOGGED, "add", about, queue.add(*values))
+            for _ in range(random.randrange(6)):
+                label, limit = random.choice("abc"), random.choice([1, 3, 30])
+                about = {"label": label, "limit": limit}
+                if label != "c":
+                    await log.call(LOGGED, "next", about, _next(queue, label, limit))
+                    continue
+                read = await log.call(LOGGED, "read", about, _read(queue, label, limit))
+                if random.random() < 0.5:
+                    position = cast("dict[str, int]", read)["position"]
+                    about = {"label": label, "position": position}
+                    await log.call(LOGGED, "commit", about, queue.commit(label, position))
+            if random.random() < 0.02:
+                await log.call(LOGGED, "clear items", {}, queue.clear())
+            if random.random() < 0.02:
+                await log.call(LOGGED, "remove label", {"label": "a"}, queue.remove_label("a"))
+
     async def remove(self, queue: MessageQueue) -> None:
         """Take out what would only get more."""
         for mid, info in (await queue.queue_content()).items():
@@ -244,6 +303,34 @@ async def _claim(queue: MessageQueue) -> object:
         return None
     value = _text(claim.message)
     return {"mid": claim.mid, "value": value, "attempt": claim.attempt, "key": claim.key}
+
+
+async def _texts(pop: Awaitable[list[object]]) -> object:
+    return [_text(each) for each in await pop]
+
+
+async def _next(queue: LogQueue, label: str, limit: int) -> object:
+    items, expired = await queue.next(label, limit=limit)
+    assert expired == 0
+    return {"items": [_text(each) for each in items]}
+
+
+async def _read(queue: LogQueue, label: str, limit: int) -> object:
+    items, _, position = await queue.read(label, limit=limit)
+    return {"items": [_text(each) for each in items], "position": position}
+
+
+def _chunked(queue: CapacityQueue | LogQueue) -> dict[str, object]:
+    """Return what is in a capacity or log queue; labels with the number of items before them."""
+    core = cast("CapacityCore | LogCore", cast("LocalEngine", queue._actor._engine).core)  # noqa: SLF001
+    begin = core.records.begin if isinstance(core, CapacityCore) else 0
+    items, _ = core._chunks.gather(begin, 10**9)  # noqa: SLF001
+    labels = [each for each in core.records.messages.values() if each.state == "label"]
+    return {
+        "items": [_text(each) for each in items],
+        "labels": {str(each.value): each.first for each in labels},
+        "end": core.records.end,
+    }
 
 
 def _named(seen: Seen) -> list[dict[str, object]]:
@@ -309,6 +396,12 @@ async def live(path: Path, log: Log, seed: int) -> None:
         log.write("there", BATCHED, _batched(seen), seen.last_key)
         victim.may_process.set()
         nursery.start_soon(victim.push, batches)
+        vars(_chunks)["KEPT"] = random.choice([0, 100_000])
+        capped, logged = await define_capacity(runtime, CAPPED), await define_log(runtime, LOGGED)
+        log.write("there", CAPPED, _chunked(capped), 0)
+        log.write("there", LOGGED, _chunked(logged), 0)
+        nursery.start_soon(victim.cap, capped)
+        nursery.start_soon(victim.read, logged)
         for queue in queues:
             if queue.name in SHARED:
                 await victim.tidy(queue, in_memory(runtime, queue.name))
