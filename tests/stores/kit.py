@@ -14,7 +14,10 @@ import msgspec
 from queueactors import BatchOptions, Config, SqliteStore, open_runtime
 from queueactors._codecs import Values, make_codec
 from queueactors.config import StoreConfig
+from queueactors.cores import Changed
 from queueactors.cores.batch import Batch, BatchCore
+from queueactors.cores.capacity import CapacityCore, Chunk
+from queueactors.cores.log import LogCore
 from queueactors.cores.message import MessageCore, QueuedMessage
 from queueactors.queues import KINDS, MessageOptions
 from queueactors.queues._batch_kind import TABLE as BATCH_TABLE
@@ -142,7 +145,7 @@ def in_memory(runtime: Runtime, name: str = "q") -> Seen:
     """Return what its queue is to itself."""
     store = cast("SqliteStore", runtime._stores["disk"])  # noqa: SLF001
     records = cast("StoredRecords", store._journals[name].records)  # noqa: SLF001
-    return Seen(_facts(records.messages.values()), **_numbers(records.head()))  # type: ignore[arg-type]
+    return _seen(records.messages.values(), records.head())
 
 
 def on_disk(path: Path, copy: Path, name: str = "q") -> Seen:
@@ -175,9 +178,9 @@ def stored(path: Path, name: str = "q") -> Seen:
             return Seen({}, 1, 0, None)
         table = KINDS[queue.kind].table
         assert table is not None
-        codec = "items:bytes" if table.together else "bytes"
+        codec = "items:bytes" if table.together or table.lazy else "bytes"
         rows = table.messages(list(file.messages(queue, table)), codec)
-        return Seen(_facts(rows), **_numbers(queue.head))  # type: ignore[arg-type]
+        return _seen(rows, queue.head)
     finally:
         file.close()
 
@@ -243,6 +246,35 @@ class MessageModel:
 
 
 @attrs.frozen
+class ChunkModel:
+    """A core that nobody writes: what a capacity or log queue in a store must always be like."""
+
+    core: CapacityCore | LogCore
+    changed: Changed
+
+    @classmethod
+    def new(cls, kind: str, records: object = None) -> ChunkModel:
+        """Return what the queue of `define_capacity` or `define_log` is at first."""
+        make = CapacityCore if kind == "capacity" else LogCore
+        return cls(make(name="q", records=records, changed=(changed := Changed())), changed)  # type: ignore[arg-type] # its own
+
+    def copy(self) -> ChunkModel:
+        """Return another that is the same."""
+        kind = "capacity" if isinstance(self.core, CapacityCore) else "log"
+        return ChunkModel.new(kind, deepcopy(self.core.records))
+
+    def do(self, method: str, now: int, *args: object) -> object:
+        """Carry out an operation, and keep nothing of it open for the next."""
+        answer: object = getattr(self.core, method)(now, *args)
+        self.changed.written()
+        return answer
+
+    def seen(self) -> Seen:
+        """Return what the queue must be now."""
+        return _seen(self.core.records.messages.values(), self.core.records.head())
+
+
+@attrs.frozen
 class BatchModel:
     """A batch queue's core that nobody writes: what one in a store must always be like."""
 
@@ -287,6 +319,14 @@ def _rebuilt(core: BatchCore) -> BatchCore:
     return core
 
 
+def _seen(messages: Iterable[StoredMessage], head: object) -> Seen:
+    """Return what a queue is; of chunks that is also where it begins and ends, as message 0."""
+    facts, numbers = _facts(messages), msgspec.convert(head, dict[str, int | None])
+    if "end" in numbers:
+        facts[0] = tuple(numbers.get(each) for each in ("begin", "end", "taken", "max_elements"))
+    return Seen(facts, **_numbers(head))  # type: ignore[arg-type]
+
+
 def _facts(messages: Iterable[StoredMessage]) -> Facts:
     return {each.id: _fact(each) for each in messages}
 
@@ -296,7 +336,18 @@ def _fact(message: StoredMessage) -> tuple[object, ...]:
         return _batch(message)
     if isinstance(message, QueuedMessage):
         return _named(message)
+    if isinstance(message, Chunk):
+        return _chunk(message)
     return _timed(cast("Message", message))
+
+
+def _chunk(chunk: Chunk) -> tuple[object, ...]:
+    """Return all but the items, which may be in the file only."""
+    name = chunk.value
+    if isinstance(name, bytes):
+        name = msgspec.msgpack.decode(name)[0].decode()
+    told = name if chunk.state == "label" else None
+    return chunk.state, told, chunk.first, chunk.count, chunk.size, chunk.at
 
 
 def _batch(batch: Batch) -> tuple[object, ...]:
@@ -350,7 +401,7 @@ def _numbers(head: object) -> dict[str, object]:
     paused = numbers["paused_until"]
     return {
         "next_id": numbers["next_id"],
-        "last_key": numbers["last_key"],
+        "last_key": numbers.get("last_key", 0),
         "paused_until": float("inf") if paused == -1 else paused,
     }
 

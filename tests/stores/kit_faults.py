@@ -14,7 +14,14 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from queueactors import BatchQueue, MessageQueue, StoreError, TimedQueue
+from queueactors import (
+    BatchQueue,
+    CapacityQueue,
+    LogQueue,
+    MessageQueue,
+    StoreError,
+    TimedQueue,
+)
 from tests.stores.kit import LONG, Seen, in_memory, on_disk, running
 from tests.stores.vfs import Disk, Fault, store_on
 
@@ -28,7 +35,7 @@ NS: Final = int(LONG * 1e9)
 A_WHILE: Final = 100.0  # seconds, after which the store has tried again
 DONE: Final = object()  # of a cast
 
-Queue = TypeVar("Queue", BatchQueue, MessageQueue, TimedQueue)
+Queue = TypeVar("Queue", BatchQueue, CapacityQueue, LogQueue, MessageQueue, TimedQueue)
 Model = TypeVar("Model")
 Held = TypeVar("Held")
 T = TypeVar("T")
