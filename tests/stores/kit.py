@@ -322,7 +322,7 @@ def _rebuilt(core: BatchCore) -> BatchCore:
 def _seen(messages: Iterable[StoredMessage], head: object) -> Seen:
     """Return what a queue is; of chunks that is also where it begins and ends, as message 0."""
     facts, numbers = _facts(messages), msgspec.convert(head, dict[str, int | None])
-    if "end" in numbers:
+    if numbers.get("end"):  # something was in it
         facts[0] = tuple(numbers.get(each) for each in ("begin", "end", "taken", "max_elements"))
     return Seen(facts, **_numbers(head))  # type: ignore[arg-type]
 
@@ -343,11 +343,10 @@ def _fact(message: StoredMessage) -> tuple[object, ...]:
 
 def _chunk(chunk: Chunk) -> tuple[object, ...]:
     """Return all but the items, which may be in the file only."""
-    name = chunk.value
+    name = chunk.value if chunk.state == "label" else None
     if isinstance(name, bytes):
         name = msgspec.msgpack.decode(name)[0].decode()
-    told = name if chunk.state == "label" else None
-    return chunk.state, told, chunk.first, chunk.count, chunk.size, chunk.at
+    return chunk.state, name, chunk.first, chunk.count, chunk.size, chunk.at
 
 
 def _batch(batch: Batch) -> tuple[object, ...]:

@@ -23,7 +23,9 @@ from tests.stores.kit import (
     Seen,
     actor_of,
     define,
+    define_capacity,
     define_idle,
+    define_log,
     define_messages,
     in_memory,
     running,
@@ -36,7 +38,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from queueactors import BatchQueue, MessageQueue, Runtime, TimedQueue
+    from queueactors import (
+        BatchQueue,
+        CapacityQueue,
+        LogQueue,
+        MessageQueue,
+        Runtime,
+        TimedQueue,
+    )
     from queueactors.cores.batch import Claimed
 
 
@@ -60,6 +69,10 @@ async def a_life(path: Path, disk: Disk, kind: str, durability: str, random: Ran
             work = partial(_do_something, await define(runtime))
         elif kind == "batch":
             work = partial(_do_something_batched, await define_idle(runtime, flush_size=0))
+        elif kind == "capacity":
+            work = partial(_push_or_pop, await define_capacity(runtime))
+        elif kind == "log":
+            work = partial(_add_or_read, await define_log(runtime))
         else:
             work = partial(_do_something_named, await define_messages(runtime))
         history.note()
@@ -150,6 +163,28 @@ async def _do_something_batched(queue: BatchQueue, random: Random, history: Hist
                     await ask(queue, "give_back", claimed.key)
 
 
+async def _push_or_pop(queue: CapacityQueue, random: Random, _history: History) -> None:
+    if random.random() < 0.5:
+        sizes = [random.choice([10, 10, 5000]) for _ in range(random.randrange(1, 4))]
+        await queue.push(*map(random.randbytes, sizes))
+    else:
+        await queue.pop(random.randrange(1, 6))
+
+
+async def _add_or_read(queue: LogQueue, random: Random, _history: History) -> None:
+    label = random.choice("abc")
+    match random.randrange(6):
+        case 0 | 1 | 2:
+            sizes = [random.choice([10, 10, 5000]) for _ in range(random.randrange(1, 4))]
+            await queue.add(*map(random.randbytes, sizes))
+        case 3:
+            await queue.remove_label(label)
+        case 4 if random.random() < 0.3:
+            await queue.clear()
+        case _:
+            await queue.next(label, limit=random.randrange(1, 6))
+
+
 async def a_death(path: Path, disk: Disk) -> int:
     """Let messages be exhausted; return how many steps the disk had done when they were there."""
     async with running(path, store_on(disk), durability="power") as runtime:
@@ -177,7 +212,7 @@ def _live(path: Path, kind: str, durability: str, seed: int) -> tuple[Disk, list
 @pytest.mark.no_cover
 @pytest.mark.parametrize("seed", range(1, 1 + TORTURE))
 @pytest.mark.parametrize("durability", ["process", "power"])
-@pytest.mark.parametrize("kind", ["batch", "timed", "message"])
+@pytest.mark.parametrize("kind", ["batch", "capacity", "log", "timed", "message"])
 def test_a_power_cut_at_any_step_leaves_what_was_promised(
     kind: str, durability: str, seed: int, tmp_path: Path
 ) -> None:
