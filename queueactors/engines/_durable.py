@@ -150,19 +150,21 @@ class DurableEngine(LocalEngine):
         Raises nothing when the store fails: then the callers get `StoreError`, or the batch is
         carried out once it works again.
         """
-        done = False
-        while not done:
+        rest: Sequence[Operation] | None = batch
+        while rest is not None:
             if self._stale:
-                read_at = await self._reload(batch, resolved)
+                read_at = await self._reload(rest, resolved)
                 if read_at is None:
                     return
                 now = read_at
-            done = await self._attempt(batch, now, resolved)
+            rest = await self._attempt(rest, now, resolved)
+            if rest is not None and not self._stale:
+                now = await self._read_later(rest)
 
     async def _attempt(
         self, batch: Sequence[Operation], now: int, resolved: list[Operation]
-    ) -> bool:
-        """Carry out a batch and write it; return False if it is to be carried out again."""
+    ) -> Sequence[Operation] | None:
+        """Carry out a batch and write it; return what of it is to be carried out again."""
         before = self.core.records.snapshot()
         decided: list[Operation] = []
         again = False
@@ -187,7 +189,34 @@ class DurableEngine(LocalEngine):
                     self._refuse(decided, failure)
             if not again:
                 resolved += decided
-        return not again
+        return batch if again else self._unread(batch, resolved)
+
+    def _unread(
+        self, batch: Sequence[Operation], resolved: list[Operation]
+    ) -> Sequence[Operation] | None:
+        """Take back what was to read from a store that fails, if it waits; answer the rest."""
+        if not self._journal.waits:
+            return None
+        failed = [each for each in resolved if _was_not_read(each)]
+        if not failed:
+            return None
+        for operation in resolved:
+            if not _was_not_read(operation):
+                operation.resolve()
+        resolved.clear()
+        self._take_back(_among(batch, failed), failed)
+        return _among(batch, failed)
+
+    async def _read_later(self, batch: Sequence[Operation]) -> int:
+        """Wait until what could not be read may be read again; return the instant then."""
+        clock = self._journal.clock
+        self._read_at = clock.now_ns() + READ_AGAIN if self._journal.works else None
+        await self._recovered(batch)
+        now = clock.now_ns()
+        while not self.advance(now):
+            await checkpoint()
+            now = clock.now_ns()
+        return now
 
     async def _write(self, now: int, decided: list[Operation]) -> StoreError | None:
         """Make what was decided durable; return what went wrong."""
@@ -284,6 +313,18 @@ class DurableEngine(LocalEngine):
         parked.time_out(clock.now_ns(), late, queued)
         for operation in late:
             operation.resolve()
+
+
+def _was_not_read(operation: Operation) -> bool:
+    """Return whether a store could not be read for an operation, which has not happened."""
+    error = operation.error
+    return isinstance(error, StoreError) and error.outcome == "not applied"
+
+
+def _among(batch: Sequence[Operation], failed: Sequence[Operation]) -> list[Operation]:
+    """Return which operations of a batch have failed, in its order."""
+    ids = set(map(id, failed))
+    return [operation for operation in batch if id(operation) in ids]
 
 
 async def _core(journal: Journal) -> Core:
