@@ -196,6 +196,7 @@ class Changes:
       gone: Rows of those that are not any more, for `Table.delete`.
       handed_over: Messages that other queues lose by this, if they are in the same file: the
         queue's name, and their id.
+      most: How many heavy rows are cleared at most.
     """
 
     queue: str
@@ -211,11 +212,13 @@ class Changes:
     updated: Sequence[Row]
     gone: Sequence[Row]
     handed_over: Sequence[tuple[str, int]]
+    most: int = 0
 
     @property
     def rows(self) -> int:
-        """How many rows it concerns."""
-        return len(self.fresh) + len(self.new) + len(self.updated) + len(self.gone)
+        """How many rows it concerns; a heavy one counts as many."""
+        rows = len(self.fresh) + len(self.new) + len(self.updated) + len(self.gone)
+        return (rows + self.most) * self.table.weight
 
 
 class StoreFile:
@@ -379,21 +382,22 @@ class StoreFile:
     def apply(self, changes: Changes) -> Iterator[None]:
         """Write what one queue changed; yield whenever others may run."""
         connection, table = self._connection, changes.table
+        slice_ = SLICE // table.weight
         if changes.is_new:
             sql = "INSERT INTO queue (number, name, kind, head, at) VALUES (?, ?, ?, '{}', 0)"
             connection.execute(sql, (changes.number, changes.queue, table.name))
         if changes.cleared:
             base = changes.number << BITS
             kept = msgspec.json.encode([base | each for each in changes.kept]).decode()
-            yield from self._repeat(table.clear, (*_span(base), kept, SLICE))
+            yield from self._repeat(table.clear, (*_span(base), kept, slice_))
         for sql, rows in (
             (table.delete, changes.gone),  # first: one that is rewritten comes back
             (table.insert_fresh, changes.fresh),
             (table.insert, changes.new),
             (table.update, changes.updated),
         ):
-            for first in range(0, len(rows), SLICE):
-                connection.executemany(sql, rows[first : first + SLICE])
+            for first in range(0, len(rows), slice_):
+                connection.executemany(sql, rows[first : first + slice_])
                 yield
         for name, message in changes.handed_over:
             source = self.queue(name)

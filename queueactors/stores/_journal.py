@@ -168,6 +168,7 @@ class SqliteJournal:
             updated=updated,
             gone=gone,
             handed_over=handed_over,
+            most=self._next_id if changed.cleared and table.lazy else 0,
         )
 
     async def write(self, changes: object) -> None:
