@@ -18,6 +18,7 @@ import trio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
 
 BATCH = 100
 ITEM = 256  # bytes
@@ -41,7 +42,11 @@ class Both(Protocol):
         """Read from the other; return how many."""
 
 
-Open = "Callable[[Path], AbstractAsyncContextManager[Both]]"
+class Open(Protocol):
+    """Opens both in a directory."""
+
+    def __call__(self, folder: Path, /) -> AbstractAsyncContextManager[Both]:
+        """Return them as a context manager."""
 
 
 def items() -> Iterator[bytes]:

@@ -377,8 +377,7 @@ class CapacityCore:
         first = self._chunks.first
         if first is None:
             return 0
-        taken = self.records.begin - first.first
-        return self._chunks.count - (taken if taken > 0 else 0)
+        return self._chunks.count - max(self.records.begin - first.first, 0)
 
     def is_empty(self, _now: int) -> bool:
         """Return whether no item is in it."""

@@ -45,7 +45,8 @@ class Read(NamedTuple):
 
     Args:
       items: The items, oldest first.
-      expired: How many it has lost, because they expired before it came to them.
+      expired: How many it has lost, because they expired before it came to them, or could not be
+        read: what a label reads and what it loses is always how far it moves.
       position: What to `commit` when it is done with them.
     """
 

@@ -246,7 +246,6 @@ class Case:
 
 PLAIN = {
     "add to a closed one",
-    "clear nothing",
     "close",
     "pause",
     "push into a closed one",
@@ -260,7 +259,7 @@ CASES = [
             partial(prepared_capacity, each),
             does,
             each in READING,
-            each in {*PLAIN, "length"},
+            each in PLAIN,
         )
         for each, does in OPERATIONS.items()
     ),

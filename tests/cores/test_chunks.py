@@ -325,7 +325,7 @@ def test_a_large_item_that_was_read_is_not_kept() -> None:
     held = store.end_process()._chunks  # noqa: SLF001
 
     for _ in range(2):
-        assert held.gather(0, 2) == [bytes(16), bytes(17)]
+        assert held.gather(0, 2) == ([bytes(16), bytes(17)], 2)
 
     assert store.loads == [1, 2, 2]
 
