@@ -61,7 +61,7 @@ ERRORS: list[tuple[QueueActorsError, str]] = [
         QueueFullError("mails", 6, 1, 5, "max_elements"),
         (
             "queue 'mails' never has room for 6 new values: its max_elements is 5; "
-            "insert fewer at a time"
+            "give it fewer at a time"
         ),
     ),
     (
