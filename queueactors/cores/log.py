@@ -45,8 +45,8 @@ class Read(NamedTuple):
 
     Args:
       items: The items, oldest first.
-      expired: How many it has lost, because they expired before it came to them, or could not be
-        read: what a label reads and what it loses is always how far it moves.
+      expired: How many it has lost, because they expired before it came to them, were cleared, or
+        could not be read: what a label reads and what it loses is always how far it moves.
       position: What to `commit` when it is done with them.
     """
 
@@ -469,22 +469,17 @@ class LogCore:
     # -- the whole queue -----------------------------------------------------------------------
 
     def clear(self, now: int) -> int:
-        """Throw all items away; labels stay, with nothing to read. Return how many there were."""
+        """Throw all items away; return how many there were. Labels stay, and are told."""
         records = self.records
-        end = records.end
         expired = self._expired(now)
         count = self._chunks.count - expired
-        labels = list(self._labels.values())
-        kept = {label.id: label for label in labels}
+        kept = {label.id: label for label in self._labels.values()}
         chunks = Chunks(kept, self._changed, self._load, self._lost)
         if self._changed is not None:
             self._changed.update([chunk.id for chunk in self._chunks])
-            self._changed.update([label.id for label in labels if label.first != end])
         self._trash.throw(*self._chunks.containers())
         self._chunks = chunks
         records.messages = kept  # from here on nothing fails
-        for label in labels:
-            label.first = end
         records.counters.expired += expired
         records.counters.cleared += count
         return count

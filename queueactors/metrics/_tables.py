@@ -162,6 +162,7 @@ KIND_TABLES: Final[Mapping[str, tuple[Row, ...]]] = {
     "log": (
         _state("length", "ready"),
         _state("set_aside"),
+        _gauge("end", "queue_end", "Items that were ever added: the next one's number."),
         _gauge("labels", "queue_labels", "Labels that read the log."),
         _gauge(
             "behind",

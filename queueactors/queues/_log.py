@@ -224,7 +224,11 @@ class LogQueue(QueueHandle["LogOptions"]):
 
     @operation
     def clear(self) -> Ask[int]:
-        """Throw all items away; labels stay, with nothing to read. Return how many there were."""
+        """Throw all items away; return how many there were.
+
+        Labels stay where they are, and are told how many they have lost by it. So a reader can
+        `commit` what it has read before.
+        """
         return Ask("clear")
 
     @operation

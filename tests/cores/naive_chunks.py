@@ -194,7 +194,6 @@ class NaiveLog(Naive):
     def clear(self, _now: int) -> int:
         count = len(self.items) - self.begin
         self.begin = len(self.items)
-        self.marks = dict.fromkeys(self.marks, self.begin)
         self.count("cleared", count)
         return count
 

@@ -523,7 +523,7 @@ def test_what_comes_first_wakes_it() -> None:
 # -- clear ----------------------------------------------------------------------------------------
 
 
-def test_clear_leaves_labels_with_nothing_to_read() -> None:
+def test_clear_leaves_labels_and_tells_them_what_they_lost() -> None:
     core = LogCore()
     ten(core)
     core.next(9, "a", "oldest", 4)
@@ -534,10 +534,24 @@ def test_clear_leaves_labels_with_nothing_to_read() -> None:
 
     assert core.labels(9) == ["a", "b"]
     assert (core.length(9), core.disk_size(9)) == (0, 0)
+    assert core.statistics(9).behind == 0
     add(core, 9, b"new")
-    assert core.next(9, "a") == ([b"new"], 0)
+    assert core.next(9, "a") == ([b"new"], 6)
     assert core.next(9, "b") == ([b"new"], 0)
     assert core.next(9, "c") == ([b"new"], 0)
+
+
+def test_what_was_read_before_a_clear_can_be_committed() -> None:
+    core = LogCore()
+    ten(core)
+    read = core.read(9, "a", "oldest", 4)
+
+    core.clear(9)
+
+    assert core.commit(9, "a", read.position) == 4
+    assert core.wait_next(9, "a") is None
+    add(core, 9, b"new")
+    assert core.wait_next(9, "a") == ([b"new"], 6)
 
 
 @pytest.mark.parametrize("now", [101, 200])  # its storage is still there, or not
@@ -553,7 +567,7 @@ def test_clear_throws_away_only_what_has_not_expired(now: int) -> None:
 
     numbers = core.statistics(now)
     assert (numbers.expired, numbers.cleared) == (3 - alive, alive)
-    assert core.next(now, "a") == ([], 0)
+    assert core.next(now, "a") == ([], 2)
 
 
 def test_what_is_cleared_is_let_go_of_by_slices() -> None:
@@ -571,19 +585,19 @@ def test_what_is_cleared_is_let_go_of_by_slices() -> None:
     assert core.next_deadline(waiting=False) is None
 
 
-def test_clear_notes_all_that_went_and_the_labels_that_moved() -> None:
+def test_clear_notes_all_that_went_and_no_label() -> None:
     store = log_store()
     core = store.core
-    core.next(0, "moves")
-    core.next(0, "stays")
+    core.next(0, "behind")
+    core.next(0, "at the end")
     for now in range(3):
         add(core, now, b"a")
-    core.next(2, "stays", "oldest", 3)
+    core.next(2, "at the end", "oldest", 3)
     store.turn(2)
 
     core.clear(2)
 
-    assert store.changed == {1, 3, 4, 5}
+    assert store.changed == {3, 4, 5}
     store.turn(2)
     assert sorted(store.rows) == [1, 2]
 
