@@ -76,7 +76,7 @@ def events() -> Iterator[Events]:
 @asynccontextmanager
 async def runtime(path: Path) -> AsyncIterator[Runtime]:
     """Run over a store's file."""
-    store = {"type": "sqlite", "path": str(path), "commit": "loop"}
+    store = {"type": "sqlite", "path": str(path), "commit": "inline"}
     async with open_runtime({"store": {"disk": store}}) as opened:
         yield opened
 

@@ -666,7 +666,7 @@ async def test_clearing_an_unknown_queue_clears_nothing(autojump_clock: MockCloc
 
 
 def _stores(tmp_path: Path) -> dict[str, object]:
-    return {"disk": {"type": "sqlite", "path": str(tmp_path / "disk.sqlite"), "commit": "loop"}}
+    return {"disk": {"type": "sqlite", "path": str(tmp_path / "disk.sqlite"), "commit": "inline"}}
 
 
 @pytest.mark.parametrize("store", ["memory", "disk"])

@@ -78,6 +78,16 @@ class Journal(Protocol):
           operations: Those that have been carried out.
         """
 
+    def write_promptly(self, changes: object) -> bool:
+        """Make changes durable at once, all or none, if that takes no longer than to ask for it.
+
+        Returns:
+          Whether they are durable. False: `write` them.
+
+        Raises:
+          StoreError: If they were not written; or if nobody knows.
+        """
+
     async def write(self, changes: object) -> None:
         """Make changes durable, all or none.
 
@@ -223,13 +233,14 @@ class DurableEngine(LocalEngine):
         changes = self._journal.changes(now, decided)
         if changes is None:
             return None
-        for operation in decided:
-            operation.state = "firm"  # its caller waits for the outcome
-        with trio.CancelScope(shield=True):
-            try:
-                await self._journal.write(changes)
-            except StoreError as error:
-                return error
+        try:
+            if not self._journal.write_promptly(changes):
+                for operation in decided:
+                    operation.state = "firm"  # its caller waits for the outcome
+                with trio.CancelScope(shield=True):
+                    await self._journal.write(changes)
+        except StoreError as error:
+            return error
         return None
 
     def _forget(self, now: int, before: tuple[object, ...]) -> None:

@@ -218,7 +218,12 @@ class Changes:
     def rows(self) -> int:
         """How many rows it concerns; a heavy one counts as many."""
         rows = len(self.fresh) + len(self.new) + len(self.updated) + len(self.gone)
-        return (rows + self.most) * self.table.weight
+        return (rows + self.most) * self.table.weight + len(self.handed_over)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether nobody has to run while they are written."""
+        return not self.cleared and self.rows <= SLICE
 
 
 class StoreFile:

@@ -171,10 +171,21 @@ class SqliteJournal:
             most=self._next_id if changed.cleared and table.lazy else 0,
         )
 
+    def write_promptly(self, changes: object) -> bool:
+        """Make changes durable at once, if the store has nothing else to do; return whether."""
+        changes = cast("Changes", changes)
+        if not self._actor.write_promptly(changes):
+            return False
+        self._written(changes)
+        return True
+
     async def write(self, changes: object) -> None:
         """Hand changes to the store's actor, and wait until they are durable."""
         changes = cast("Changes", changes)
         await self._actor.write(changes)
+        self._written(changes)
+
+    def _written(self, changes: Changes) -> None:
         self._is_new = self._release = False  # from now on the living may have reservations
         self._head = msgspec.json.decode(changes.head)
         self._next_id = cast("int", self._head["next_id"])

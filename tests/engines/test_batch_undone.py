@@ -62,6 +62,9 @@ class PlainJournal:
     def changes(self, now: int, operations: Sequence[object]) -> object | None:  # noqa: ARG002
         return self.changed or self.changed.cleared or None
 
+    def write_promptly(self, _changes: object) -> bool:
+        return False
+
     async def write(self, changes: object) -> None:  # noqa: ARG002
         await trio.lowlevel.checkpoint()
         failing, self.fails = self.fails > 0, max(self.fails - 1, 0)

@@ -22,4 +22,4 @@ async def test_it_keeps_the_contract(
 ) -> None:
     numbers = count()
 
-    await rule(lambda: SqliteStore(path=str(tmp_path / f"{next(numbers)}.sqlite"), commit="loop"))
+    await rule(lambda: SqliteStore(path=str(tmp_path / f"{next(numbers)}.sqlite"), commit="inline"))

@@ -279,7 +279,7 @@ async def test_no_counter_goes_back_when_a_commit_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     config = {
-        "store": {"disk": {"type": "sqlite", "path": str(tmp_path / "d.sqlite")}},
+        "store": {"disk": {"type": "sqlite", "path": str(tmp_path / "d.sqlite"), "commit": "loop"}},
         "queue": {"q": KIND["timed"] | {"store": "disk"}},
     }
     labels = {"queue": "q", "kind": "timed"}
@@ -314,7 +314,7 @@ async def test_what_a_failed_commit_undid_is_not_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     config = {
-        "store": {"disk": {"type": "sqlite", "path": str(tmp_path / "d.sqlite")}},
+        "store": {"disk": {"type": "sqlite", "path": str(tmp_path / "d.sqlite"), "commit": "loop"}},
         "queue": {"q": KIND["timed"] | {"store": "disk"}},
     }
     labels = {"queue": "q", "kind": "timed"}
@@ -507,7 +507,7 @@ def test_a_sketch_as_a_histogram_is_right_but_for_two_percent() -> None:
 
 async def test_a_store_tells_its_commits(tmp_path: Path, autojump_clock: MockClock) -> None:
     config = {
-        "store": {"disk": {"type": "sqlite", "path": str(tmp_path / "d.sqlite")}},
+        "store": {"disk": {"type": "sqlite", "path": str(tmp_path / "d.sqlite"), "commit": "loop"}},
         "queue": {"q": KIND["timed"] | {"store": "disk"}},
     }
     async with open_runtime(config) as runtime:

@@ -240,7 +240,7 @@ async def test_an_item_that_cannot_be_encoded_is_refused_at_the_call(tmp_path: P
 
 
 def on_disk(path: Path) -> Config:
-    options: dict[str, object] = {"path": str(path / "q.sqlite"), "commit": "loop"}
+    options: dict[str, object] = {"path": str(path / "q.sqlite"), "commit": "inline"}
     return Config(stores={"disk": StoreConfig(type="sqlite", factory=SqliteStore, options=options)})
 
 

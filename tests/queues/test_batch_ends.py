@@ -396,7 +396,7 @@ async def test_another_handle_cannot_push_while_it_closes(autojump_clock: MockCl
 
 
 def on_disk(path: Path) -> Config:
-    options: dict[str, object] = {"path": str(path / "q.sqlite"), "commit": "loop"}
+    options: dict[str, object] = {"path": str(path / "q.sqlite"), "commit": "inline"}
     return Config(stores={"disk": StoreConfig(type="sqlite", factory=SqliteStore, options=options)})
 
 

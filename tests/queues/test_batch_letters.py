@@ -38,7 +38,7 @@ def stores(path: Path) -> Config:
         name: StoreConfig(
             type="sqlite",
             factory=SqliteStore,
-            options={"path": str(path / f"{name}.sqlite"), "commit": "loop"},
+            options={"path": str(path / f"{name}.sqlite"), "commit": "inline"},
         )
         for name in ("disk", "other")
     }

@@ -47,7 +47,7 @@ class Liq:
     def open(self) -> AbstractAsyncContextManager[Runtime]:
         store = StoreConfig(type="memory", factory=MemoryStore, options={})
         if self.path is not None:
-            options: dict[str, object] = {"path": str(self.path), "commit": "loop"}
+            options: dict[str, object] = {"path": str(self.path), "commit": "inline"}
             store = StoreConfig(type="sqlite", factory=SqliteStore, options=options)
         return open_runtime(Config(stores={"here": store}))
 

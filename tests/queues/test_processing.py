@@ -438,7 +438,7 @@ class Strict:
 
 
 def on_disk(path: Path) -> Config:
-    options: dict[str, object] = {"path": str(path / "q.sqlite"), "commit": "loop"}
+    options: dict[str, object] = {"path": str(path / "q.sqlite"), "commit": "inline"}
     return Config(stores={"disk": StoreConfig(type="sqlite", factory=SqliteStore, options=options)})
 
 

@@ -47,7 +47,7 @@ async def opened(path: Path) -> AsyncIterator[Runtime]:
     disk = StoreConfig(
         type="sqlite",
         factory=SqliteStore,
-        options={"path": str(path / "q.sqlite"), "commit": "loop"},
+        options={"path": str(path / "q.sqlite"), "commit": "inline"},
     )
     memory = StoreConfig(type="memory", factory=MemoryStore, options={})
     async with open_runtime(Config(stores={"disk": disk, "memory": memory})) as runtime:

@@ -75,7 +75,7 @@ async def running(
 ) -> AsyncIterator[Runtime]:
     """Run a runtime with one store, named ``disk``."""
     store = StoreConfig(
-        type="sqlite", factory=make, options={"path": str(path), "commit": "loop"} | options
+        type="sqlite", factory=make, options={"path": str(path), "commit": "inline"} | options
     )
     async with open_runtime(Config(stores={"disk": store}), clock=clock) as runtime:
         yield runtime

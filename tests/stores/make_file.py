@@ -71,7 +71,7 @@ async def make(path: Path) -> None:
     """Write a file with a message in every state and every codec."""
     with TemporaryDirectory() as directory:
         there = Path(directory) / "disk.sqlite"
-        config = {"store": {"disk": {"type": "sqlite", "path": str(there), "commit": "loop"}}}
+        config = {"store": {"disk": {"type": "sqlite", "path": str(there), "commit": "inline"}}}
         async with open_runtime(config, clock=clock()) as runtime:
             await fill(runtime)
             await fill_batches(runtime)

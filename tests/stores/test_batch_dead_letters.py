@@ -174,7 +174,7 @@ async def test_dead_batches_for_a_store_that_fails_stay_until_it_works(
 ) -> None:
     commits = Commits()
     makes: dict[str, type[SqliteStore]] = {"disk": SqliteStore, "far": watched(commits)}
-    options = {"commit": "loop", "on_failure": on_failure}
+    options = {"commit": "inline", "on_failure": on_failure}
     stores = {
         name: StoreConfig(
             type="sqlite", factory=make, options=options | {"path": str(tmp_path / name)}

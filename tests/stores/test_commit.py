@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import attrs
 import pytest
@@ -12,18 +12,22 @@ import trio.lowlevel
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from queueactors import SqliteStore, StoreError
+from queueactors.stores import _actor
+from queueactors.stores._actor import StoreActor
 from queueactors.stores._file import Connection, StandardDriver
 from queueactors.stores._journal import SqliteJournal
 from supervisors import ActorDownError
 
-from .kit import actor_of, define, running
+from .kit import actor_of, define, on_disk, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    import structlog
+
     from queueactors import Runtime, TimedQueue
-    from queueactors.stores._file import Driver
+    from queueactors.stores._file import Changes, Driver, StoreFile
     from queueactors.stores._table import Row
 
 SOON = 5.0  # real seconds: a test that waits longer has failed
@@ -234,7 +238,7 @@ async def test_the_store_is_stopped_only_after_its_commit(gate: Gate, tmp_path: 
 async def test_many_queues_share_a_commit(
     gate: Gate, tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with running(tmp_path / "f", gated(gate)) as runtime:
+    async with running(tmp_path / "f", gated(gate), commit="loop") as runtime:
         queues = [await define(runtime, f"q{number}") for number in range(20)]
         await wait_all_tasks_blocked()
         before = gate.commits
@@ -245,6 +249,75 @@ async def test_many_queues_share_a_commit(
 
         assert gate.commits - before <= 2
         assert [await queue.len() for queue in queues] == [10] * 20
+
+
+@pytest.mark.usefixtures("autojump_clock")
+@pytest.mark.parametrize(("commit", "asked"), [("inline", 0), ("loop", 3)])
+async def test_a_commit_inline_takes_no_turn_of_the_stores_actor(
+    commit: str,
+    asked: int,
+    gate: Gate,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asking = StoreActor.write
+    calls = 0
+
+    async def ask(actor: StoreActor, changes: Changes | str) -> None:
+        nonlocal calls
+        calls += 1
+        await asking(actor, changes)
+
+    async with running(tmp_path / "f", gated(gate), commit=commit) as runtime:
+        queue = await begun(runtime)
+        await queue.insert(b"a")
+        await wait_all_tasks_blocked()
+        before = gate.commits
+        monkeypatch.setattr(StoreActor, "write", ask)
+
+        for _ in range(3):
+            await queue.insert(b"a")
+
+        assert (calls, gate.commits - before) == (asked, 3)
+
+
+async def test_a_commit_inline_keeps_out_of_a_transaction_that_is_open(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(tmp_path / "f", commit="inline") as runtime:
+        large, small = await begun(runtime, "large"), await begun(runtime, "small")
+        actor = actor_of(runtime)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(large.insert, *[b"a"] * 5_000)
+            while not cast("StoreFile", actor._file)._connection.in_transaction:  # noqa: SLF001
+                await trio.lowlevel.checkpoint()
+            commits = actor.statistics().commits
+
+            await small.insert(b"b")
+
+            assert actor.statistics().commits == commits + 2
+        assert await large.len() == 5_000
+        assert on_disk(tmp_path / "f", tmp_path / "copy", "small")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "commit"),
+    [(0.000_01, "inline"), (0.000_1, "inline"), (0.000_11, "loop"), (0.000_51, "thread")],
+)
+async def test_where_commits_run_is_a_matter_of_how_long_one_takes(
+    seconds: float,
+    commit: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    events: list[structlog.typing.EventDict],
+) -> None:
+    monkeypatch.setattr(_actor, "measure", lambda _file: seconds)
+    async with running(tmp_path / "f", commit="auto") as runtime:
+        queue = await begun(runtime)
+        assert await queue.insert(b"a") == 1
+
+    (opened,) = (event for event in events if event["event"] == "store_opened")
+    assert opened["commit"] == commit
 
 
 async def test_a_batch_that_changes_nothing_is_not_committed(
@@ -325,6 +398,26 @@ async def test_a_log_that_cannot_be_moved_keeps_nobody_waiting_longer_than_a_com
         assert trio.current_time() - start < SOON / 2
 
 
+@pytest.mark.parametrize("commit", ["inline", "loop"])
+async def test_a_log_that_grows_by_small_commits_begins_anew(
+    commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_actor, "WATCH", 20)
+    monkeypatch.setattr(_actor, "LOG", 100_000)
+    async with running(tmp_path / "f", commit=commit) as runtime:
+        queue = await begun(runtime)
+        file = cast("StoreFile", actor_of(runtime)._file)  # noqa: SLF001
+        sizes = [0]
+        with trio.fail_after(SOON):
+            while sizes[-1] >= sizes[-2:][0]:
+                await queue.insert(bytes(3_000))
+                sizes.append(file.log_size())
+                if sizes[-1] > 200_000:
+                    await trio.sleep(0.001)  # in real time: a thread moves it
+
+        assert max(sizes) > 100_000
+
+
 async def test_a_large_transaction_lets_others_run(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -349,18 +442,23 @@ async def test_a_large_transaction_lets_others_run(
         assert turns - inserted >= 8
 
 
+@pytest.mark.parametrize(("commit", "method"), [("inline", "write_promptly"), ("loop", "write")])
 async def test_a_defect_of_the_journal_crashes_the_actor_and_answers_everybody(
-    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    commit: str,
+    method: str,
+    tmp_path: Path,
+    autojump_clock: MockClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with running(tmp_path / "f") as runtime:
+    async with running(tmp_path / "f", commit=commit) as runtime:
         queue = await begun(runtime)
         await queue.insert(b"a")
 
-        async def broken(_journal: SqliteJournal, _changes: object) -> None:
+        def broken(_journal: SqliteJournal, _changes: object) -> None:
             raise ZeroDivisionError
 
         with monkeypatch.context() as patch:
-            patch.setattr(SqliteJournal, "write", broken)
+            patch.setattr(SqliteJournal, method, broken)
             with pytest.raises(StoreError, match=r"ZeroDivisionError; .*: unknown$"):
                 await queue.insert(b"b")
 

@@ -121,7 +121,7 @@ async def two_stores(
     tmp_path: Path, commits: Commits, on_failure: str, kind: str
 ) -> AsyncIterator[tuple[Runtime, TimedQueue, Target]]:
     """Run a queue whose dead letters go to a queue of another store, which is watched."""
-    options = {"commit": "loop", "on_failure": on_failure}
+    options = {"commit": "inline", "on_failure": on_failure}
     makes: dict[str, type[SqliteStore]] = {"disk": SqliteStore, "far": watched(commits)}
     stores = {
         name: StoreConfig(

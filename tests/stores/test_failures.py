@@ -509,7 +509,7 @@ def test_a_commit_that_hangs_before_it_begins_does_not_happen_any_more(path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("commit", ["loop", "thread"])
+@pytest.mark.parametrize("commit", ["inline", "loop", "thread"])
 @pytest.mark.parametrize(
     "error",
     [sqlite3.IntegrityError("no"), ZeroDivisionError("a defect")],

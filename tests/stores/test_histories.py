@@ -159,7 +159,7 @@ async def play(steps: list[Step], options: dict[str, object], seed: int) -> None
     kind = TimedKind("q", given, Values(BytesCodec()))
     clock = Clock.open()
     with tempfile.TemporaryDirectory() as directory:
-        sqlite = SqliteStore(commit="loop")
+        sqlite = SqliteStore(commit="inline")
         store = DurableStore(memory=sqlite)  # type: ignore[arg-type] # it stands for that
         place = Place("disk", Path(directory), frozenset({"q"}), clock, Random(0))
         actor = QueueActor(

@@ -63,7 +63,7 @@ def change(path: Path, *statements: str) -> None:
 
 
 def disk(path: Path) -> dict[str, object]:
-    return {"store": {"disk": {"type": "sqlite", "path": str(path), "commit": "loop"}}}
+    return {"store": {"disk": {"type": "sqlite", "path": str(path), "commit": "inline"}}}
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -631,7 +631,7 @@ async def test_what_is_set_aside_is_exported_raw(tmp_path: Path, autojump_clock:
 
 def disk(path: Path) -> dict[str, object]:
     """Return the configuration of a store."""
-    return {"type": "sqlite", "path": str(path), "commit": "loop"}
+    return {"type": "sqlite", "path": str(path), "commit": "inline"}
 
 
 def test_the_store_is_where_the_configuration_says(tmp_path: Path) -> None:

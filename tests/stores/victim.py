@@ -363,7 +363,7 @@ async def live(path: Path, log: Log, seed: int) -> None:
     random = Random(seed)
     log.operations = seed << 32  # a task may begin one while those of the dead are still open
     modes = {
-        "commit": random.choice(["loop", "thread"]),
+        "commit": random.choice(["inline", "loop", "thread"]),
         "durability": random.choice(["process", "power"]),
     }
     async with running(path, **modes) as runtime, trio.open_nursery() as nursery:  # type: ignore[arg-type] # the store's
