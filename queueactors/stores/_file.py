@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+from bisect import bisect_left
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
@@ -27,6 +28,9 @@ Durability = Literal["process", "power"]
 
 APPLICATION: Final = 0x71756163  # PRAGMA application_id: "quac"
 SLICE: Final = 500  # rows that are written or read between two turns of others: 1 to 2 ms
+WAL_HEADER: Final = 32  # bytes of the write-ahead log's header
+FRAME_HEADER: Final = 24  # and of the header of each page in it
+LONGEST_LOG: Final = 64 << 20  # bytes that its file keeps when it begins anew
 BUSY: Final = 100  # milliseconds to wait for a reader's lock; nobody else should have one
 
 # What leads from each version of the schema to the next. Version 0 is an empty file.
@@ -280,7 +284,8 @@ class StoreFile:
             raise NotAStoreError(f"{self.path} is a database, but no store of queueactors")
         self._pragma("journal_mode = WAL")
         self._pragma("wal_autocheckpoint = 0")  # never in the loop: `checkpoint` in a thread
-        self._pragma("journal_size_limit = 0")  # so that its size says how much is in it
+        # It begins anew in the same file: cutting 8 MiB off would keep the loop waiting for 20 ms.
+        self._pragma(f"journal_size_limit = {LONGEST_LOG}")
         self._pragma(f"synchronous = {'FULL' if self._durability == 'power' else 'NORMAL'}")
         self._pragma("cache_size = -16000")  # kB
         if version < len(MIGRATIONS):
@@ -487,11 +492,27 @@ class StoreFile:
         self._inode = inode
 
     def log_size(self) -> int:
-        """Return how many bytes the write-ahead log has."""
+        """Return how many bytes of the write-ahead log are in use; the file may be longer.
+
+        Those are its frames with the salt of its header: behind them are some that are left from
+        before it began anew. Source: https://sqlite.org/fileformat2.html#walformat.
+        """
         try:
-            return self._wal.stat().st_size
+            log = self._wal.open("rb", buffering=0)
         except FileNotFoundError:
             return 0
+        with log:
+            header = log.read(WAL_HEADER)
+            if len(header) < WAL_HEADER:
+                return 0
+            frame = FRAME_HEADER + int.from_bytes(header[8:12], "big")
+
+            def is_left(number: int) -> bool:
+                log.seek(WAL_HEADER + number * frame)
+                return log.read(FRAME_HEADER)[8:16] != header[16:24]
+
+            frames = (os.fstat(log.fileno()).st_size - WAL_HEADER) // frame
+            return WAL_HEADER + bisect_left(range(frames), True, key=is_left) * frame
 
     def checkpoint(self) -> None:
         """Move the log into the database, in a thread of its own.

@@ -384,7 +384,7 @@ async def test_a_log_that_cannot_be_moved_keeps_nobody_waiting_longer_than_a_com
     gate.word = "PRAGMA wal_checkpoint"
     async with running(tmp_path / "f", gated(gate), timeout=0.1) as runtime:
         queue = await begun(runtime)
-        await queue.insert(*[bytes(9000)] * 1001)
+        await queue.insert(*[bytes(18_000)] * 1001)
         with trio.fail_after(SOON):
             while not actor_of(runtime)._hold:  # noqa: ASYNC110, SLF001 - in real time
                 await trio.sleep(0.01)
