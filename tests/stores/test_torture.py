@@ -130,8 +130,7 @@ class Chunked:
             limit = _int(about["limit"])
             return attrs.evolve(self, items=self.items[limit:]), [*self.items[:limit]]
         if what == "clear items":
-            labels: Facts = dict.fromkeys(self.labels, self.end) if self.items else self.labels
-            return attrs.evolve(self, items=(), labels=labels), len(self.items)
+            return attrs.evolve(self, items=()), len(self.items)
         return self._after_reading(what, about)
 
     def _after_reading(self, what: str, about: Facts) -> tuple[Chunked, object]:
@@ -144,12 +143,15 @@ class Chunked:
         if what == "commit":
             position = _int(about["position"])
             return attrs.evolve(self, labels=self.labels | {label: position}), position - first
-        items = self.items[first - begin : first - begin + _int(about["limit"])]
-        answer: Facts = {"items": [*items]}
+        lost = max(begin - first, 0)  # by a clear
+        here = first + lost - begin
+        items = self.items[here : here + _int(about["limit"])]
+        position = first + lost + len(items)
+        answer: Facts = {"items": [*items], "expired": lost}
         if what == "read":
             after = attrs.evolve(self, labels=self.labels | {label: first})
-            return after, answer | {"position": first + len(items)}
-        return attrs.evolve(self, labels=self.labels | {label: first + len(items)}), answer
+            return after, answer | {"position": position}
+        return attrs.evolve(self, labels=self.labels | {label: position}), answer
 
 
 @attrs.define

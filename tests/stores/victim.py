@@ -311,13 +311,13 @@ async def _texts(pop: Awaitable[list[object]]) -> object:
 
 async def _next(queue: LogQueue, label: str, limit: int) -> object:
     items, expired = await queue.next(label, limit=limit)
-    assert expired == 0
-    return {"items": [_text(each) for each in items]}
+    return {"items": [_text(each) for each in items], "expired": expired}
 
 
 async def _read(queue: LogQueue, label: str, limit: int) -> object:
-    items, _, position = await queue.read(label, limit=limit)
-    return {"items": [_text(each) for each in items], "position": position}
+    items, expired, position = await queue.read(label, limit=limit)
+    texts = [_text(each) for each in items]
+    return {"items": texts, "expired": expired, "position": position}
 
 
 def _chunked(queue: CapacityQueue | LogQueue) -> dict[str, object]:
