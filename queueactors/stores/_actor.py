@@ -93,6 +93,7 @@ class StoreActor:
         self._failure: StoreError | None = None
         self._way = store.commit
         self._waits = False  # for something to do
+        self._defect: BaseException | None = None  # of ours, that a commit inline has met
         self._moving = False  # a thread moves the log into the database
         self._hold = False  # it cannot come to an end while others commit
         self._unwatched = 0  # rows and commits since the log was looked at
@@ -144,10 +145,11 @@ class StoreActor:
         except BaseException as error:
             outcome = transaction.outcome(error)
             self._fail([], error, outcome)
+            if not isinstance(error, (self._driver.Error, NotAStoreError, OSError)):
+                self._defect = error
+            self._waits = False  # for whoever comes before its turn
             self._mailbox.wake()  # to open the file again
-            if isinstance(error, (self._driver.Error, NotAStoreError, OSError)):
-                raise self._failed(error, outcome) from error
-            raise
+            raise self._failed(error, outcome) from error
         self._commit_seconds.observe(perf_counter() - start)
         return True
 
@@ -216,6 +218,9 @@ class StoreActor:
             async with bare_nursery() as nursery:
                 while True:
                     await self._serve(nursery)
+                    defect, self._defect = self._defect, None
+                    if defect is not None:
+                        raise defect  # it restarts this actor, as any does
                     await self._recover()
         finally:
             sys.setswitchinterval(switch)

@@ -273,7 +273,7 @@ async def _several(path: Path, fault: Fault, **options: object) -> int:
 
 @pytest.mark.slow
 @pytest.mark.no_cover
-@pytest.mark.parametrize("commit", ["inline", "loop", "thread"])
+@pytest.mark.parametrize("commit", ["loop", "thread"])
 @pytest.mark.parametrize("fault", ["io", "full", "short", "fsync"])
 def test_a_commit_for_several_queues_is_whole_or_nothing(
     fault: Fault, commit: str, tmp_path: Path
