@@ -19,10 +19,12 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
 from queueactors._call import is_async
-from queueactors._errors import CodecError, QueueActorsError, QueueClosedError, StoreError
+from queueactors._errors import CodecError, QueueActorsError, QueueClosedError
 from queueactors._insist import insist
 from queueactors.cores.timed import check_unique
-from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe
+from supervisors import ActorError, bare_nursery, describe
+
+from ._actor import RETRY_AFTER
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from ._options import TimedOptions
 
 GRACE: Final = 1.0  # seconds
-RETRY_AFTER: Final = 5.0  # seconds until a queue that is down is asked again
 
 
 @attrs.define(eq=False)
@@ -82,10 +83,10 @@ class Errands:
     async def _refills(
         self, options: TimedOptions, log: structlog.typing.FilteringBoundLogger
     ) -> None:
-        await self._ask("refill_lost")  # a former incarnation may have died over one
+        await self.actor.ask("refill_lost")  # a former incarnation may have died over one
         while True:
             self._refill_due = trio.Event()
-            if await self._ask("begin_refill"):
+            if await self.actor.ask("begin_refill"):
                 await self._refill(options, log)
             await self._refill_due.wait()
 
@@ -99,10 +100,10 @@ class Errands:
                 check_unique(values)
             if self.values is not None:
                 values = list(map(self.values.encode, values))
-            added = await self._ask("refilled", values)
+            added = await self.actor.ask("refilled", values)
         except Exception as error:
             log.exception("refill_failed", error=describe(error))
-            await self._ask("refilled", None, error)
+            await self.actor.ask("refilled", None, error)
         else:
             log.info("refilled", values=len(values), inserted=added)
 
@@ -140,14 +141,14 @@ class Errands:
         log: structlog.typing.FilteringBoundLogger,
     ) -> bool:
         """Insert dead letters over there, then remove them here; return whether all went."""
-        while letters := cast("list[DeadLetter]", await self._ask("dead_letters")):
+        while letters := cast("list[DeadLetter]", await self.actor.ask("dead_letters")):
             for letter in letters:
                 try:
                     plain = self._decoded(letter)
                     await insist(lambda: deliver(plain))  # noqa: B023 - awaited at once
                 except (QueueClosedError, CodecError, TypeError) as error:  # it cannot be compared
                     log.warning("dead_letter_refused", id=letter.id, error=describe(error))
-                    await self._ask("bury_dead", letter.id)
+                    await self.actor.ask("bury_dead", letter.id)
                 except (ActorError, QueueActorsError) as error:
                     log.warning("dead_letter_waits", id=letter.id, error=describe(error))
                     return False
@@ -164,7 +165,7 @@ class Errands:
         done = False
         while not done:
             with trio.move_on_after(GRACE, shield=True):
-                await self._ask("remove", (letter.id,))
+                await self.actor.ask("remove", (letter.id,))
                 done = True
             await checkpoint_if_cancelled()
 
@@ -172,14 +173,6 @@ class Errands:
         if self.values is None:
             return letter
         return attrs.evolve(letter, value=self.values.decode(letter.value))
-
-    async def _ask(self, method: str, *args: object) -> object:
-        """Call the queue's actor; while it, or its store, is down, wait for it to come back."""
-        while True:
-            try:
-                return await insist(lambda: self.actor.mailbox.call(Operation(method, args)))
-            except (ActorDownError, StoreError):
-                await trio.sleep(RETRY_AFTER)
 
 
 def _values(result: object) -> list[object]:

@@ -25,6 +25,8 @@ from queueactors.engines import TAKERS
 from queueactors.retry import FOR_EVER
 from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe
 
+from ._actor import RETRY_AFTER
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
     from random import Random
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
 
 GRACE: Final = 1.0  # seconds that one who is cancelled has to tell the queue
 BOUNDS: Final = tuple(0.001 * 2**power for power in range(12))  # seconds; seed 003's, to 2.048
-RETRY_AFTER: Final = 5.0  # seconds until a queue that is down is asked again
 
 Log = structlog.typing.FilteringBoundLogger
 
@@ -82,7 +83,7 @@ class Processing:
         task_status.started()
         try:
             with trio.CancelScope() as self._scope:
-                await self._ask("keep", ())
+                await self.actor.ask("keep", ())
                 async with bare_nursery() as nursery:
                     for _ in range(self.options.workers):
                         nursery.start_soon(self._work, log)
@@ -148,7 +149,7 @@ class Processing:
                 # Perhaps it is claimed all the same, and nobody would know of it.
                 await self._failed_inside(error, log)
                 await trio.sleep(RETRY_AFTER)
-                await self._ask("keep", self.known())
+                await self.actor.ask("keep", self.known())
 
     async def _ask_for_claim(
         self, arguments: tuple[object, ...], waits: str | None
@@ -225,7 +226,7 @@ class Processing:
         delay, cooldown = self._delay(claimed.attempt, log)
         arguments = (claimed.key, _encodable(describe(error)), delay, cooldown)
         try:
-            await self._ask("failed", *arguments)
+            await self.actor.ask("failed", *arguments)
         except trio.Cancelled:
             await self._tell_at_last("failed", *arguments)
             raise
@@ -260,14 +261,6 @@ class Processing:
             log.exception("error_handler_failed", error=describe(failure))
 
     # -- telling the queue -----------------------------------------------------------------------
-
-    async def _ask(self, method: str, *args: object) -> object:
-        """Call the queue's actor; while it, or its store, is down, wait for it to come back."""
-        while True:
-            try:
-                return await insist(lambda: self.actor.mailbox.call(Operation(method, args)))
-            except (ActorDownError, StoreError):
-                await trio.sleep(RETRY_AFTER)
 
     async def _tell_at_last(self, method: str, *args: object) -> None:
         """Call the queue's actor though this task is cancelled; leave word if it is down."""
