@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Final
 import pytest
 import structlog
 from hypothesis import settings
+from structlog.testing import capture_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, MutableMapping
     from types import FrameType
+
+Events = list["MutableMapping[str, object]"]
 
 # Real seconds by mark; under MockClock a deadlock spins, and no timeout of trio ends it. A machine
 # may be busy, and measure coverage; and Hypothesis may shrink a failure for five minutes.
@@ -54,6 +57,13 @@ def logging_as_before() -> Iterator[None]:
     before = structlog.get_config()
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
+def events(logging_as_before: None) -> Iterator[Events]:
+    """Return the list that log events go to: tests are quiet, and can read it."""
+    with capture_logs() as captured:
+        yield captured
 
 
 @pytest.fixture(autouse=True)

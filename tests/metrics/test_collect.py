@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from queueactors._histogram import Buckets
     from queueactors.metrics import Metrics
     from queueactors.queues import QueueActor
-    from tests.queues.conftest import Events
+    from tests.conftest import Events
 
 
 async def process(_queue: BatchQueue, items: list[object]) -> None:

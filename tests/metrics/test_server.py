@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from queueactors import Runtime
     from queueactors.metrics import Metrics
     from supervisors import Supervisor
-    from tests.queues.conftest import Events
+    from tests.conftest import Events
 
     Steps = Callable[[], Generator[None, None, Metrics]]
 

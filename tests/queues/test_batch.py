@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
     from trio.testing import MockClock
 
-    from .conftest import Events
+    from tests.conftest import Events
+
     from .kit_batch import Rig
 
     Sweep = Callable[

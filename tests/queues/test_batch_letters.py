@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from queueactors import BatchQueue, Runtime
     from queueactors.queues import AnyQueue
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 KINDS: dict[str, dict[str, object]] = {
     "timed": {"reservation_time": 30},

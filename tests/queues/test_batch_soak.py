@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from queueactors import BatchQueue, Runtime, TimedQueue
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 @attrs.define(eq=False)

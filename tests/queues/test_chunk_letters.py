@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
     from queueactors import Runtime
     from queueactors.queues import AnyQueue
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 KINDS = ["capacity", "log"]
 STORES = [("memory", "memory"), ("disk", "disk"), ("disk", "other"), ("disk", "memory")]

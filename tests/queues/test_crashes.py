@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from queueactors import Reservation, TimedQueue
     from queueactors.engines import Engine, Parked
     from queueactors.stores import Kind
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 class Unfriendly:

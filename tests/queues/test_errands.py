@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from queueactors import Runtime, TimedQueue
     from supervisors import Supervisor
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 @asynccontextmanager

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from queueactors import Reservation
     from queueactors.engines import Engine, Parked
     from queueactors.stores import Kind
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 SLOW_RESTART = Backoff(min=100, max=100, jitter=0)
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from random import Random
 
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 def named(events: Events, name: str) -> list[dict[str, object]]:

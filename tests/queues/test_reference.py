@@ -34,7 +34,7 @@ from queueactors import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from .conftest import Events
+    from tests.conftest import Events
 
 SECOND = 1_000_000_000  # nanoseconds
 

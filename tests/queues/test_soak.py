@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from queueactors import Delivery, Runtime, TimedQueue, Worker
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 DAYS = 7
 DAY = 86_400  # seconds, and operations

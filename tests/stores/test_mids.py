@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from queueactors.cores.message import QueuedMessage
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 MIDS = 3  # the column in `rows`
 

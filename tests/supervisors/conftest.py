@@ -5,26 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from structlog.testing import capture_logs
 
 from .kit import Stage
 from .listed import documented_events
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import Iterator
 
-Events = list["MutableMapping[str, object]"]
+    from tests.conftest import Events
 
 
 @pytest.fixture(autouse=True)
-def events() -> Iterator[Events]:
-    """Return the list that log events go to: tests are quiet, and can read it.
+def events(events: Events) -> Iterator[Events]:
+    """Check the log events at the end.
 
     Whatever a supervisor tells in any test must have the level and the keys of docs/events.md.
     """
-    with capture_logs() as captured:
-        yield captured
-    for each in captured:
+    yield events
+    for each in events:
         listed = documented_events()[str(each["event"])]
         assert each["log_level"] in listed.levels, each
         assert each.keys() - {"event", "log_level", "supervisor"} == listed.keys, each

@@ -27,7 +27,7 @@ from supervisors import (
 from .kit import NO_BACKOFF, Boom, settle, states
 
 if TYPE_CHECKING:
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 class Counter(Actor):

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from supervisors import ChildStatus, RestartType
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 async def test_start_child_of_a_running_id_is_refused(stage: Stage) -> None:  # C 30

@@ -24,8 +24,7 @@ from .kit import NO_BACKOFF, Boom, Stage, idle, settle, states, until_cancelled
 
 if TYPE_CHECKING:
     from supervisors import ChildStatus, DynamicChild
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 async def in_a_shield(*, task_status: ChildStatus) -> None:

@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from supervisors import ChildStatus
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 Facts = dict[str, object]
 

@@ -26,8 +26,7 @@ from .kit import Boom, Stage, settle, states
 
 if TYPE_CHECKING:
     from supervisors import ChildStatus
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 FATAL = [KeyboardInterrupt(), SystemExit(3)]
 

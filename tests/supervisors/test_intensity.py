@@ -22,8 +22,7 @@ from .kit import NO_BACKOFF, Boom, Stage, settle, states
 
 if TYPE_CHECKING:
     from supervisors import ChildStatus, Strategy
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 STRATEGIES = ["one_for_one", "one_for_all", "rest_for_one"]
 

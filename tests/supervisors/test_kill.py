@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from supervisors import ChildStatus, Strategy
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 Moment = Literal["start", "run", "stop", "restart", "group stop", "backoff", "start by hand"]
 

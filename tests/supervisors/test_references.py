@@ -28,7 +28,7 @@ from supervisors import (
 from .kit import NO_BACKOFF, Boom, settle, states, until_cancelled
 
 if TYPE_CHECKING:
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 class Heavy(Actor):

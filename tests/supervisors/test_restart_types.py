@@ -14,8 +14,7 @@ from .kit import Boom, Stage, settle, states
 
 if TYPE_CHECKING:
     from supervisors import ChildStatus, RestartType, Strategy
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 ENDINGS = {
     "normal": None,

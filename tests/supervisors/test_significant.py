@@ -14,8 +14,7 @@ from .kit import Boom, Stage, open_lasting, settle, states, until_cancelled
 
 if TYPE_CHECKING:
     from supervisors import AutoShutdown, Strategy
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 MODES = ["any_significant", "all_significant"]
 

@@ -24,8 +24,7 @@ from .kit import Boom, Stage, hang_in_init, settle, states
 
 if TYPE_CHECKING:
     from supervisors import ChildStatus, RestartType
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 async def ignoring(*, task_status: ChildStatus) -> None:

@@ -25,8 +25,7 @@ from .kit import Boom, Stage, hang_in_init, idle, settle, states, until_cancelle
 
 if TYPE_CHECKING:
     from supervisors import ChildStatus, ShutdownTime
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 async def shielded(seconds: float, *, task_status: ChildStatus) -> None:

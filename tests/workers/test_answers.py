@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from queueactors import Delivery
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 COUNTED = ("message", "channel")  # whose attempts the worker counts
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from queueactors.queues import ChannelQueue
     from queueactors.workers import Delivery
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 async def left(channel: ChannelQueue) -> list[object]:

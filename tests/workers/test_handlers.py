@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from queueactors._options import Target
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 got: list[tuple[object, tuple[object, ...]]] = []
 

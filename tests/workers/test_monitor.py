@@ -16,7 +16,7 @@ from queueactors import Observation, monitor_fn
 from .kit import named
 
 if TYPE_CHECKING:
-    from tests.workers.conftest import Events
+    from tests.conftest import Events
 
 
 def seen(

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from queueactors import Delivery
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 any_kind = pytest.mark.parametrize("kind", KINDS)
 

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from queueactors import Delivery
     from queueactors.queues import AnyQueue
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 any_kind = pytest.mark.parametrize("kind", KINDS)
 

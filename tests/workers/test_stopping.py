@@ -33,8 +33,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from queueactors import Delivery, TimedQueue
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 OPERATIONS = ["reserve_many", "touch", "delete", "release"]  # all that a worker asks for
 

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from queueactors import Delivery
-
-    from .conftest import Events
+    from tests.conftest import Events
 
 
 @pytest.mark.parametrize("concurrency", [1, 3, 8])
