@@ -49,10 +49,13 @@ class Open(Protocol):
         """Return them as a context manager."""
 
 
+_RANDOM = Random(1)
+_ITEMS = [_RANDOM.randbytes(ITEM) for _ in range(997)]
+
+
 def items() -> Iterator[bytes]:
     """Return items without end, which do not compress."""
-    random = Random(1)
-    return cycle([random.randbytes(ITEM) for _ in range(997)])
+    return cycle(_ITEMS)
 
 
 async def _do(queue: Both, work: str, count: int, size: int, spent: list[float]) -> None:
