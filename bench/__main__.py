@@ -400,7 +400,7 @@ def main() -> None:
     told = [each.describe() for each in measuring if each.name in names]
     for line in dict.fromkeys(told):  # some have a script for stores and one for jobs
         print(line)
-    if any(row.what.startswith(("sqlite", "jobs: process", "batch: p")) for row in wanted):
+    if any(row.what.startswith(("sqlite", "jobs: process", "batch: p", "log: ")) for row in wanted):
         print(describe_disk())
     print_table(wanted, options.rounds)
 

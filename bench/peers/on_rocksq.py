@@ -54,6 +54,7 @@ class NonBlocking:
 
     @staticmethod
     async def answered(response: nonblocking.Response) -> nonblocking.ResponseVariant:
+        await trio.lowlevel.checkpoint()  # also if it is there at once: others want to run
         while not response.is_ready:
             await trio.lowlevel.checkpoint()
         return response.get()
