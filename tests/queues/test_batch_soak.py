@@ -8,53 +8,39 @@ the memory of the last midnight must be that of the first.
 from __future__ import annotations
 
 import faulthandler
-from contextlib import suppress
-from itertools import accumulate, count
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import attrs
 import pytest
 import trio
-from trio.lowlevel import ParkingLot
 
-from queueactors import Config, DeadLetter, MemoryStore, QueueFullError, open_runtime
+from queueactors import DeadLetter, QueueFullError, open_runtime
 from queueactors._insist import insist
-from queueactors.config import StoreConfig
 from queueactors.retry import Fixed
-from supervisors import ActorCrashedError, ActorDownError, Operation
+from supervisors import ActorCrashedError
 
-from .kit import Boom, FaultyStore
-from .test_soak import CLIENTS, DAY, DAYS, TOLERANCE, Crashes, memory
+from .kit import Boom
+from .kit_soak import DAY, DAYS, TOLERANCE, Crashes, Soak, memory, take_all
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from trio.testing import MockClock
 
-    from queueactors import BatchQueue, Runtime, TimedQueue
+    from queueactors import BatchQueue, TimedQueue
     from tests.conftest import Events
 
 
 @attrs.define(eq=False)
-class Load:
-    """One random operation after the other, and what must come of them.
+class Load(Soak):
+    """What is done to the queue, and what must come of it."""
 
-    Args:
-      crashes: What the queue's store does.
-      random: Chooses.
-    """
-
-    crashes: Crashes
-    random: Random
     pages: BatchQueue = attrs.field(init=False)
     dead: TimedQueue = attrs.field(init=False)  # the queue for dead letters
     resting: bool = False  # then no call fails
     pushed: int = 0
-    casts: int = 0
     done: int = 0  # items of calls that succeeded
     posted: int = 0  # items of dead letters
-    _sent: list[Operation] = attrs.field(factory=list, init=False)  # by casts, and not counted yet
     _numbers: count[int] = attrs.field(factory=count, init=False)
 
     async def process(self, queue: BatchQueue, items: list[object]) -> None:
@@ -78,13 +64,6 @@ class Load:
 
     # -- the operations ----------------------------------------------------------------------------
 
-    async def step(self) -> None:
-        """Carry out one random operation."""
-        (operation,) = self.random.choices(self._operations, cum_weights=self._weights)
-        # It is noon; or it has not happened; or there was no room.
-        with suppress(ActorDownError, ActorCrashedError, QueueFullError, trio.TooSlowError):
-            await operation(self)
-
     async def push(self) -> None:
         if await self.push_to(self.pages, 1):
             self.pushed += 1
@@ -103,14 +82,7 @@ class Load:
 
     async def push_nowait(self) -> None:
         self.pages.push_nowait(next(self._numbers))
-        self._sent.append(self.pages._mailbox._queue[-1])  # noqa: SLF001 - to see what came of it
-        self.count_casts()
-
-    def count_casts(self) -> None:
-        """Count those that went in: not one that crashed, or was on its way at noon."""
-        done = [each for each in self._sent if each.state == "done"]
-        self._sent = [each for each in self._sent if each.state != "done"]
-        self.casts += sum(each.error is None for each in done)
+        self.cast(self.pages)
 
     async def wait_push(self) -> None:
         await self.pages.wait_push(next(self._numbers), timeout=30)
@@ -135,11 +107,10 @@ class Load:
         await self.pages.pause(20)
 
     async def take_letters(self) -> None:
-        while (letter := await self.dead.try_reserve()) is not None:
-            await self.dead.delete(letter)
-            self.posted += len(cast("list[object]", cast("DeadLetter", letter.value).value))
+        letters = cast("list[DeadLetter]", await take_all(self.dead))
+        self.posted += sum(len(cast("list[object]", letter.value)) for letter in letters)
 
-    _mix: ClassVar[dict[Callable[[Load], Awaitable[None]], int]] = {
+    mix: ClassVar = {
         push: 50,
         push_many: 3,
         push_stored: 5,
@@ -151,8 +122,6 @@ class Load:
         pause: 1,
         take_letters: 2,
     }
-    _operations: ClassVar = tuple(_mix)
-    _weights: ClassVar = tuple(accumulate(_mix.values()))
 
     # -- midnight ----------------------------------------------------------------------------------
 
@@ -169,7 +138,7 @@ class Load:
         """Compare what happened with the queue's own numbers, while it is empty."""
         told = await insist(self.pages.statistics)
         self.count_casts()
-        assert not self._sent
+        assert not self.sent
         assert told.processed == self.done
         assert told.pushed == self.pushed + self.casts
         assert told.pushed == self.done + self.posted
@@ -186,13 +155,9 @@ async def test_a_week_of_load_leaks_nothing_and_all_counts_add_up(
 ) -> None:
     faulthandler.cancel_dump_traceback_later()  # a busy machine takes longer than pytest waits
     crashes = Crashes()
-    stores = {
-        "memory": StoreConfig(type="faulty", factory=lambda: FaultyStore(crashes), options={}),
-        "calm": StoreConfig(type="memory", factory=MemoryStore, options={}),
-    }
     seen: list[int] = []
     load = Load(crashes, Random(2))
-    async with open_runtime(Config(stores=stores), random=Random(1)) as runtime:
+    async with open_runtime(crashes.config(), random=Random(1)) as runtime:
         load.dead = await runtime.define("dead", store="calm", reservation_time=60)
         load.pages = await runtime.define(
             "pages",
@@ -209,7 +174,7 @@ async def test_a_week_of_load_leaks_nothing_and_all_counts_add_up(
         )
         for day in range(DAYS):
             crashes.calm = day == DAYS - 1
-            await a_day(runtime, load, events)
+            await load.day(runtime, events, "pages")
             await load.rest()
             await load.check()
             events.clear()
@@ -220,25 +185,3 @@ async def test_a_week_of_load_leaks_nothing_and_all_counts_add_up(
     assert crashes.count.total() > DAYS
     assert set(crashes.count) >= {"push", "claim"}
     assert load.posted > 100
-
-
-async def a_day(runtime: Runtime, load: Load, events: Events) -> None:
-    """Let the clients work; at noon the queue and its processing are restarted."""
-    tick = ParkingLot()  # one sleep for all: it costs more than their operations
-
-    async def client() -> None:
-        while True:
-            await tick.park()
-            await load.step()
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(CLIENTS):
-            nursery.start_soon(client)
-        for second in range(0, DAY, CLIENTS):
-            await trio.sleep(CLIENTS)
-            if second == DAY // 2 and not load.crashes.calm:
-                await runtime.restart("pages")
-                events.clear()
-            tick.unpark_all()
-        await trio.sleep(CLIENTS)
-        nursery.cancel_scope.cancel()

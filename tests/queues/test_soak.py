@@ -10,76 +10,41 @@ that of the first.
 from __future__ import annotations
 
 import faulthandler
-import gc
-import sys
-from collections import Counter
-from itertools import accumulate, count
+from contextlib import suppress
+from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, cast
 
 import attrs
 import pytest
 import trio
-from trio.lowlevel import ParkingLot
 
-from queueactors import Config, MemoryStore, Reservation, ReservationError, open_runtime
+from queueactors import Reservation, ReservationError, open_runtime
 from queueactors._insist import insist
-from queueactors.config import StoreConfig
-from supervisors import ActorCrashedError, ActorDownError, Operation
+from supervisors import Operation
 
-from .kit import Boom, FaultyStore
+from .kit import Boom
+from .kit_soak import DAY, DAYS, TOLERANCE, Crashes, Soak, memory, take_all
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from trio.testing import MockClock
 
-    from queueactors import Delivery, Runtime, TimedQueue, Worker
+    from queueactors import Delivery, TimedQueue, Worker
     from tests.conftest import Events
 
-DAYS = 7
-DAY = 86_400  # seconds, and operations
-CLIENTS = 60  # who act at the same instants, to save jumps of the clock
-CRASH_EVERY = 7_919  # operations of the queue, those of the worker among them
 REFILL_EVERY = 300.0  # seconds
 MOST_HELD = 20  # reservations that the load has at a time
-TOLERANCE = 0.1  # bytes an operation; a leak of one pointer would be 8
 
 
 @attrs.define(eq=False)
-class Crashes:
-    """Which operations of the queue crash, and how many of each did."""
+class Load(Soak):
+    """What is done to the queue, and what must come of it."""
 
-    calm: bool = False  # none does
-    count: Counter[str] = attrs.field(factory=Counter)
-
-    def __call__(self, number: int, method: str) -> bool:
-        if self.calm or number % CRASH_EVERY:
-            return False
-        self.count[method] += 1
-        return True
-
-
-@attrs.define(eq=False)
-class Load:
-    """One random operation after the other, and what must come of them.
-
-    Args:
-      jobs: The queue.
-      dead: Its queue for dead letters.
-      crashes: What its store does.
-      random: Chooses.
-    """
-
-    jobs: TimedQueue
-    dead: TimedQueue
-    crashes: Crashes
-    random: Random
+    jobs: TimedQueue = attrs.field(init=False)
+    dead: TimedQueue = attrs.field(init=False)  # its queue for dead letters
     resting: bool = False  # then the refill brings nothing and no handler fails
     inserted: int = 0
     duplicates: int = 0
-    casts: int = 0  # values inserted without an answer
-    _sent: list[Operation] = attrs.field(factory=list, init=False)  # by casts, and not counted yet
     refilled: int = 0
     deleted: int = 0
     deleted_by_casts: int = 0  # at most: some came too late
@@ -111,14 +76,9 @@ class Load:
     # -- the operations ------------------------------------------------------------------------
 
     async def step(self) -> None:
-        """Carry out one random operation."""
-        (operation,) = self.random.choices(self._operations, cum_weights=self._weights)
-        try:
-            await operation(self)
-        except (ReservationError, ActorDownError):
-            pass  # it has expired; or it is noon, and the queue restarts
-        except ActorCrashedError:
-            pass  # the operation did not happen
+        """Carry out one random operation; its reservation may have expired."""
+        with suppress(ReservationError):
+            await Soak.step(self)
 
     async def insert(self) -> None:
         delay = self.random.choice((0, 0, 0, 60))
@@ -134,14 +94,7 @@ class Load:
 
     async def insert_nowait(self) -> None:
         self.jobs.insert_nowait(next(self._numbers))
-        self._sent.append(self.jobs._mailbox._queue[-1])  # noqa: SLF001 - to see what came of it
-        self.count_casts()
-
-    def count_casts(self) -> None:
-        """Count those that went in: not one that crashed, or was on its way at noon."""
-        done = [each for each in self._sent if each.state == "done"]
-        self._sent = [each for each in self._sent if each.state != "done"]
-        self.casts += sum(each.error is None for each in done)
+        self.cast(self.jobs)
 
     async def try_reserve(self) -> None:
         if len(self._held) < MOST_HELD:
@@ -201,9 +154,8 @@ class Load:
         await self.jobs.len()
 
     async def take_letters(self) -> None:
-        while (letter := await self.dead.try_reserve()) is not None:
-            await self.dead.delete(letter)
-            self.posted += 1
+        letters = await take_all(self.dead)
+        self.posted += len(letters)
 
     async def ask(self, method: str, *args: object) -> object:
         """Do what the handle has no method for."""
@@ -213,7 +165,7 @@ class Load:
         """Return one of the reservations and forget it."""
         return self._held.pop(self.random.randrange(len(self._held)))
 
-    _mix: ClassVar[dict[Callable[[Load], Awaitable[None]], int]] = {
+    mix: ClassVar = {
         insert: 16,
         insert_twice: 1,
         insert_nowait: 4,
@@ -232,8 +184,6 @@ class Load:
         count_them: 16,
         take_letters: 2,
     }
-    _operations: ClassVar = tuple(_mix)
-    _weights: ClassVar = tuple(accumulate(_mix.values()))
 
     # -- midnight ------------------------------------------------------------------------------
 
@@ -251,7 +201,7 @@ class Load:
         """Compare what happened with the queue's own numbers, while it is empty."""
         told = await insist(self.jobs.statistics)
         self.count_casts()
-        assert not self._sent
+        assert not self.sent
         assert told.inserted == self.inserted + self.casts + self.refilled
         assert told.duplicates == self.duplicates
         assert told.inserted == told.deleted + told.exhausted + self.removed
@@ -259,12 +209,6 @@ class Load:
         assert 0 <= deleted <= self.deleted_by_casts
         assert told.exhausted == self.posted == (await self.dead.statistics()).deleted
         assert told.restarts >= self.crashes.count.total()
-
-
-def memory() -> int:
-    """Return how much the program has in use: bytes of what is tracked, blocks of the rest."""
-    gc.collect()
-    return sum(map(sys.getsizeof, gc.get_objects())) + 64 * sys.getallocatedblocks()
 
 
 @pytest.mark.slow
@@ -275,33 +219,24 @@ async def test_a_week_of_load_leaks_nothing_and_all_counts_add_up(
 ) -> None:
     faulthandler.cancel_dump_traceback_later()  # a busy machine takes longer than pytest waits
     crashes = Crashes()
-    stores = {
-        "memory": StoreConfig(type="faulty", factory=lambda: FaultyStore(crashes), options={}),
-        "calm": StoreConfig(type="memory", factory=MemoryStore, options={}),
-    }
     seen: list[int] = []
-    async with open_runtime(Config(stores=stores), random=Random(1)) as runtime:
-        dead = await runtime.define("dead", store="calm", reservation_time=60)
-        load: Load | None = None
-
-        async def refill() -> list[int]:
-            return [] if load is None else await load.refill()
-
-        jobs = await runtime.define(
+    load = Load(crashes, Random(2))
+    async with open_runtime(crashes.config(), random=Random(1)) as runtime:
+        load.dead = await runtime.define("dead", store="calm", reservation_time=60)
+        load.jobs = await runtime.define(
             "jobs",
             reservation_time=300,
             unique=True,
             max_reservations=3,
             on_exhausted="dead",
-            sync_fn=refill,
+            sync_fn=load.refill,
             sync_interval=REFILL_EVERY,
         )
-        load = Load(jobs, dead, crashes, Random(2))
-        worker = await runtime.start_worker(jobs, load.handle, concurrency=4, backoff=60.0)
+        worker = await runtime.start_worker(load.jobs, load.handle, concurrency=4, backoff=60.0)
 
         for day in range(DAYS):
             crashes.calm = day == DAYS - 1
-            await a_day(runtime, load, events)
+            await load.day(runtime, events, "queue.jobs", "worker.jobs")
             await load.rest()
             await load.check(worker)
             events.clear()
@@ -311,26 +246,3 @@ async def test_a_week_of_load_leaks_nothing_and_all_counts_add_up(
     assert seen[-1] == pytest.approx(seen[0], abs=TOLERANCE * operations), seen
     assert crashes.count.total() > DAYS
     assert set(crashes.count) >= {"insert", "reserve", "delete"}
-
-
-async def a_day(runtime: Runtime, load: Load, events: Events) -> None:
-    """Let the clients work; at noon the queue and its worker are restarted."""
-    tick = ParkingLot()  # one sleep for all: it costs more than their operations
-
-    async def client() -> None:
-        while True:
-            await tick.park()
-            await load.step()
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(CLIENTS):
-            nursery.start_soon(client)
-        for second in range(0, DAY, CLIENTS):
-            await trio.sleep(CLIENTS)
-            tick.unpark_all()
-            if second == DAY // 2 and not load.crashes.calm:
-                await runtime.restart("queue.jobs")
-                await runtime.restart("worker.jobs")
-                events.clear()
-        await trio.sleep(CLIENTS)
-        nursery.cancel_scope.cancel()
