@@ -89,7 +89,8 @@ class StoreActor:
         self._identity: str | None = None
         self._last_number = 0  # of a queue
         self._file: StoreFile | None = None  # writes
-        self._reader: StoreFile | None = None  # sees what is committed, all the time
+        self._reader: StoreFile | None = None  # sees what was committed when a queue began to read
+        self._values: StoreFile | None = None  # sees what is committed, all the time
         self._failure: StoreError | None = None
         self._way = store.commit
         self._waits = False  # for something to do
@@ -190,10 +191,10 @@ class StoreActor:
         """
         if self._failure is not None:
             raise self._failure.anew()
-        if self._reader is None:
+        if self._values is None:
             raise StoreError(self._place.name, "not applied", "it does not run")
         try:
-            found = self._reader.value(table, row)
+            found = self._values.value(table, row)
         except (self._driver.Error, OSError) as error:
             self._log.error("store_not_read", error=describe(error))
             raise self._failed(error) from error
@@ -258,14 +259,17 @@ class StoreActor:
         """Open the file, see whether it can be written, and let everybody go on."""
         options = self._options
         file = StoreFile(self._path, options.durability, self._driver, self._identity)
+        opened = [file]
         try:
             seconds, names = measure(file), file.names()
-            reader = StoreFile(self._path, "process", self._driver, file.identity)
+            opened.append(StoreFile(self._path, "process", self._driver, file.identity))
+            opened.append(StoreFile(self._path, "process", self._driver, file.identity))
         except BaseException:
-            file.close()
+            for each in opened:
+                each.close()
             raise
         self._close()
-        self._file, self._reader = file, reader
+        self._file, self._reader, self._values = opened
         self._identity = file.identity
         self._last_number = max(self._last_number, file.last_number())
         self._place.clock.start_at(file.newest())
@@ -288,12 +292,12 @@ class StoreActor:
             wake()
 
     def _close(self) -> None:
-        for file in (self._reader, self._file):
+        for file in (self._values, self._reader, self._file):
             if file is not None:
                 file.abandoned = True
                 if not file.busy:
                     file.close()
-        self._file = self._reader = None
+        self._file = self._reader = self._values = None
 
     async def _serve(self, nursery: trio.Nursery) -> None:
         """Commit until the medium fails."""

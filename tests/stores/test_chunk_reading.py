@@ -11,6 +11,7 @@ import trio
 from queueactors import StoreError
 from queueactors.cores import _chunks
 from queueactors.engines._durable import READ_AGAIN
+from queueactors.stores._file import SLICE
 from tests.stores.kit import define, define_capacity, define_log, running
 from tests.stores.kit_faults import run
 from tests.stores.test_chunk_restart import numbers
@@ -63,6 +64,30 @@ def test_items_are_read_while_a_thread_commits(path: Path) -> None:
             assert popped == read == numbers(0, 60)
 
     run(0.02, main)
+
+
+async def test_items_are_read_while_another_queue_is_opened(path: Path) -> None:
+    async with running(path) as runtime:
+        large = await define(runtime, "large")
+        await large.insert(*[b"x"] * 16 * SLICE)
+    async with running(path) as runtime, trio.open_nursery() as nursery:
+        queue, log = await define_capacity(runtime), await define_log(runtime, "log")
+        await queue.len()
+        loaded = trio.Event()
+
+        async def load() -> None:
+            await define(runtime, "large")
+            loaded.set()
+
+        nursery.start_soon(load)
+        turns = 0
+        while not loaded.is_set():
+            turns += 1
+            await queue.push(b"%d" % turns)
+            await log.add(b"%d" % turns)
+            assert await queue.pop() == [b"%d" % turns]
+            assert await log.next("a") == ([b"%d" % turns], 0)
+        assert turns > 1
 
 
 @pytest.mark.parametrize("fault", ["io", "full"])
