@@ -429,9 +429,17 @@ class StoreActor:
             await self._move_log()
         else:
             self._unwatched = 0
-            if cast("StoreFile", self._file).log_size() > LOG:
+            if self._log_size() > LOG:
                 self._moving = True
                 nursery.start_soon(self._move_log_meanwhile)
+
+    def _log_size(self) -> int:
+        """Return how much of the log is in use, as far as that can be found out."""
+        try:
+            return cast("StoreFile", self._file).log_size()
+        except OSError as error:  # no file can be opened, say: the next look may find more
+            self._log.warning("store_log_not_moved", error=describe(error))
+            return 0
 
     async def _move_log_meanwhile(self) -> None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from queueactors import Runtime, TimedQueue
     from queueactors.stores._file import Changes, Driver, StoreFile
     from queueactors.stores._table import Row
+    from tests.conftest import Events
 
 SOON = 5.0  # real seconds: a test that waits longer has failed
 
@@ -416,6 +418,26 @@ async def test_a_log_that_grows_by_small_commits_begins_anew(
                     await trio.sleep(0.001)  # in real time: a thread moves it
 
         assert max(sizes) > 100_000
+
+
+async def test_a_log_that_cannot_be_looked_at_harms_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: Events, autojump_clock: MockClock
+) -> None:
+    monkeypatch.setattr(_actor, "WATCH", 1)
+    async with running(tmp_path / "f") as runtime:
+        queue = await begun(runtime)
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, files[1]))  # no more than are open
+        try:
+            for _ in range(9):
+                assert await queue.insert(b"a") == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, files)
+
+        assert {each["event"] for each in events if each["log_level"] in {"warning", "error"}} == {
+            "store_log_not_moved"
+        }
+        assert await queue.len() == 9
 
 
 async def test_a_large_transaction_lets_others_run(
