@@ -283,6 +283,51 @@ async def test_a_commit_inline_takes_no_turn_of_the_stores_actor(
         assert (calls, gate.commits - before) == (asked, 3)
 
 
+@pytest.mark.usefixtures("autojump_clock")
+async def test_many_queues_share_a_commit_soon_also_if_it_is_inline(
+    gate: Gate, tmp_path: Path
+) -> None:
+    async with running(tmp_path / "f", gated(gate), commit="inline") as runtime:
+        queues = [await define(runtime, f"q{number}") for number in range(20)]
+
+        async def write(turns: int) -> int:
+            before = gate.commits
+            for _ in range(turns):
+                async with trio.open_nursery() as nursery:
+                    for queue in queues:
+                        nursery.start_soon(queue.insert, b"a")
+            return gate.commits - before
+
+        assert await write(5) < 5 * 20
+        assert await write(5) <= 5 * 2
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_a_queue_that_writes_alone_again_commits_inline_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking = StoreActor.write
+    calls = 0
+
+    async def ask(actor: StoreActor, changes: Changes | str) -> None:
+        nonlocal calls
+        calls += 1
+        await asking(actor, changes)
+
+    async with running(tmp_path / "f", commit="inline") as runtime:
+        queues = [await define(runtime, f"q{number}") for number in range(20)]
+        for _ in range(5):
+            async with trio.open_nursery() as nursery:
+                for queue in queues:
+                    nursery.start_soon(queue.insert, b"a")
+        monkeypatch.setattr(StoreActor, "write", ask)
+
+        for _ in range(_actor.LOOK):
+            await queues[0].insert(b"a")
+
+        assert calls == 1
+
+
 async def test_a_commit_inline_keeps_out_of_a_transaction_that_is_open(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
