@@ -518,8 +518,11 @@ class StoreFile:
         """Move the log into the database, in a thread of its own.
 
         Readers and writers go on meanwhile. When all of it is there and nobody reads, the next
-        commit begins the log anew.
+        commit begins the log anew. If the path does not lead to this file any more nothing happens:
+        to open it would make an empty one there, or mix the log with another's.
         """
+        if not self.is_in_place():
+            return
         connection = self.driver.connect(str(self.path))
         try:
             connection.execute(f"PRAGMA busy_timeout = {BUSY}")

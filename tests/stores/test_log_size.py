@@ -53,3 +53,28 @@ def test_no_log_and_an_empty_one_have_no_size(tmp_path: Path) -> None:
         assert file.log_size() == 0
         (tmp_path / "f-wal").unlink()
         assert file.log_size() == 0
+
+
+def test_to_move_the_log_makes_no_file_where_it_was_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    with opened(path) as file:
+        put(file, "q", [message(1, b"a")])
+        path.unlink()
+
+        file.checkpoint()
+
+        assert not path.exists()
+
+
+def test_to_move_the_log_leaves_a_file_alone_that_came_in_its_place(tmp_path: Path) -> None:
+    path, other = tmp_path / "f", tmp_path / "other"
+    with opened(other) as file:
+        put(file, "other", [message(1, b"b")])
+    before = other.read_bytes()
+    with opened(path) as file:
+        put(file, "q", [message(1, b"a")])
+        other.replace(path)
+
+        file.checkpoint()
+
+        assert path.read_bytes() == before
