@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 BATCH: Final = 1000  # queues whose changes go into one transaction
 LARGE: Final = 20_000  # rows: a transaction of more is written by a thread in any case
 FAST: Final = 0.000_5  # seconds: a commit that takes longer has to leave the loop
-PROMPT: Final = 0.000_1  # seconds: what it costs to wake this actor, and to be woken by it
+PROMPT: Final = 0.000_05  # seconds: what it costs to wake this actor, and to be woken by it
 CROWD: Final = 2  # queues that write at the same time: with more, one commit for all is faster
 LOOK: Final = 50  # commits inline between two looks at how many do
 LOG: Final = 16 << 20  # bytes of write-ahead log, from which on it is moved into the database
@@ -97,7 +97,6 @@ class StoreActor:
         self._failure: StoreError | None = None
         self._way = store.commit
         self._waits = False  # for something to do
-        self._defect: BaseException | None = None  # of ours, that a commit inline has met
         self._crowd = 1  # queues in the last transaction of this actor
         self._prompt = 0  # commits inline since that
         self._moving = False  # a thread moves the log into the database
@@ -153,8 +152,6 @@ class StoreActor:
         except BaseException as error:
             outcome = transaction.outcome(error)
             self._fail([], error, outcome)
-            if not isinstance(error, (self._driver.Error, NotAStoreError, OSError)):
-                self._defect = error
             self._waits = False  # for whoever comes before its turn
             self._mailbox.wake()  # to open the file again
             raise self._failed(error, outcome) from error
@@ -227,9 +224,7 @@ class StoreActor:
             async with bare_nursery() as nursery:
                 while True:
                     await self._serve(nursery)
-                    defect, self._defect = self._defect, None
-                    if defect is not None:
-                        raise defect  # it restarts this actor, as any does
+                    self._raise_defect()
                     await self._recover()
         finally:
             sys.setswitchinterval(switch)
@@ -383,6 +378,12 @@ class StoreActor:
         failure = self._failed(cause, outcome)
         for operation in batch:
             operation.fail(failure.anew())
+
+    def _raise_defect(self) -> None:
+        """Raise what a commit inline has met, if it is a defect of ours: it restarts this actor."""
+        cause = cast("StoreError", self._failure).__cause__
+        if not isinstance(cause, (self._driver.Error, NotAStoreError, OSError)):
+            raise cast("BaseException", cause)
 
     async def _recover(self) -> None:
         """Open the file again, as often as it takes; refuse everybody meanwhile."""

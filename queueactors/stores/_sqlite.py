@@ -44,7 +44,7 @@ class SqliteStore:
         the program waiting, some 10 us with a fast disk. ``"inline"``: so, too, but in the turn of
         the queue that writes, if no other queue writes at the same time: that saves the way to
         the store's actor and back. ``"thread"``: it keeps nobody waiting, and takes longer.
-        ``"auto"``: as one takes that is measured at start; up to 0.1 ms inline, up to 0.5 ms in
+        ``"auto"``: as one takes that is measured at start; up to 0.05 ms inline, up to 0.5 ms in
         the loop.
       timeout: Seconds (> 0) after which a commit in a thread is given up. Its outcome is unknown.
       on_failure: While the file cannot be written: ``"error"``: operations end with

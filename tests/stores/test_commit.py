@@ -349,7 +349,7 @@ async def test_a_commit_inline_keeps_out_of_a_transaction_that_is_open(
 
 @pytest.mark.parametrize(
     ("seconds", "commit"),
-    [(0.000_01, "inline"), (0.000_1, "inline"), (0.000_11, "loop"), (0.000_51, "thread")],
+    [(0.000_01, "inline"), (0.000_05, "inline"), (0.000_06, "loop"), (0.000_51, "thread")],
 )
 async def test_where_commits_run_is_a_matter_of_how_long_one_takes(
     seconds: float,
