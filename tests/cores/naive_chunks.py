@@ -57,7 +57,7 @@ class NaiveCapacity(Naive):
         crowded = bool(items and self.inserters and not in_turn)
         if crowded or len(items) > room:
             number = None if crowded else room
-            raise QueueFullError("capacity", len(items), number, self.max_elements)
+            raise QueueFullError("capacity", len(items), number, self.max_elements, "max_elements")
         self.items += items
         self.count("pushed", len(items))
         return len(items)
