@@ -205,6 +205,7 @@ class NaiveLog(Naive):
         slowest = min(self.marks.values(), default=None)
         return LogStatistics(
             length=end - self.begin,
+            end=end,
             labels=len(self.marks),
             behind=None if slowest is None else end - max(slowest, self.begin),
             closed=self.closed,
