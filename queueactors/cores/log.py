@@ -308,7 +308,9 @@ class LogCore:
     def news(self, now: int) -> object:
         """Return what is equal as long as nothing has come that a reader may wait for."""
         records = self.records
-        return records.end, records.closed, is_paused(records.paused_until, now), self._removed
+        paused = is_paused(records.paused_until, now)
+        begin = self._begin(now) if records.closed else None  # is there still something to come?
+        return None if paused else records.end, begin, self._removed
 
     # -- taking in -----------------------------------------------------------------------------
 

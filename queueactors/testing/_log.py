@@ -507,6 +507,21 @@ async def _a_paused_queue_that_is_closed_can_be_read_later(make: MakeStore) -> N
         equal([caller.outcome for caller in callers], [([b"a"], 0), QueueClosedError])
 
 
+async def _a_closed_queue_tells_who_waits_once_nothing_is_left(make: MakeStore) -> None:
+    for clear in (True, False):
+        async with a_queue(make, ttl=100) as queue, trio.open_nursery() as nursery:
+            await queue.add(b"a")
+            await queue.pause()
+            await queue.close()
+            callers = await start_calls(nursery, partial(queue.wait_next, "r"))
+            if clear:
+                await queue.clear()
+            else:
+                await trio.sleep(102)  # the room of what has expired is given back, too
+            await wait_all_tasks_blocked()
+            equal(callers[0].outcome, QueueClosedError)
+
+
 async def _a_restart_changes_nothing(make: MakeStore) -> None:
     async with a_runtime(make) as runtime, trio.open_nursery() as nursery:
         queue = await runtime.define("q", kind="log", ttl=20)
@@ -645,6 +660,7 @@ LOG_RULES: Final[tuple[LogRule, ...]] = (
     _a_closed_queue_takes_nothing_in_and_can_be_read,
     _a_paused_queue_hands_nothing_out,
     _a_paused_queue_that_is_closed_can_be_read_later,
+    _a_closed_queue_tells_who_waits_once_nothing_is_left,
     _a_restart_changes_nothing,
     _a_bad_argument_is_refused_before_anything_happens,
     _a_handle_says_what_it_is,
