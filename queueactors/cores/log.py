@@ -213,7 +213,7 @@ class LogCore:
         self._trash = Trash()
         self._chunks = Chunks(self.records.messages, changed, load, self._lost)
         self._labels: dict[str, Chunk] = {}
-        self._removed = 0  # labels; one that is used again begins anew
+        self.begun_anew: set[object] = set()  # labels that were removed; the engine empties it
         if ready:
             for _ in self.rebuild():
                 pass
@@ -310,7 +310,7 @@ class LogCore:
         records = self.records
         paused = is_paused(records.paused_until, now)
         begin = self._begin(now) if records.closed else None  # is there still something to come?
-        return None if paused else records.end, begin, self._removed
+        return None if paused else records.end, begin
 
     # -- taking in -----------------------------------------------------------------------------
 
@@ -462,7 +462,7 @@ class LogCore:
         label = self._labels.pop(name, None)
         if label is None:
             return False
-        self._removed += 1
+        self.begun_anew.add(name)
         if self._changed is not None:
             self._changed.add(label.id)
         del self.records.messages[label.id]

@@ -13,11 +13,11 @@ from supervisors import Operation
 from ._protocol import ROOM, SLICE, SYNCS, TAKERS, Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from queueactors.cores import QueueStatistics
 
-    from ._protocol import Core, IndependentCore, Parked
+    from ._protocol import Core, IndependentCore, Lane, Parked
 
 Method = Callable[..., object]  # type: ignore[explicit-any] # each operation has its own
 
@@ -100,6 +100,8 @@ class LocalEngine:
         if waiting:
             self._serve(now, resolved)
             parked.time_out(now, resolved)
+        elif self.core.independent:
+            cast("IndependentCore", self.core).begun_anew.clear()  # nobody waits for it
         methods = self._methods
         late, independent = False, self.core.independent
         ahead: set[object] = set()  # what those wait for who come first, once something changed
@@ -154,13 +156,9 @@ class LocalEngine:
 
     def _serve(self, now: int, resolved: list[Operation]) -> None:
         """Let parked operations try again, each lane in its order."""
-        if self.core.independent:  # there may be thousands, and most operations help none
-            news = cast("IndependentCore", self.core).news(now)
-            if news == self._served:
-                return
-            self._served = news
+        only = self._with_news(now) if self.core.independent else None
         for lane in self.parked:
-            for operation in list(lane) if self.core.independent else iter(lane.first, None):
+            for operation in self._in_turn(lane, only):
                 self.culprit = operation
                 try:
                     operation.value = self._methods[operation.method](now, *operation.args)
@@ -175,6 +173,21 @@ class LocalEngine:
                 operation.home = None  # its timeout may be due as well: that comes too late
                 resolved.append(operation)
         self.culprit = None
+
+    def _with_news(self, now: int) -> set[object] | None:
+        """Return what there may be something for by now; None: for all that wait."""
+        core = cast("IndependentCore", self.core)
+        news, anew = core.news(now), core.begun_anew
+        was, self._served, core.begun_anew = self._served, news, set()
+        return anew if news == was else None
+
+    def _in_turn(self, lane: Lane, only: set[object] | None) -> Iterable[Operation]:
+        """Return who may try again: one after the other; or each that waits for one of these."""
+        if not self.core.independent:
+            return iter(lane.first, None)
+        if only is None:
+            return list(lane)
+        return [operation for operation in lane if operation.args[0] in only] if only else ()
 
 
 def _is_not_yet(answer: object) -> bool:

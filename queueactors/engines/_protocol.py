@@ -85,7 +85,10 @@ class Core(Protocol):
 
 
 class IndependentCore(Core, Protocol):
-    """A core whose takers wait each for something of its own."""
+    """A core whose takers wait each for something of its own: their first argument."""
+
+    begun_anew: set[object]
+    """What was forgotten: for those who wait for it, and nobody else. The engine empties it."""
 
     def news(self, now: int) -> object:
         """Return what is equal as long as nothing has come that anybody may wait for."""

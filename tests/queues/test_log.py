@@ -380,6 +380,33 @@ async def test_readers_that_wait_are_asked_only_when_there_is_news_for_them(
         assert rig.store.count - before == 20
 
 
+async def test_only_its_own_readers_are_asked_when_a_label_is_removed(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(mailbox=200) as rig:
+        for number in range(100):
+            rig.queue.submit.wait_next(f"{number % 50}")
+        await rig.queue.next("r")
+        before = rig.store.count
+        for label in ("r", "none", "7"):
+            await rig.queue.remove_label(label)
+
+        assert rig.store.count - before == 3 + 2
+
+
+async def test_nobody_is_asked_again_while_the_log_is_paused(autojump_clock: MockClock) -> None:
+    async with running(mailbox=200) as rig:
+        await rig.queue.pause()
+        for number in range(100):
+            rig.queue.submit.wait_next(f"{number}")
+        await rig.queue.len()
+        before = rig.store.count
+        for _ in range(10):
+            await rig.queue.add(b"x")
+
+        assert rig.store.count - before == 10
+
+
 async def test_a_label_that_is_removed_begins_anew_for_a_reader_that_waits(
     autojump_clock: MockClock,
 ) -> None:
