@@ -230,8 +230,6 @@ class CapacityCore:
 
     def _lost(self, chunk: Chunk, error: CodecError) -> None:
         """Count what cannot be read any longer."""
-        if chunk.first < self.records.begin:
-            self.records.taken = 0
         self._set_aside(chunk, error.codec, error.error)
 
     def _set_aside(self, chunk: Chunk, codec: str | None, error: str) -> None:
@@ -324,7 +322,7 @@ class CapacityCore:
             if records.closed:  # what was left could not be read
                 raise QueueClosedError(self.name)
             return []
-        taken = records.taken
+        taken = self._taken()
         if chunks.size:
             taken += sum(map(len, items))  # type: ignore[arg-type] # bytes
         gone = chunks.passed(begin)
@@ -389,7 +387,12 @@ class CapacityCore:
 
     def payload_size(self, _now: int) -> int:
         """Return how many bytes its items have."""
-        return self._chunks.size - self.records.taken
+        return self._chunks.size - self._taken()
+
+    def _taken(self) -> int:
+        """Return how many bytes of the oldest chunk are handed out already."""
+        first = self._chunks.first  # the one with the others may be set aside
+        return self.records.taken if first is not None and first.first < self.records.begin else 0
 
     def statistics(self, now: int) -> CapacityStatistics:
         """Return its numbers; who waits, and the actor's, are for the shell to fill in."""

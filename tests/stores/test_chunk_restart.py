@@ -319,6 +319,26 @@ async def test_a_chunk_whose_codec_is_gone_is_set_aside_and_kept(
         assert connection.execute(sql).fetchone() == (3,)
 
 
+async def test_what_was_popped_of_a_chunk_counts_only_while_its_codec_is_known(
+    world: World, autojump_clock: MockClock, events: list[EventDict]
+) -> None:
+    async with world.life() as runtime:
+        queue = await define_capacity(runtime, codec=Rot13)
+        await queue.push("four", "no")
+        await queue.pop()
+
+    async with world.life() as runtime:
+        queue = await define_capacity(runtime)
+        assert (await queue.payload_size(), await queue.len()) == (0, 0)
+        await queue.push(b"new")
+        assert (await queue.payload_size(), await queue.disk_size()) == (3, 3)
+
+    async with world.life() as runtime:
+        queue = await define_capacity(runtime, codec=Rot13)
+        assert (await queue.payload_size(), await queue.len()) == (5, 2)
+    assert aside(events) == [(1, "rot13")]
+
+
 DAMAGE = [
     "UPDATE {} SET value = x'c1' WHERE first = 10",  # no MessagePack
     "UPDATE {} SET value = x'9101' WHERE first = 10",  # no list of bytes
