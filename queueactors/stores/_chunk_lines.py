@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 NAMES: Final = f"{ITEMS}bytes"  # the codec of a label's name
 
+END: Final = 1 << 62  # a number that no item ever gets, and that SQLite can keep
+
 Fields = dict[str, object]
 
 
@@ -121,6 +123,21 @@ def _check_label(fields: Fields, codec: str, data: bytes, *, raw: bool) -> None:
         if fields[what] not in {None, 0}:
             raise LineError(f"expected {what} to be 0, as state is 'label', got {fields[what]}")
         fields[what] = 0
+
+
+def check_head(head: Mapping[str, int | None]) -> None:
+    """See that a queue can go on by what its header says of it.
+
+    Raises:
+      LineError: If it cannot.
+    """
+    end = head["end"]
+    most = {"begin": end, "end": END}
+    for name in sorted({"begin", "end", "max_elements", "taken"} & {*head}, reverse=True):
+        value, least, limit = head[name], int(name == "max_elements"), most.get(name)
+        if value is None or value < least or (limit is not None and value > limit):
+            rule = f">= {least}" if limit is None else f"from {least} to {limit}"
+            raise LineError(f"expected {name} of the header to be {rule}, got {value}")
 
 
 class Positions:

@@ -22,7 +22,7 @@ import msgspec
 from queueactors._codecs import ITEMS, Encoded
 from supervisors import did_you_mean
 
-from ._chunk_lines import LineError, Positions, cut, name_of
+from ._chunk_lines import LineError, Positions, check_head, cut, name_of
 from ._file import Changes, NotAStoreError, StoredQueue, StoreFile
 from ._lines import (
     FORMAT,
@@ -258,6 +258,8 @@ class Import:
           TransferError: If one is.
         """
         header, last, second = self._section.header, 0, self._table.second
+        if header is not None and self._table.lazy:
+            self._check_head(header)
         groups: dict[int, tuple[object, int]] = {}  # by key: the state, and a line
         positions = Positions(header)
         with closing(Names(second or "")) as names:
@@ -277,6 +279,14 @@ class Import:
                 self._refuse(number, told)
         if (wrong := positions.beyond()) is not None:
             self._refuse(*wrong)
+
+    def _check_head(self, header: Header) -> None:
+        """Refuse a header by whose numbers a log or capacity queue cannot go on."""
+        number, head = self._section.first - 1, header.head
+        try:
+            check_head({name: head.get(name) for name in self._table.head})
+        except LineError as error:
+            self._refuse(number, str(error))
 
     def _check_position(self, number: int, fields: dict[str, object], positions: Positions) -> None:
         """Refuse chunks and labels that are not where they can be."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -336,6 +337,39 @@ async def test_positions_behind_the_end_in_the_header_are_refused(
 
     with pytest.raises(TransferError, match=r"x:6: expected first \+ count to be at most end, 4,"):
         import_(tmp_path / "x", tmp_path / "b", "log")
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "told"),
+    [
+        ("log", "end null", f"from 0 to {1 << 62}, got None"),
+        ("log", f"end {1 << 63}", f"from 0 to {1 << 62}, got {1 << 63}"),
+        ("capacity", "end -1", f"from 0 to {1 << 62}, got -1"),
+        ("capacity", "begin null", "from 0 to 3, got None"),
+        ("capacity", "begin 4", "from 0 to 3, got 4"),
+        ("capacity", "max_elements 0", ">= 1, got 0"),
+        ("capacity", "max_elements null", ">= 1, got None"),
+        ("capacity", "taken -1", ">= 0, got -1"),
+    ],
+)
+async def test_a_header_by_which_a_queue_cannot_go_on_is_refused(
+    kind: str, number: str, told: str, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    if kind == "log":
+        await a_log(tmp_path / "a")
+    else:
+        async with running(tmp_path / "a") as runtime:
+            await (await define_capacity(runtime)).push(b"1", b"2", b"3")
+    export(tmp_path / "a", tmp_path / "x")
+    field, value = number.split()
+    header, rest = (tmp_path / "x").read_text("utf-8").split("\n", 1)
+    header = re.sub(rf'"{field}":\d+', f'"{field}":{value}', header)
+    (tmp_path / "x").write_text(f"{header}\n{rest}", "utf-8")
+
+    with pytest.raises(
+        TransferError, match=rf"x:1: expected {field} of the header to be {told}; nothing of it"
+    ):
+        import_(tmp_path / "x", tmp_path / "b", kind)
 
 
 # -- what cannot be read -------------------------------------------------------------------------
