@@ -127,7 +127,7 @@ class LocalEngine:
                 operation.error = error
             else:
                 if waits is not None and _is_not_yet(operation.value):
-                    parked.park(operation, parked.lane(waits))
+                    self._park(operation, waits, now, alone=not waiting)
                     waiting = True
                     if ahead:
                         ahead.add(operation.args[0])
@@ -145,6 +145,14 @@ class LocalEngine:
     def _waited_for(self) -> set[object]:
         """Return what those who wait do wait for, each for its own."""
         return {operation.args[0] for operation in self.parked.lane(TAKERS)}
+
+    def _park(self, operation: Operation, waits: str, now: int, *, alone: bool) -> None:
+        """Let an operation wait, and note what it has heard: in a pause less than others before."""
+        if self.core.independent:
+            news = cast("IndependentCore", self.core).news(now)
+            if news != self._served:
+                self._served = news if alone else None
+        self.parked.park(operation, self.parked.lane(waits))
 
     def _stand_behind(self, operation: Operation, waits: str, resolved: list[Operation]) -> None:
         """Let an operation wait behind those who do already."""

@@ -495,6 +495,24 @@ async def _a_paused_queue_hands_nothing_out(make: MakeStore) -> None:
         equal(await queue.next("new", limit=9), ([b"c"], 1))
 
 
+async def _who_begins_to_wait_during_a_pause_is_served_at_its_end(make: MakeStore) -> None:
+    for seconds in (8, None):
+        async with a_queue(make) as queue, trio.open_nursery() as nursery:
+            waited = await start_calls(nursery, partial(queue.wait_next, "a"))
+            await queue.add(b"x")
+            await wait_all_tasks_blocked()
+            equal(waited[0].outcome, ([b"x"], 0))
+            await queue.pause(seconds)
+            callers = await start_calls(nursery, partial(queue.wait_next, "b"))
+            equal(callers[0].outcome, None)
+            if seconds is None:
+                await queue.resume()
+            else:
+                await trio.sleep(seconds)
+            await wait_all_tasks_blocked()
+            equal(callers[0].outcome, ([b"x"], 0))
+
+
 async def _a_paused_queue_that_is_closed_can_be_read_later(make: MakeStore) -> None:
     async with a_queue(make) as queue, trio.open_nursery() as nursery:
         await queue.add(b"a")
@@ -659,6 +677,7 @@ LOG_RULES: Final[tuple[LogRule, ...]] = (
     _clear_throws_all_items_away_and_keeps_the_labels,
     _a_closed_queue_takes_nothing_in_and_can_be_read,
     _a_paused_queue_hands_nothing_out,
+    _who_begins_to_wait_during_a_pause_is_served_at_its_end,
     _a_paused_queue_that_is_closed_can_be_read_later,
     _a_closed_queue_tells_who_waits_once_nothing_is_left,
     _a_restart_changes_nothing,
