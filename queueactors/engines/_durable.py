@@ -215,6 +215,7 @@ class DurableEngine(LocalEngine):
                 operation.resolve()
         resolved.clear()
         self._take_back(_among(batch, failed), failed)
+        self._served = None  # those who waited are to be asked again, though nothing is new
         return _among(batch, failed)
 
     async def _read_later(self, batch: Sequence[Operation]) -> int:
