@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from queueactors._codecs import Encoded
+from queueactors._codecs import LARGEST, Encoded
 from queueactors._errors import CodecError
 from queueactors._options import check_integer
 from queueactors.cores.capacity import CapacityStatistics  # noqa: TC001 - as in its signature
@@ -244,10 +244,11 @@ def encoded(values: ChunkValues, items: tuple[object, ...]) -> tuple[list[object
       CodecError: If one cannot be encoded.
     """
     if values.plain and set(map(type, items)) <= {bytes}:
-        return list(items), list(map(len, cast("tuple[bytes, ...]", items)))
+        sizes = list(map(len, cast("tuple[bytes, ...]", items)))
+        if max(sizes, default=0) <= LARGEST:
+            return list(items), sizes
     kept: list[object] = list(map(values.encode_item, items))
-    sizes = [len(item.data if isinstance(item, Encoded) else cast("bytes", item)) for item in kept]
-    return kept, sizes
+    return kept, list(map(len, cast("list[bytes | Encoded]", kept)))
 
 
 def decoded(values: ChunkValues, items: list[object]) -> list[Item]:

@@ -261,6 +261,20 @@ async def test_a_value_that_is_too_large_for_the_file_is_refused_at_the_call(
         assert await queue.insert(b"1") == 1
 
 
+@pytest.mark.parametrize("kind", ["capacity", "log"])
+async def test_an_item_that_is_too_large_for_the_file_is_refused_at_the_call(
+    kind: str, path: Path, autojump_clock: MockClock
+) -> None:
+    async with running(path) as runtime:
+        queue = await runtime.define("q", kind=kind, store="disk")
+        add = queue.push_nowait if kind == "capacity" else queue.add_nowait
+
+        with pytest.raises(CodecError, match=f"at most {LARGEST} bytes, got {LARGEST + 1}$"):
+            add(b"1", bytes(LARGEST + 1))
+
+        assert await queue.len() == 0
+
+
 async def test_a_batch_queue_whose_store_fails_is_not_closed_and_says_so_in_time(
     path: Path, switch: Switch, autojump_clock: MockClock
 ) -> None:
