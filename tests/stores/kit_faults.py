@@ -7,6 +7,7 @@ file; and service goes on by itself once the cause is gone. The measure is a mod
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import attrs
@@ -22,16 +23,25 @@ from queueactors import (
     StoreError,
     TimedQueue,
 )
-from tests.stores.kit import LONG, Seen, in_memory, on_disk, running
+from tests.stores.kit import LONG, TORTURE, Seen, in_memory, on_disk, running
 from tests.stores.vfs import Disk, Fault, store_on
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterable
     from pathlib import Path
+
+    from _pytest.mark import ParameterSet
 
     from queueactors import Runtime
 
 NS: Final = int(LONG * 1e9)
+FAULTS: Final = ("full", "short", "readonly", "io", "fsync", "read")
+WAYS: Final = [
+    {"on_failure": on_failure, "durability": durability, "commit": commit}
+    for on_failure, durability, commit in product(
+        ("error", "wait"), ("power", "process"), ("inline", "loop")
+    )
+]
 A_WHILE: Final = 100.0  # seconds, after which the store has tried again
 DONE: Final = object()  # of a cast
 
@@ -39,6 +49,22 @@ Queue = TypeVar("Queue", BatchQueue, CapacityQueue, LogQueue, MessageQueue, Time
 Model = TypeVar("Model")
 Held = TypeVar("Held")
 T = TypeVar("T")
+
+
+def sweeps(acts: Iterable[object]) -> list[ParameterSet]:
+    """Return acts, faults and options of a store, as parameters of a test.
+
+    Each act with each fault, and the ways to run a store in turn; if tests torture, with each way.
+    """
+    found = []
+    for (turn, act), (other, fault) in product(enumerate(acts), enumerate(FAULTS)):
+        ways = [way for way in WAYS if fault != "fsync" or way["durability"] == "power"]
+        if TORTURE == 1:
+            ways = [ways[(turn + 3 * other) % len(ways)]]
+        for way in ways:
+            words = *(act if isinstance(act, tuple) else (act,)), fault, *way.values()
+            found.append(pytest.param(act, fault, way, id="-".join(words)))
+    return found
 
 
 @attrs.frozen
@@ -226,16 +252,16 @@ async def sweep(
     return steps
 
 
-def swept(  # noqa: PLR0917 - those of `sweep`, and the clock's
+def swept(
     path: Path,
     act: Act[Queue, Model, Held],
     fault: Fault,
     make: Callable[[Runtime], Awaitable[Queue]],
     play: Callable[[Queue, Disk, Callable[[], Seen], Callable[[], Seen]], Play[Queue, Model, Held]],
-    threshold: float = 0.0,
     **options: object,
 ) -> int:
-    """Run `sweep`, see `run`."""
+    """Run `sweep`, see `run`. The clock does not jump while a thread is about to commit."""
+    threshold = 0.02 if options.get("commit") == "thread" else 0.0
     return run(threshold, lambda: sweep(path, act, fault, make, play, **options))
 
 

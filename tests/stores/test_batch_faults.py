@@ -5,7 +5,6 @@ Nobody processes: what the process workers ask for is asked for here, one thing 
 
 from __future__ import annotations
 
-from itertools import product
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, cast, get_args
 
@@ -23,7 +22,7 @@ from tests.stores.kit import (
     Seen,
     define_idle,
 )
-from tests.stores.kit_faults import DONE, NS, Act, Play, swept
+from tests.stores.kit_faults import DONE, NS, Act, Play, sweeps, swept
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -255,7 +254,7 @@ async def _define(runtime: Runtime) -> BatchQueue:
     return await define_idle(runtime, max_claims=2, on_exhausted="bury")
 
 
-def _run(path: Path, name: str, fault: Fault, threshold: float = 0.0, **options: object) -> int:
+def _run(path: Path, name: str, fault: Fault, **options: object) -> int:
     return swept(
         path,
         ACTS[name],
@@ -264,27 +263,19 @@ def _run(path: Path, name: str, fault: Fault, threshold: float = 0.0, **options:
         lambda queue, disk, memory, killed: BatchPlay(
             queue, disk, BatchModel.new(**OPTIONS), memory, killed
         ),
-        threshold,
         **options,
     )
 
 
-MODES: Final = [
-    *product(["full", "short", "io", "fsync", "read"], ["error", "wait"], ["power"]),
-    ("io", "error", "process"),
-]
-
-
 @pytest.mark.slow
 @pytest.mark.no_cover
-@pytest.mark.parametrize(("fault", "on_failure", "durability"), MODES)
-@pytest.mark.parametrize("name", ACTS)
+@pytest.mark.parametrize(("name", "fault", "way"), sweeps(ACTS))
 def test_a_disk_that_fails_at_any_step_harms_no_batch_queue(
-    name: str, fault: str, on_failure: str, durability: str, tmp_path: Path
+    name: str, fault: Fault, way: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "store.sqlite"
 
-    steps = _run(path, name, cast("Fault", fault), on_failure=on_failure, durability=durability)
+    steps = _run(path, name, fault, **way)
 
     assert steps > 0 or fault == "read"
 
@@ -298,7 +289,6 @@ def test_a_disk_that_fails_in_a_thread_harms_no_batch_queue(
 ) -> None:
     path = tmp_path / "store.sqlite"
 
-    # The clock must not jump while the thread works; if it does, the outcome is unknown.
-    steps = _run(path, name, cast("Fault", fault), 0.02, commit="thread", durability="power")
+    steps = _run(path, name, cast("Fault", fault), commit="thread", durability="power")
 
     assert steps > 0

@@ -14,7 +14,7 @@ import pytest
 from queueactors import CapacityQueue, LogQueue
 from queueactors.cores import _chunks
 from tests.stores.kit import LONG, ChunkModel, Seen, define_capacity, define_log
-from tests.stores.kit_faults import NS, Act, Play, swept
+from tests.stores.kit_faults import NS, Act, Play, sweeps, swept
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,7 +205,6 @@ class LogPlay(ChunkPlay[LogQueue]):
 
 
 def _run(path: Path, kind: str, name: str, fault: Fault, **options: object) -> int:
-    threshold = 0.02 if options.get("commit") == "thread" else 0.0
     if kind == "capacity":
         return swept(
             path,
@@ -215,7 +214,6 @@ def _run(path: Path, kind: str, name: str, fault: Fault, **options: object) -> i
             lambda queue, disk, memory, killed: CapacityPlay(
                 queue, disk, ChunkModel.new("capacity"), memory, killed
             ),
-            threshold,
             **options,
         )
     return swept(
@@ -226,7 +224,6 @@ def _run(path: Path, kind: str, name: str, fault: Fault, **options: object) -> i
         lambda queue, disk, memory, killed: LogPlay(
             queue, disk, ChunkModel.new("log"), memory, killed
         ),
-        threshold,
         **options,
     )
 
@@ -238,24 +235,19 @@ def in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 ALL: Final = [*product(["capacity"], CAPACITY), *product(["log"], LOG)]
-MODES: Final = [
-    *product(["full", "short", "io", "fsync", "read"], ["error", "wait"], ["power"]),
-    ("io", "error", "process"),
-]
 READING: Final = ("pop ", "next", "read")  # how the names of those begin that read the file
 
 
 @pytest.mark.slow
 @pytest.mark.no_cover
-@pytest.mark.parametrize(("fault", "on_failure", "durability"), MODES)
-@pytest.mark.parametrize(("kind", "name"), ALL)
-def test_a_disk_that_fails_at_any_step_harms_no_chunks(  # noqa: PLR0917 - parameters
-    kind: str, name: str, fault: str, on_failure: str, durability: str, tmp_path: Path
+@pytest.mark.parametrize(("act", "fault", "way"), sweeps(ALL))
+def test_a_disk_that_fails_at_any_step_harms_no_chunks(
+    act: tuple[str, str], fault: Fault, way: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "store.sqlite"
-    options = {"on_failure": on_failure, "durability": durability}
+    kind, name = act
 
-    steps = _run(path, kind, name, cast("Fault", fault), **options)
+    steps = _run(path, kind, name, fault, **way)
 
     idle = name == "read" and fault != "read"  # it writes nothing
     assert steps > 0 or idle or (fault == "read" and not name.startswith(READING))
@@ -276,7 +268,6 @@ def test_a_disk_that_fails_in_a_thread_harms_no_chunks(
 ) -> None:
     path = tmp_path / "store.sqlite"
 
-    # The clock must not jump while the thread works; if it does, the outcome is unknown.
     steps = _run(path, kind, name, cast("Fault", fault), commit="thread", durability="power")
 
     assert steps > 0 or (fault == "read" and not name.startswith(READING))

@@ -28,7 +28,7 @@ from tests.stores.kit import (
     running,
     shown,
 )
-from tests.stores.kit_faults import A_WHILE, DONE, NS, Act, Play, run, swept
+from tests.stores.kit_faults import A_WHILE, DONE, NS, Act, Play, run, sweeps, swept
 from tests.stores.vfs import Disk, Fault, store_on
 
 if TYPE_CHECKING:
@@ -179,35 +179,26 @@ class TimedPlay(Play[TimedQueue, NaiveQueue, Reservation]):
 VALUES: Final = [b"1", b"2", b"3", b"4", b"5"]
 
 
-def _run(path: Path, name: str, fault: Fault, threshold: float = 0.0, **options: object) -> int:
+def _run(path: Path, name: str, fault: Fault, **options: object) -> int:
     return swept(
         path,
         ACTS[name],
         fault,
         define,
         lambda queue, disk, memory, killed: TimedPlay(queue, disk, a_model(), memory, killed),
-        threshold,
         **options,
     )
 
 
-MODES: Final = [
-    *product(["full", "short", "readonly", "io", "fsync", "read"], ["error", "wait"], ["power"]),
-    ("io", "error", "process"),
-    ("io", "wait", "process"),
-]
-
-
 @pytest.mark.slow
 @pytest.mark.no_cover
-@pytest.mark.parametrize(("fault", "on_failure", "durability"), MODES)
-@pytest.mark.parametrize("name", ACTS)
+@pytest.mark.parametrize(("name", "fault", "way"), sweeps(ACTS))
 def test_a_disk_that_fails_at_any_step_harms_nothing(
-    name: str, fault: Fault, on_failure: str, durability: str, tmp_path: Path
+    name: str, fault: Fault, way: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "store.sqlite"
 
-    steps = _run(path, name, fault, on_failure=on_failure, durability=durability)
+    steps = _run(path, name, fault, **way)
 
     assert steps > 0 or fault == "read"
 
@@ -221,10 +212,7 @@ def test_a_disk_that_fails_in_a_thread_harms_nothing(
 ) -> None:
     path = tmp_path / "store.sqlite"
 
-    # The clock must not jump while the thread works; if it does, the outcome is unknown.
-    steps = _run(
-        path, name, fault, 0.02, commit="thread", on_failure=on_failure, durability="power"
-    )
+    steps = _run(path, name, fault, commit="thread", on_failure=on_failure, durability="power")
 
     assert steps > 0
 
