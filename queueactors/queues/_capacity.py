@@ -5,30 +5,24 @@ What the operations do is decided by `queueactors.cores.capacity`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from queueactors._codecs import LARGEST, Encoded
-from queueactors._errors import CodecError
 from queueactors._options import check_integer
 from queueactors.cores.capacity import CapacityStatistics  # noqa: TC001 - as in its signature
 from queueactors.engines import ROOM, TAKERS
 
-from ._handle import QueueHandle, SubmitView
-from ._operations import Ask, AskStatistics, TakeOver, check_limit, operation, submitted
+from ._chunk_handle import ChunkHandle, Item, decoded, encoded
+from ._chunk_options import CapacityOptions
+from ._handle import SubmitView
+from ._operations import Ask, AskStatistics, Decoded, TakeOver, check_limit, operation, submitted
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from queueactors._codecs import ChunkValues
     from queueactors.cores.timed import DeadLetter
 
-    from ._actor import QueueActor
-    from ._chunk_options import CapacityOptions
 
-Item = Any  # type: ignore[explicit-any] # bytes, or what the codec decodes
-
-
-class CapacityQueue(QueueHandle["CapacityOptions"]):
+class CapacityQueue(ChunkHandle[CapacityOptions]):
     """A first-in, first-out queue of bytes with a capacity: in whole batches, out in batches.
 
     Cheap; valid across restarts. While the queue's actor restarts, calls wait. Every operation can
@@ -46,10 +40,6 @@ class CapacityQueue(QueueHandle["CapacityOptions"]):
     """
 
     kind = "capacity"
-
-    def __init__(self, actor: QueueActor, options: CapacityOptions, values: ChunkValues) -> None:
-        super().__init__(actor, options)
-        self._values = values
 
     @property
     def submit(self) -> CapacitySubmit:
@@ -71,7 +61,7 @@ class CapacityQueue(QueueHandle["CapacityOptions"]):
             (`wait_push`): they come first.
           CodecError: If an item cannot be encoded; with the codec ``"bytes"``, if it is no bytes.
         """
-        return Ask("push", self._taken_in(items))
+        return Ask("push", encoded(self._values, items))
 
     @operation
     def wait_push(self, *items: object, timeout: float | None = None) -> Ask[int]:
@@ -92,7 +82,7 @@ class CapacityQueue(QueueHandle["CapacityOptions"]):
           CodecError: As for `push`.
           ValueError: If ``timeout`` is out of its range.
         """
-        arguments, deadline_at = self._taken_in(items), self._deadline(timeout)
+        arguments, deadline_at = encoded(self._values, items), self._deadline(timeout)
         waits = ROOM if items else None
         return Ask(
             "wait_push", arguments, waits=waits, deadline_at=deadline_at, timeout=timeout or 0
@@ -107,7 +97,7 @@ class CapacityQueue(QueueHandle["CapacityOptions"]):
           trio.WouldBlock: If the mailbox is full: let others have their turn. Nothing was sent.
           CodecError: As for `push`.
         """
-        self._mailbox.cast(Ask("push", self._taken_in(items)))
+        self._mailbox.cast(Ask("push", encoded(self._values, items)))
 
     # -- handing out ---------------------------------------------------------------------------
 
@@ -124,7 +114,7 @@ class CapacityQueue(QueueHandle["CapacityOptions"]):
           CodecError: If one cannot be decoded: all of them are gone; ``__notes__`` says which.
           ValueError: If ``limit`` is out of its range.
         """
-        return _Items(self._values, "pop", (check_limit(limit),))
+        return Decoded(self._values, decoded, "pop", (check_limit(limit),))
 
     @operation
     def wait_pop(self, limit: int = 1, *, timeout: float | None = None) -> Ask[list[Item]]:  # type: ignore[misc] # any items
@@ -138,8 +128,9 @@ class CapacityQueue(QueueHandle["CapacityOptions"]):
 
         Raises what `pop` does, and `trio.TooSlowError` if ``timeout`` passed: nothing was taken.
         """
-        return _Items(
+        return Decoded(
             self._values,
+            decoded,
             "pop",
             (check_limit(limit),),
             waits=TAKERS,
@@ -206,10 +197,6 @@ class CapacityQueue(QueueHandle["CapacityOptions"]):
 
     # -- helpers ---------------------------------------------------------------------------------
 
-    def _taken_in(self, items: tuple[object, ...]) -> tuple[list[object], list[int]]:
-        kept, sizes = encoded(self._values, items)
-        return kept, sizes
-
     def _accept(self, value: object) -> Coroutine[object, object, int]:
         """Add a value that another part of the runtime hands on; wait until there is room."""
         return self.wait_push(value)
@@ -217,7 +204,7 @@ class CapacityQueue(QueueHandle["CapacityOptions"]):
     @operation
     def _take_over(self, letter: DeadLetter, queue: str) -> Ask[int]:
         """Add a dead letter that leaves another queue of the same store by this."""
-        return TakeOver("wait_push", queue, letter.id, self._taken_in((letter,)))
+        return TakeOver("wait_push", queue, letter.id, encoded(self._values, (letter,)))
 
 
 class CapacitySubmit(SubmitView["CapacityQueue"]):
@@ -235,56 +222,3 @@ class CapacitySubmit(SubmitView["CapacityQueue"]):
     resize = submitted(CapacityQueue.resize)
     clear = submitted(CapacityQueue.clear)
     close = submitted(CapacityQueue.close)
-
-
-def encoded(values: ChunkValues, items: tuple[object, ...]) -> tuple[list[object], list[int]]:
-    """Return what is kept of items, and how many bytes each has.
-
-    Raises:
-      CodecError: If one cannot be encoded.
-    """
-    if values.plain and set(map(type, items)) <= {bytes}:
-        sizes = list(map(len, cast("tuple[bytes, ...]", items)))
-        if max(sizes, default=0) <= LARGEST:
-            return list(items), sizes
-    kept: list[object] = list(map(values.encode_item, items))
-    return kept, list(map(len, cast("list[bytes | Encoded]", kept)))
-
-
-def decoded(values: ChunkValues, items: list[object]) -> list[Item]:
-    """Return items as they were given.
-
-    Raises:
-      CodecError: If one cannot be decoded; ``__notes__`` says which.
-    """
-    if values.plain and Encoded not in set(map(type, items)):
-        return items
-    found: list[Item] = []
-    try:
-        found.extend(map(values.decode_item, items))
-    except CodecError as error:
-        error.add_note(f"item {len(found) + 1} of {len(items)}")
-        raise
-    return found
-
-
-class _Items(Ask[list[Item]]):
-    """Its answer is decoded in the caller's task."""
-
-    __slots__ = ("_values",)
-
-    def __init__(  # noqa: PLR0913 - an operation's, and one more
-        self,
-        values: ChunkValues,
-        method: str,
-        args: tuple[object, ...],
-        *,
-        waits: str | None = None,
-        deadline_at: int | None = None,
-        timeout: float = 0,
-    ) -> None:
-        super().__init__(method, args, waits=waits, deadline_at=deadline_at, timeout=timeout)
-        self._values = values
-
-    def unwrap(self) -> object:
-        return decoded(self._values, cast("list[object]", super().unwrap()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeVar, cast
 
 import attrs
 import msgspec
@@ -73,16 +73,23 @@ LOG: Final = _table("log", LogRecords().head())
 
 
 @attrs.define(eq=False)
-class _ChunkKind:
+class _ChunkKind(Generic[Options]):
     """What both kinds have.
 
     Args:
       name: The queue's.
       values: How its items become bytes.
+      options: The queue's.
     """
 
     name: str
     values: ChunkValues
+    options: Options
+
+    @classmethod
+    def of(cls, name: str, options: Options, _values: Values | None) -> Self:
+        """Return the kind of a queue: its items are bytes in memory, too."""
+        return cls(name, ChunkValues(make_codec(options.codec, options.type)), options)
 
     def _load(self, value: ReadValue | None) -> Load | None:
         """Return what reads the items of a chunk."""
@@ -93,20 +100,10 @@ class _ChunkKind:
 
 
 @attrs.define(eq=False)
-class CapacityKind(_ChunkKind):
-    """What a store needs to keep a capacity queue.
+class CapacityKind(_ChunkKind["CapacityOptions"]):
+    """What a store needs to keep a capacity queue."""
 
-    Args:
-      options: The queue's.
-    """
-
-    options: CapacityOptions
     table: Table = attrs.field(default=CAPACITY, init=False)
-
-    @classmethod
-    def of(cls, name: str, options: CapacityOptions, _values: Values | None) -> CapacityKind:
-        """Return the kind of a queue: its items are bytes in memory, too."""
-        return cls(name, ChunkValues(make_codec(options.codec, options.type)), options)
 
     def new_records(self) -> CapacityRecords:
         """Return the records of a new queue."""
@@ -137,20 +134,10 @@ class CapacityKind(_ChunkKind):
 
 
 @attrs.define(eq=False)
-class LogKind(_ChunkKind):
-    """What a store needs to keep a log queue.
+class LogKind(_ChunkKind["LogOptions"]):
+    """What a store needs to keep a log queue."""
 
-    Args:
-      options: The queue's.
-    """
-
-    options: LogOptions
     table: Table = attrs.field(default=LOG, init=False)
-
-    @classmethod
-    def of(cls, name: str, options: LogOptions, _values: Values | None) -> LogKind:
-        """Return the kind of a queue: its items are bytes in memory, too."""
-        return cls(name, ChunkValues(make_codec(options.codec, options.type)), options)
 
     def new_records(self) -> LogRecords:
         """Return the records of a new queue."""

@@ -5,15 +5,16 @@ What the operations do is decided by `queueactors.cores.log`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from queueactors._options import is_text
 from queueactors.cores.log import LogStatistics, Read, Start
 from queueactors.engines import TAKERS
 
-from ._capacity import decoded, encoded
-from ._handle import QueueHandle, SubmitView
-from ._operations import Ask, AskStatistics, TakeOver, check_limit, operation, submitted
+from ._chunk_handle import ChunkHandle, Item, decoded, encoded
+from ._chunk_options import LogOptions
+from ._handle import SubmitView
+from ._operations import Ask, AskStatistics, Decoded, TakeOver, check_limit, operation, submitted
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -21,15 +22,11 @@ if TYPE_CHECKING:
     from queueactors._codecs import ChunkValues
     from queueactors.cores.timed import DeadLetter
 
-    from ._actor import QueueActor
-    from ._chunk_options import LogOptions
 
-STARTS: Final = frozenset(get_args(Start))  # asking each time would cost 2 us
-
-Item = Any  # type: ignore[explicit-any] # bytes, or what the codec decodes
+STARTS: Final = frozenset(get_args(Start))
 
 
-class LogQueue(QueueHandle["LogOptions"]):
+class LogQueue(ChunkHandle[LogOptions]):
     """A log of bytes that any number of labelled readers read, each at its own pace.
 
     Cheap; valid across restarts. While the queue's actor restarts, calls wait. Every operation can
@@ -49,10 +46,6 @@ class LogQueue(QueueHandle["LogOptions"]):
     """
 
     kind = "log"
-
-    def __init__(self, actor: QueueActor, options: LogOptions, values: ChunkValues) -> None:
-        super().__init__(actor, options)
-        self._values = values
 
     @property
     def submit(self) -> LogSubmit:
@@ -103,7 +96,7 @@ class LogQueue(QueueHandle["LogOptions"]):
 
         Returns:
           The items, oldest first, perhaps none; and how many items the label has lost since it was
-          asked last, because they expired before it came to them.
+          asked last: they expired before it came to them, were cleared, or could not be read.
 
         Raises:
           StoreError: If they cannot be read from the store. The label stays where it is.
@@ -111,7 +104,7 @@ class LogQueue(QueueHandle["LogOptions"]):
           ValueError: If an argument is out of its range.
           TypeError: If the label is no str.
         """
-        return _Next(self._values, "next", _arguments(label, start, limit))
+        return Decoded(self._values, _decode_next, "next", _arguments(label, start, limit))
 
     @operation
     def wait_next(  # type: ignore[misc] # any items
@@ -133,8 +126,9 @@ class LogQueue(QueueHandle["LogOptions"]):
         Raises what `next` does; `QueueClosedError` if the queue is closed and there is nothing left
         to read; and `trio.TooSlowError` if ``timeout`` passed.
         """
-        return _Next(
+        return Decoded(
             self._values,
+            _decode_next,
             "wait_next",
             _arguments(label, start, limit),
             waits=TAKERS,
@@ -150,7 +144,7 @@ class LogQueue(QueueHandle["LogOptions"]):
 
         Raises what `next` does.
         """
-        return _Reading(self._values, "read", _arguments(label, start, limit))
+        return Decoded(self._values, _decode_read, "read", _arguments(label, start, limit))
 
     @operation
     def wait_read(
@@ -165,8 +159,9 @@ class LogQueue(QueueHandle["LogOptions"]):
 
         Arguments and errors as for `wait_next`.
         """
-        return _Reading(
+        return Decoded(
             self._values,
+            _decode_read,
             "wait_read",
             _arguments(label, start, limit),
             waits=TAKERS,
@@ -271,41 +266,13 @@ class LogSubmit(SubmitView["LogQueue"]):
     close = submitted(LogQueue.close)
 
 
-class _Reads(Ask[Any]):  # type: ignore[explicit-any] # either answer
-    __slots__ = ("_values",)
-
-    def __init__(  # noqa: PLR0913 - an operation's, and one more
-        self,
-        values: ChunkValues,
-        method: str,
-        args: tuple[object, ...],
-        *,
-        waits: str | None = None,
-        deadline_at: int | None = None,
-        timeout: float = 0,
-    ) -> None:
-        super().__init__(method, args, waits=waits, deadline_at=deadline_at, timeout=timeout)
-        self._values = values
+def _decode_next(values: ChunkValues, answer: tuple[list[Item], int]) -> tuple[list[Item], int]:
+    items, expired = answer
+    return decoded(values, items), expired
 
 
-class _Next(_Reads):
-    """Its items are decoded in the caller's task."""
-
-    __slots__ = ()
-
-    def unwrap(self) -> object:
-        items, expired = cast("tuple[list[object], int]", super().unwrap())
-        return decoded(self._values, items), expired
-
-
-class _Reading(_Reads):
-    """Likewise."""
-
-    __slots__ = ()
-
-    def unwrap(self) -> object:
-        items, expired, position = cast("Read", super().unwrap())
-        return Read(decoded(self._values, items), expired, position)
+def _decode_read(values: ChunkValues, read: Read) -> Read:
+    return Read(decoded(values, read.items), read.expired, read.position)
 
 
 def _arguments(label: object, start: object, limit: object) -> tuple[str, str, int]:

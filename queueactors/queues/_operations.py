@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+ValuesT = TypeVar("ValuesT", bound="Values")
 
 
 class Ask(Operation, Generic[T]):
@@ -37,23 +38,27 @@ class Decoded(Ask[T]):
     """An operation whose answer has values that are to be decoded: in the caller's task.
 
     Args:
-      ask: The operation.
       values: How they are encoded.
       decode: Decodes the answer.
+      method: The operation's, as its other arguments.
     """
 
     __slots__ = ("_decode", "_values")
 
-    def __init__(self, ask: Ask[T], values: Values, decode: Callable[[Values, T], T]) -> None:
-        super().__init__(
-            ask.method,
-            ask.args,
-            waits=ask.waits,
-            deadline_at=ask.deadline_at,
-            timeout=ask.timeout,
-        )
-        self._values = values
-        self._decode = decode
+    def __init__(  # noqa: PLR0913 - an operation's, and two more
+        self,
+        values: ValuesT,
+        decode: Callable[[ValuesT, T], T],
+        method: str,
+        args: tuple[object, ...],
+        *,
+        waits: str | None = None,
+        deadline_at: int | None = None,
+        timeout: float = 0.0,
+    ) -> None:
+        super().__init__(method, args, waits=waits, deadline_at=deadline_at, timeout=timeout)
+        self._values: object = values
+        self._decode = cast("Callable[[object, T], T]", decode)  # of those values
 
     def unwrap(self) -> object:
         return self._decode(self._values, cast("T", super().unwrap()))

@@ -8,7 +8,7 @@ The file is over 500 lines because of what the docstrings say of each operation.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -40,7 +40,7 @@ from ._operations import (
 from ._timed_kind import decode_any, decode_many, decode_one, decode_shown
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from datetime import datetime
 
     from queueactors._codecs import Values
@@ -53,6 +53,8 @@ GRACE = 5.0  # seconds for finishing or giving back a message after a cancellati
 _NOT_WAITING = "to take what is there without waiting, call try_reserve() or give timeout=0"
 _ENDING = "to give the message back now, call release()"
 KEEP_ALIVE = 3  # a reservation that is kept alive is extended this often in its time
+
+T = TypeVar("T")
 
 
 class TimedQueue(QueueHandle["TimedOptions"]):
@@ -194,9 +196,14 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         """
         duration = (self._duration(seconds, _NOT_WAITING),)
         deadline_at = self._deadline(timeout)
-        ask: Ask[Reservation]
-        ask = Ask("reserve", duration, waits=TAKERS, deadline_at=deadline_at, timeout=timeout or 0)
-        return ask if self._values is None else Decoded(ask, self._values, decode_one)
+        return self._decoded(
+            decode_one,
+            "reserve",
+            duration,
+            waits=TAKERS,
+            deadline_at=deadline_at,
+            timeout=timeout or 0,
+        )
 
     @operation
     def try_reserve(self, seconds: float | None = None) -> Ask[Reservation | None]:
@@ -206,8 +213,7 @@ class TimedQueue(QueueHandle["TimedOptions"]):
           QueueClosedError: If the queue is closed and nothing is left in it.
           ValueError: If ``seconds`` is out of its range.
         """
-        ask: Ask[Reservation | None] = Ask("reserve", (self._duration(seconds, _NOT_WAITING),))
-        return ask if self._values is None else Decoded(ask, self._values, decode_any)
+        return self._decoded(decode_any, "reserve", (self._duration(seconds, _NOT_WAITING),))
 
     @operation
     def reserve_many(
@@ -231,10 +237,14 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         """
         arguments = (check_limit(limit), self._duration(seconds, _NOT_WAITING))
         deadline_at = self._deadline(timeout)
-        ask: Ask[list[Reservation]] = Ask(
-            "reserve_many", arguments, waits=TAKERS, deadline_at=deadline_at, timeout=timeout or 0
+        return self._decoded(
+            decode_many,
+            "reserve_many",
+            arguments,
+            waits=TAKERS,
+            deadline_at=deadline_at,
+            timeout=timeout or 0,
         )
-        return ask if self._values is None else Decoded(ask, self._values, decode_many)
 
     # -- what the holder of a reservation does ---------------------------------------------------
 
@@ -256,8 +266,7 @@ class TimedQueue(QueueHandle["TimedOptions"]):
           ReservationNotFoundError: If it is not yours any more.
         """
         arguments = key_of(reservation), self._duration(seconds, _ENDING)
-        ask: Ask[Reservation] = Ask("prolongate", arguments)
-        return ask if self._values is None else Decoded(ask, self._values, decode_one)
+        return self._decoded(decode_one, "prolongate", arguments)
 
     @operation
     def touch(self, reservation: AnyReservation, seconds: float | None = None) -> Ask[Reservation]:
@@ -266,8 +275,7 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         Arguments, result and errors as for `prolongate`.
         """
         arguments = key_of(reservation), self._duration(seconds, _ENDING)
-        ask: Ask[Reservation] = Ask("touch", arguments)
-        return ask if self._values is None else Decoded(ask, self._values, decode_one)
+        return self._decoded(decode_one, "touch", arguments)
 
     @operation
     def release(
@@ -485,8 +493,7 @@ class TimedQueue(QueueHandle["TimedOptions"]):
           limit: >= 1.
         """
         check_peek_state(state)
-        ask: Ask[list[TimedMessage]] = Ask("peek", (state, check_limit(limit)))
-        return ask if self._values is None else Decoded(ask, self._values, decode_shown)
+        return self._decoded(decode_shown, "peek", (state, check_limit(limit)))
 
     # -- the whole queue ---------------------------------------------------------------------
 
@@ -561,6 +568,24 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         if wait:
             raise ValueError(f"expected either delay or at, got delay={delay!r} and at={at!r}")
         return values, 0, _check_priority(priority), instant("at", at, now=self.clock.now_ns())
+
+    def _decoded(  # noqa: PLR0913 - those of `Decoded`
+        self,
+        decode: Callable[[Values, T], T],
+        method: str,
+        args: tuple[object, ...],
+        *,
+        waits: str | None = None,
+        deadline_at: int | None = None,
+        timeout: float = 0.0,
+    ) -> Ask[T]:
+        """Return an operation whose answer is decoded, if the queue's values are encoded."""
+        values = self._values
+        if values is None:
+            return Ask(method, args, waits=waits, deadline_at=deadline_at, timeout=timeout)
+        return Decoded(
+            values, decode, method, args, waits=waits, deadline_at=deadline_at, timeout=timeout
+        )
 
     def _duration(self, seconds: float | None, instead: str) -> int:
         """Return how long a reservation is to last; ``instead``: what to call for 0."""
