@@ -5,13 +5,13 @@ Only the core (`queueactors.cores.batch`) changes a record.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol, TypeAlias
 
 import attrs
 import msgspec
 
 from ._statistics import QueueStatistics
-from ._unwritten import Unwritten
+from ._unwritten import Resumable, Unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -268,7 +268,7 @@ class Intake:
 
 
 @attrs.define(eq=False)
-class BatchRecords:
+class BatchRecords(Resumable[BatchCounters]):
     """All that a batch queue is; it belongs to the store and outlives the actor.
 
     Args:
@@ -284,6 +284,9 @@ class BatchRecords:
     paused_until: int | None = None  # epoch nanoseconds, or `FOR_EVER`
     intake: Intake = attrs.field(init=False)
     counters: BatchCounters = attrs.field(factory=BatchCounters)
+
+    _unwritten: ClassVar = Unwritten("closed")
+    _counts: ClassVar = Unwritten.all_of(BatchCounters)
 
     _written: int = attrs.field(init=False)  # batches with lower numbers have been
 
@@ -307,16 +310,15 @@ class BatchRecords:
         for number in [each for each in unwritten if each < self._written]:
             del unwritten[number]
         self._written = self.next_id
-        return self.intake, _UNWRITTEN.of(self), _COUNTS.of(self.counters)
+        return self.intake, *super().snapshot()
 
     def resume(self, snapshot: tuple[object, ...]) -> None:
         """Take over a snapshot, and what was pushed since; of a commit that failed, that counts."""
-        intake, unwritten, counts = snapshot
+        intake, *others = snapshot
         self.intake = intake  # type: ignore[assignment] # that of `snapshot`
         while self.intake.after is not None:
             self.intake.take_over(self.intake.after)
-        _UNWRITTEN.put(self, unwritten)
-        _COUNTS.put(self.counters, counts)  # in place: a core counts there
+        super().resume(tuple(others))
         self._restored = self.unwritten()
         for number in self._restored:
             if number not in self.messages:
@@ -343,7 +345,3 @@ class BatchRecords:
             "last_key": self.last_key,
             "paused_until": self.paused_until,
         }
-
-
-_UNWRITTEN = Unwritten("closed")
-_COUNTS = Unwritten(*(field.name for field in attrs.fields(BatchCounters)))

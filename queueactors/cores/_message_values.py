@@ -5,14 +5,14 @@ Only the core (`queueactors.cores.message`) changes a record.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import attrs
 import msgspec
 
 from ._message_table import MessageState, Refusal, Status  # noqa: TC001 - msgspec reads them
 from ._statistics import QueueStatistics
-from ._unwritten import Unwritten
+from ._unwritten import Resumable, Unwritten
 
 
 @attrs.frozen
@@ -210,8 +210,11 @@ class MessageCounters:
     snoozed: int = 0
 
 
+COUNTS: Final = Unwritten.all_of(MessageCounters)
+
+
 @attrs.define(eq=False)
-class MessageRecords:
+class MessageRecords(Resumable[MessageCounters]):
     """All that a message queue is; it belongs to the store and outlives the actor."""
 
     messages: dict[int, QueuedMessage] = attrs.field(factory=dict)
@@ -222,14 +225,8 @@ class MessageRecords:
     paused_until: int | None = None  # epoch nanoseconds, or `FOR_EVER`
     counters: MessageCounters = attrs.field(factory=MessageCounters)
 
-    def snapshot(self) -> tuple[object, ...]:
-        """Return what is never written, because it ends with the process."""
-        return _UNWRITTEN.of(self), COUNTS.of(self.counters)
-
-    def resume(self, snapshot: tuple[object, ...]) -> None:
-        """Take over a snapshot."""
-        _UNWRITTEN.put(self, snapshot[0])
-        COUNTS.put(self.counters, snapshot[1])  # in place: a core counts there
+    _unwritten: ClassVar = Unwritten("closed")
+    _counts: ClassVar = COUNTS
 
     def head(self) -> dict[str, int | None]:
         """Return what outlives the process, beside the messages. It is not closed any more then."""
@@ -238,7 +235,3 @@ class MessageRecords:
             "last_key": self.last_key,
             "paused_until": self.paused_until,
         }
-
-
-_UNWRITTEN = Unwritten("closed")
-COUNTS = Unwritten(*(field.name for field in attrs.fields(MessageCounters)))

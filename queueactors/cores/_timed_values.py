@@ -5,13 +5,13 @@ Only the core (`queueactors.cores.timed`) changes a record.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 
 import attrs
 import msgspec
 
 from ._statistics import QueueStatistics
-from ._unwritten import Unwritten
+from ._unwritten import Resumable, Unwritten
 
 # A word and no enum: on CPython 3.11 a look-up of a member costs 0.15 us, several an operation.
 State = Literal["ready", "delayed", "reserved", "buried", "dead", "gone"]
@@ -204,8 +204,11 @@ class Counters:
     left_out: int = 0
 
 
+COUNTS: Final = Unwritten.all_of(Counters)
+
+
 @attrs.define(eq=False)
-class TimedRecords:
+class TimedRecords(Resumable[Counters]):
     """All that a timed queue is; it belongs to the store and outlives the actor."""
 
     messages: dict[int, Message] = attrs.field(factory=dict)
@@ -223,14 +226,10 @@ class TimedRecords:
     paused_until: int | None = None  # epoch nanoseconds; -1: until `resume`
     counters: Counters = attrs.field(factory=Counters)
 
-    def snapshot(self) -> tuple[object, ...]:
-        """Return what is never written, because it ends with the process."""
-        return _UNWRITTEN.of(self), COUNTS.of(self.counters)
-
-    def resume(self, snapshot: tuple[object, ...]) -> None:
-        """Take over a snapshot."""
-        _UNWRITTEN.put(self, snapshot[0])
-        COUNTS.put(self.counters, snapshot[1])  # in place: a core counts there
+    _unwritten: ClassVar = Unwritten(
+        "refill_wanted", "refilling", "last_refill", "synced", "sync_error", "closed"
+    )
+    _counts: ClassVar = COUNTS
 
     def head(self) -> dict[str, int | None]:
         """Return what outlives the process, beside the messages.
@@ -243,9 +242,3 @@ class TimedRecords:
             "synced_at": self.synced_at,
             "paused_until": self.paused_until,
         }
-
-
-_UNWRITTEN = Unwritten(
-    "refill_wanted", "refilling", "last_refill", "synced", "sync_error", "closed"
-)
-COUNTS = Unwritten(*(field.name for field in attrs.fields(Counters)))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, cast
+
+import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+CountersT = TypeVar("CountersT")
 
 
 class Unwritten:
@@ -19,6 +23,11 @@ class Unwritten:
     def __init__(self, *fields: str) -> None:
         self._fields = fields
         self._get = cast("Callable[[object], object]", attrgetter(*fields))
+
+    @classmethod
+    def all_of(cls, type_: type[attrs.AttrsInstance]) -> Self:
+        """Return all fields of a class."""
+        return cls(*(field.name for field in attrs.fields(type_)))
 
     def of(self, owner: object) -> object:
         """Return the fields' values."""
@@ -33,3 +42,23 @@ class Unwritten:
         each = (values,) if len(self._fields) == 1 else cast("tuple[object, ...]", values)
         for name, value in zip(self._fields, each, strict=True):
             setattr(owner, name, value)
+
+
+class Resumable(Generic[CountersT]):
+    """Records of which some fields are never written: a new incarnation takes those over."""
+
+    __slots__ = ()
+
+    _unwritten: ClassVar[Unwritten]
+    _counts: ClassVar[Unwritten]
+    counters: CountersT
+
+    def snapshot(self) -> tuple[object, ...]:
+        """Return what is never written, because it ends with the process."""
+        return self._unwritten.of(self), self._counts.of(self.counters)
+
+    def resume(self, snapshot: tuple[object, ...]) -> None:
+        """Take over a snapshot."""
+        unwritten, counts = snapshot
+        self._unwritten.put(self, unwritten)
+        self._counts.put(self.counters, counts)  # in place: a core counts there

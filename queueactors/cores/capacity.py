@@ -12,7 +12,7 @@ empties the queue, and a limit beyond the memory ends the process.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -22,7 +22,7 @@ from ._chunks import Chunk, Chunks, Load
 from ._pause import FOR_EVER, is_paused
 from ._statistics import QueueStatistics
 from ._trash import Trash
-from ._unwritten import Unwritten
+from ._unwritten import Resumable, Unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence, Sized
@@ -100,7 +100,7 @@ class CapacityCounters:
 
 
 @attrs.define(eq=False)
-class CapacityRecords:
+class CapacityRecords(Resumable[CapacityCounters]):
     """All that a capacity queue is; it belongs to the store and outlives the actor."""
 
     messages: dict[int, Chunk] = attrs.field(factory=dict)  # by id
@@ -114,14 +114,8 @@ class CapacityRecords:
     closed: bool = False
     counters: CapacityCounters = attrs.field(factory=CapacityCounters)
 
-    def snapshot(self) -> tuple[object, ...]:
-        """Return what is never written, because it ends with the process."""
-        return _UNWRITTEN.of(self), _COUNTS.of(self.counters)
-
-    def resume(self, snapshot: tuple[object, ...]) -> None:
-        """Take over a snapshot."""
-        _UNWRITTEN.put(self, snapshot[0])
-        _COUNTS.put(self.counters, snapshot[1])  # in place: a core counts there
+    _unwritten: ClassVar = Unwritten("closed")
+    _counts: ClassVar = Unwritten.all_of(CapacityCounters)
 
     def head(self) -> dict[str, int | None]:
         """Return what outlives the process, beside the items. It is not closed any more then."""
@@ -133,10 +127,6 @@ class CapacityRecords:
             "max_elements": self.max_elements,
             "paused_until": self.paused_until,
         }
-
-
-_UNWRITTEN = Unwritten("closed")
-_COUNTS = Unwritten(*(field.name for field in attrs.fields(CapacityCounters)))
 
 
 class CapacityCore:

@@ -16,7 +16,7 @@ happens to be compacted, live ones are skipped after that, and labels expire, to
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import attrs
 
@@ -26,7 +26,7 @@ from ._chunks import Chunk, Chunks, Load
 from ._pause import FOR_EVER, is_paused
 from ._statistics import QueueStatistics
 from ._trash import Trash
-from ._unwritten import Unwritten
+from ._unwritten import Resumable, Unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence, Sized
@@ -127,7 +127,7 @@ class LogCounters:
 
 
 @attrs.define(eq=False)
-class LogRecords:
+class LogRecords(Resumable[LogCounters]):
     """All that a log queue is; it belongs to the store and outlives the actor."""
 
     messages: dict[int, Chunk] = attrs.field(factory=dict)  # chunks and labels, by id
@@ -138,22 +138,12 @@ class LogRecords:
     closed: bool = False
     counters: LogCounters = attrs.field(factory=LogCounters)
 
-    def snapshot(self) -> tuple[object, ...]:
-        """Return what is never written, because it ends with the process."""
-        return _UNWRITTEN.of(self), _COUNTS.of(self.counters)
-
-    def resume(self, snapshot: tuple[object, ...]) -> None:
-        """Take over a snapshot."""
-        _UNWRITTEN.put(self, snapshot[0])
-        _COUNTS.put(self.counters, snapshot[1])  # in place: a core counts there
+    _unwritten: ClassVar = Unwritten("closed")
+    _counts: ClassVar = Unwritten.all_of(LogCounters)
 
     def head(self) -> dict[str, int | None]:
         """Return what outlives the process, beside items and labels."""
         return {"next_id": self.next_id, "end": self.end, "paused_until": self.paused_until}
-
-
-_UNWRITTEN = Unwritten("closed")
-_COUNTS = Unwritten(*(field.name for field in attrs.fields(LogCounters)))
 
 
 class LogCore:
