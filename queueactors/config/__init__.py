@@ -1,8 +1,9 @@
 """Configuration: a TOML file, or the same as Python data, read and checked before anything runs."""
 
 from ._faults import ConfigError, Fault
+from ._jsonschema import json_schema
 from ._load import load_config
-from ._render import render
+from ._render import as_json, render
 from ._schema import (
     ChildConfig,
     Config,
@@ -25,6 +26,8 @@ __all__ = [
     "RuntimeOptions",
     "StoreConfig",
     "SupervisorConfig",
+    "as_json",
+    "json_schema",
     "load_config",
     "render",
 ]

@@ -5,7 +5,7 @@ Supervisors and their children are left to `_tree`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, Union
 
 import attrs
 
@@ -22,6 +22,7 @@ from ._tree import SUPERVISOR_KEYS, read_supervisors
 
 if TYPE_CHECKING:
     from ._faults import KeyPath
+    from ._reader import Hints
     from ._source import Source
 
 Table = dict[str, object]
@@ -62,11 +63,7 @@ def check(source: Source, file: str | None) -> Config:
 def _apply_defaults(reader: Reader, tables: dict[str, Tables]) -> None:
     """Give each table the keys of its sort's defaults table that it does not have."""
     kinds = {kind: {"kind", *reader.hints(parts.options)} for kind, parts in KINDS.items()}
-    allowed = {
-        "queue": set[str]().union(*kinds.values()),
-        "worker": set(reader.hints(WorkerOptions)),
-        "supervisor": set(SUPERVISOR_KEYS),
-    }
+    allowed = _allowed(reader)
     for sort, value in reader.source.data.get("defaults", {}).items():
         path: KeyPath = ("defaults", sort)
         if sort not in allowed:
@@ -77,10 +74,29 @@ def _apply_defaults(reader: Reader, tables: dict[str, Tables]) -> None:
                 hint = did_you_mean(key, allowed[sort])
                 reader.refuse((*path, key), f"unknown key {key!r}{hint}")
                 continue
-            for name, table in tables[sort].items():
-                if key not in table and (sort != "queue" or _has(kinds, value, table, key)):
-                    table[key] = default
-                    reader.source.aliases[sort, name, key] = (*path, key)
+            takers = [
+                (name, table)
+                for name, table in tables[sort].items()
+                if key not in table and (sort != "queue" or _has(kinds, value, table, key))
+            ]
+            for name, table in takers:
+                table[key] = default
+                reader.source.aliases[sort, name, key] = (*path, key)
+            if not takers:  # nobody else will look at it
+                reader.convert((*path, key), key, allowed[sort][key], default)
+
+
+def _allowed(reader: Reader) -> dict[str, Hints]:
+    """Return the keys of each defaults table, and the annotation of each."""
+    queue: dict[str, list[object]] = {"kind": [Literal[tuple(KINDS)]]}
+    for parts in KINDS.values():
+        for key, hint in reader.hints(parts.options).items():
+            queue.setdefault(key, []).append(hint)
+    return {
+        "queue": {key: Union[tuple(hints)] for key, hints in queue.items()},  # noqa: UP007 - of a list
+        "worker": reader.hints(WorkerOptions),
+        "supervisor": SUPERVISOR_KEYS,
+    }
 
 
 def _has(kinds: dict[str, set[str]], defaults: object, table: Table, key: str) -> bool:
@@ -196,8 +212,6 @@ def _wrong_kind(reader: Reader, path: KeyPath, table: Table) -> None:
     if "kind" not in table:
         reader.refuse(path, f"kind is required: {', '.join(KINDS)}")
     elif (*path, "kind") not in reader.refused:
-        from typing import Literal
-
         reader.convert((*path, "kind"), "kind", Literal[tuple(KINDS)], table["kind"])
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 SPELLING = "'250ms', '30s', '5m', '2h' or '7d'"
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
+DURATION = r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)"
+_DURATION = re.compile(DURATION)
 _MILLISECONDS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 

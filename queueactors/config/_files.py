@@ -1,24 +1,22 @@
-"""Reads one TOML file: its data, and the line of every key."""
+"""Reads one TOML file: its data, and its text, in which `_lines` finds the line of a key."""
 
 from __future__ import annotations
 
 import re
 
-from ._faults import ConfigError, Fault, KeyPath
+from ._faults import ConfigError, Fault
 
 _POSITION = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-def read_toml(file: str) -> tuple[dict[str, object], dict[KeyPath, int]]:
-    """Return the data of a file, and its lines by path.
+def read_toml(file: str) -> tuple[dict[str, object], str]:
+    """Return the data of a file, and its text.
 
     Raises:
       ConfigError: If the file cannot be read or is not TOML; one fault.
     """
-    from ._lines import line_numbers
-
     text = _text(file)
-    return _parsed(file, text), line_numbers(text)
+    return _parsed(file, text), text
 
 
 def _text(file: str) -> str:

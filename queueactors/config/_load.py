@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
@@ -58,17 +59,35 @@ def _load(source: str | os.PathLike[str] | Mapping[str, object] | None, tables: 
 
     file = None
     if source is None or isinstance(source, Mapping):
-        tables.add_mapping(source or {})
+        tables.read_mapping(source or {})
     else:
         file = os.fspath(source)
         make_importable(os.path.dirname(file))  # noqa: PTH120 - as it was given
-        tables.add_file(file)
+        tables.read_file(file)
     config = check(tables, file)
     if tables.faults:
         raise ConfigError(tables.faults)
-    return attrs.evolve(
-        config, origins=dict(_origins(tables)), warnings=find_warnings(config, tables)
-    )
+    return attrs.evolve(config, origins=_Origins(tables), warnings=find_warnings(config, tables))
+
+
+class _Origins(Mapping[str, Origin]):
+    """Where each value came from, found when it is first asked: a start does not."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
+    @cached_property
+    def _all(self) -> dict[str, Origin]:
+        return dict(_origins(self._source))
+
+    def __getitem__(self, path: str) -> Origin:
+        return self._all[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all)
+
+    def __len__(self) -> int:
+        return len(self._all)
 
 
 def _origins(source: Source) -> Iterator[tuple[str, Origin]]:
@@ -84,8 +103,10 @@ def _origins(source: Source) -> Iterator[tuple[str, Origin]]:
                 line=place.line,
                 table=None if real == path else dotted(real[:-1]),
                 variables=tuple(dict.fromkeys(n for text in texts for n in text.variables)),
-                secret=any(text.secrets for text in texts),
+                secret=any(text.secret for text in texts),
                 written=source.written(value, path),
+                clear=source.written(value, path, secrets=True),
+                masked=any(text.masked for text in texts),
             ),
         )
 
@@ -93,7 +114,7 @@ def _origins(source: Source) -> Iterator[tuple[str, Origin]]:
 def _keys(source: Source) -> Iterator[tuple[KeyPath, object]]:
     from ._source import SINGLE, SORTS
 
-    if ("schema",) in source.places:
+    if ("schema",) in source.owners:
         yield ("schema",), 1
     singles = {sort: as_table(source.data.get(sort, {}).get("")) or {} for sort in SINGLE}
     yield from (((sort, key), value) for sort in SINGLE for key, value in singles[sort].items())

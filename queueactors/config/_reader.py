@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Made = TypeVar("Made")
 Hints = dict[str, object]
 
-_BACKOFF: Hints = {
+BACKOFF: Hints = {
     "min": Seconds,
     "max": Seconds,
     "factor": float,
@@ -56,7 +56,7 @@ class Reader:
         self.targets = Targets()
         self.refused: set[KeyPath] = set(source.broken)
         self._broken = {at[:end] for at in source.broken for end in range(1, len(at) + 1)}
-        self._hints: dict[type, Hints] = {Backoff: _BACKOFF}
+        self._hints: dict[type, Hints] = {Backoff: BACKOFF}
 
     def refuse(self, path: KeyPath, message: str) -> None:
         """Note a fault. The message must not tell a value, unless it is from `got`."""
@@ -67,20 +67,20 @@ class Reader:
 
     def refuse_foreign(self, path: KeyPath, message: str) -> None:
         """Note a fault in somebody else's words, which may tell the value."""
-        names = dict.fromkeys(n for text in self.source.within(path) for n in text.secrets)
-        if names:
-            told = ", ".join(f"${{{name}}}" for name in names)
+        sources = dict.fromkeys(text.source for text in self.source.within(path) if text.secret)
+        if sources:
+            told = ", ".join(sources)
             message = f"the value from {told} is not accepted (it is secret, so no more is said)"
         self.refuse(path, message)
 
     def got(self, path: KeyPath, value: object) -> str:
         """Return a value as a message may show it."""
-        secret = any(text.secrets for text in self.source.within(path))
+        secret = any(text.secret for text in self.source.within(path))
         return value_text(self.source.written(value, path) if secret else value)
 
     def unknown(self, path: KeyPath, what: str, value: str, known: Collection[str]) -> None:
         """Note that there is nothing of a name."""
-        secret = any(text.secrets for text in self.source.within(path))
+        secret = any(text.secret for text in self.source.within(path))
         hint = "" if secret else did_you_mean(value, known)
         self.refuse(path, f"there is no {what} {self.got(path, value)}{hint}")
 

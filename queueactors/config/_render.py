@@ -1,9 +1,10 @@
-"""Prints a configuration as TOML that loads again, each value with where it came from."""
+"""Prints a configuration, as TOML or JSON that loads again, with where each value came from."""
 
 from __future__ import annotations
 
 import datetime as dt
 import pathlib
+from math import isfinite
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -19,75 +20,128 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ._faults import KeyPath
-    from ._schema import ChildConfig, Config, SupervisorConfig
+    from ._schema import ChildConfig, Config
 
 _DEFAULT = "default"
 _LARGE = 10_000  # bits; int() refuses to print more than 4,300 digits
 
 
-def render(config: Config) -> str:
+def render(config: Config, *, secrets: bool = False) -> str:
     """Return the effective configuration as text that `load_config` accepts.
 
     Every value is followed by a comment that says where it came from: a place, ``${VAR}`` and a
-    place, a defaults table and a place, or ``default``. Secrets stand there as ``${NAME}``, so
-    they must be set when the text is loaded. What TOML cannot say, None or a function without a
-    name, is a comment altogether.
+    place, a defaults table and a place, or ``default``. Secrets stand there as ``${NAME}`` or
+    ``${file:PATH}``, so they must be there when the text is loaded; those that stand in the file
+    itself, as ``***``. What TOML cannot say, None or a function without a name, is a comment
+    altogether.
+
+    Args:
+      config: The configuration.
+      secrets: Whether the secrets themselves are shown.
     """
-    return "\n".join(_Printer(config).lines())
+    return "\n".join(_Printer(config, secrets).lines())
+
+
+def as_json(config: Config, *, secrets: bool = False) -> dict[str, object]:
+    """Return the effective configuration as what JSON can say.
+
+    Args:
+      config: The configuration.
+      secrets: Whether the secrets themselves are shown, as for `render`.
+
+    Returns:
+      ``config``: the tables, which `load_config` accepts; null: not set. ``origins``: by dotted
+      path, of each value that is not a default: ``file``, ``line``, the defaults ``table``, the
+      ``variables`` in it, and whether it is ``secret``.
+    """
+    printer = _Printer(config, secrets)
+    tables: dict[str, object] = {}
+    for path, values in printer.tables():
+        table: dict[str, object] = {}
+        for key, written, _ in printer.entries(path, values):
+            table[key] = _json(written)
+        _put(tables, path, table)
+    keys = ("file", "line", "table", "variables", "secret")
+    origins = {
+        path: {key: getattr(origin, key) for key in keys} for path, origin in config.origins.items()
+    }
+    return {"config": tables, "origins": origins}
+
+
+def _put(tables: dict[str, object], path: KeyPath, table: dict[str, object]) -> None:
+    """Put a table where its path leads; the tables around it are there, or made."""
+    inner: object = tables
+    for part, after in zip(path, (*path[1:], None), strict=True):
+        if isinstance(inner, list):  # in the order of their indexes
+            inner.append({})
+            inner = inner[-1]
+        elif isinstance(inner, dict):
+            inner = inner.setdefault(part, [] if isinstance(after, int) else {})
+    if isinstance(inner, dict):
+        inner.update(table)
 
 
 @attrs.frozen
 class _Printer:
     config: Config
+    secrets: bool
 
     def lines(self) -> Iterator[str]:
-        yield from self.values((), {"schema": self.config.schema})
-        yield from self.table(("runtime",), _fields(self.config.runtime))
-        yield from self.table(("metrics",), _fields(self.config.metrics))
-        for name, store in self.config.stores.items():
-            yield from self.table(("store", name), {"type": store.type, **store.options})
-        for name, queue in self.config.queues.items():
-            yield from self.table(("queue", name), {"kind": queue.kind, **_fields(queue.options)})
-        for name, worker in self.config.workers.items():
-            yield from self.table(("worker", name), _fields(worker))
-        for name, supervisor in self.config.supervisors.items():
-            yield from self.supervisor(("supervisor", name), supervisor)
+        for path, values in self.tables():
+            if path:
+                yield ""
+                many = isinstance(path[-1], int)
+                yield f"[[{dotted(path[:-1])}]]" if many else f"[{dotted(path)}]"
+            for key, written, source in self.entries(path, values):
+                if written is None:
+                    yield f"# {key_text(key)} is not set  # {source}"
+                else:
+                    try:
+                        yield f"{key_text(key)} = {_toml(written)}  # {source}"
+                    except _NotTOMLError as error:
+                        yield f"# {key_text(key)} cannot be written: {error}  # {source}"
         yield ""
 
-    def table(self, path: KeyPath, values: Mapping[str, object]) -> Iterator[str]:
-        yield ""
-        yield f"[{dotted(path)}]"
-        yield from self.values(path, values)
+    def tables(self) -> Iterator[tuple[KeyPath, Mapping[str, object]]]:
+        """Yield each table: its path, and its values."""
+        config = self.config
+        yield (), {"schema": config.schema}
+        yield ("runtime",), _fields(config.runtime)
+        yield ("metrics",), _fields(config.metrics)
+        for name, store in config.stores.items():
+            yield ("store", name), {"type": store.type, **store.options}
+        for name, queue in config.queues.items():
+            yield ("queue", name), {"kind": queue.kind, **_fields(queue.options)}
+        for name, worker in config.workers.items():
+            yield ("worker", name), _fields(worker)
+        for name, supervisor in config.supervisors.items():
+            path: KeyPath = ("supervisor", name)
+            own = {**_fields(supervisor.flags), "on_give_up": supervisor.on_give_up}
+            yield path, own | supervisor.options
+            for index, child in enumerate(supervisor.children):
+                at = (*path, "child", index)
+                yield at, self.child(at, child)
 
-    def supervisor(self, path: KeyPath, supervisor: SupervisorConfig) -> Iterator[str]:
-        values = {**_fields(supervisor.flags), "on_give_up": supervisor.on_give_up}
-        yield from self.table(path, values | supervisor.options)
-        for index, child in enumerate(supervisor.children):
-            yield ""
-            yield f"[[{dotted((*path, 'child'))}]]"
-            yield from self.child((*path, "child", index), child)
-
-    def child(self, path: KeyPath, child: ChildConfig) -> Iterator[str]:
+    def child(self, path: KeyPath, child: ChildConfig) -> dict[str, object]:
         origin = self.config.origins.get(dotted((*path, child.what)))
         values: dict[str, object] = {child.what: child.start or child.name}
-        if origin is None or not origin.secret or dotted((*path, "id")) in self.config.origins:
+        hidden = origin is not None and origin.secret and not self.secrets
+        if not hidden or dotted((*path, "id")) in self.config.origins:
             values["id"] = child.id  # by default it tells the name
         if child.what == "start":
             values["args"] = child.args
-        yield from self.values(path, values | child.options)
+        return values | child.options
 
-    def values(self, path: KeyPath, values: Mapping[str, object]) -> Iterator[str]:
+    def entries(
+        self, path: KeyPath, values: Mapping[str, object]
+    ) -> Iterator[tuple[str, object, str]]:
+        """Yield what is printed of each value: its key, the value, where it came from."""
         for key, value in values.items():
             origin = self.config.origins.get(dotted((*path, key)))
-            source = _DEFAULT if origin is None else str(origin)
-            written = _written(value) if origin is None else origin.written
-            if written is None:
-                yield f"# {key_text(key)} is not set  # {source}"
+            if origin is None:
+                yield key, _written(value), _DEFAULT
             else:
-                try:
-                    yield f"{key_text(key)} = {_toml(written)}  # {source}"
-                except _NotTOMLError as error:
-                    yield f"# {key_text(key)} cannot be written: {error}  # {source}"
+                yield key, origin.clear if self.secrets else origin.written, str(origin)
 
 
 class _NotTOMLError(Exception):
@@ -124,6 +178,20 @@ def _toml(value: object) -> str:
         case _:
             text = _inline(value)
     return text
+
+
+def _json(value: object) -> object:
+    """Return a value as JSON can say it."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if isfinite(value) else str(value)
+    if isinstance(value, list | tuple):
+        return [*map(_json, value)]
+    table = _table(value)
+    if table is not None:
+        return {key: _json(item) for key, item in table.items()}
+    return value.isoformat() if isinstance(value, dt.date | dt.time) else str(value)
 
 
 def _inline(value: object) -> str:

@@ -123,8 +123,10 @@ class Origin:
       line: Its line there. None: a mapping.
       table: The defaults table that it came from. None: it was given where it applies.
       variables: The names of the environment variables in it.
-      secret: Whether one of them looks secret.
-      written: The value as the configuration writes it, secrets as ``${NAME}``.
+      secret: Whether some of it must not be shown.
+      written: The value as the configuration writes it, secrets as ``${NAME}`` or ``***``.
+      clear: Likewise, with the secrets themselves.
+      masked: Whether there is a ``***`` in ``written``: a secret that stands in the file itself.
     """
 
     file: str | None
@@ -133,10 +135,13 @@ class Origin:
     variables: tuple[str, ...]
     secret: bool
     written: object
+    clear: object = attrs.field(repr=False)
+    masked: bool = False
 
     def __str__(self) -> str:
         parts = [f"${{{name}}}" for name in self.variables]
         parts += [] if self.table is None else [self.table]
+        parts += ["*** is a secret"] if self.masked else []
         place = [str(part) for part in (self.file, self.line) if part is not None]
         return ", ".join([*parts, ":".join(place) or "given"])
 

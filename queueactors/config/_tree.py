@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 What = Literal["queue", "worker", "supervisor", "start"]
 
-_FLAGS: Hints = {
+FLAGS: Hints = {
     "strategy": Strategy,
     "intensity": int,
     "period": Seconds,
     "auto_shutdown": AutoShutdown,
 }
-_OPTIONS: Hints = {
+OPTIONS: Hints = {
     "restart": RestartType,
     "shutdown": Seconds | Literal["brutal", "infinity"],
     "significant": bool,
@@ -48,9 +48,9 @@ _OPTIONS: Hints = {
     "backoff": Backoff,
     "on_give_up": OnGiveUp,
 }
-_WHAT: Hints = {"queue": str, "worker": str, "supervisor": str, "start": Target}
-_CHILD: Hints = {"id": str, **_WHAT, "args": tuple[object, ...], **_OPTIONS}
-SUPERVISOR_KEYS: Hints = {**_FLAGS, **_OPTIONS}
+WHAT: Hints = {"queue": str, "worker": str, "supervisor": str, "start": Target}
+_CHILD: Hints = {"id": str, **WHAT, "args": tuple[object, ...], **OPTIONS}
+SUPERVISOR_KEYS: Hints = {**FLAGS, **OPTIONS}
 """The keys of a supervisor's table, ``child`` aside."""
 
 
@@ -82,8 +82,8 @@ class _Tree:
         own = {key: value for key, value in table.items() if key != "child"}
         known = {**SUPERVISOR_KEYS, "child": list}
         values = self.reader.read(path, own, known)
-        flags = {key: value for key, value in values.items() if key in _FLAGS}
-        options = {key: values[key] for key in _OPTIONS if key in values}
+        flags = {key: value for key, value in values.items() if key in FLAGS}
+        options = {key: values[key] for key in OPTIONS if key in values}
         if (*path, "auto_shutdown") not in self.reader.refused:
             self._auto_shutdown[name] = cast("AutoShutdown", flags.get("auto_shutdown", "never"))
         self.supervisors[name] = SupervisorConfig(
@@ -112,15 +112,15 @@ class _Tree:
             child = self._child(name, at, as_table(value) or {})
             if child is not None:
                 children.append(child)
-                self._check_id(child.id, at, ids)
+                self._check_id(child.id, at, ids, given="id" in (as_table(value) or {}))
         self.supervisors[name] = attrs.evolve(self.supervisors[name], children=tuple(children))
 
     def _child(self, parent: str, path: KeyPath, table: dict[str, object]) -> ChildConfig | None:
         values = self.reader.read(path, table, _CHILD)
-        whats = [what for what in _WHAT if what in table]
+        whats = [what for what in WHAT if what in table]
         if len(whats) != 1:
             got = " and ".join(whats) or "none"
-            told = f"expected exactly one of {', '.join(_WHAT)}, got {got}"
+            told = f"expected exactly one of {', '.join(WHAT)}, got {got}"
             self.reader.refuse(path, told)
             return None
         what = cast("What", whats[0])
@@ -130,7 +130,7 @@ class _Tree:
         name = _function(table["start"], start) if start is not None else str(values[what])
         if what != "start" and (*path, what) not in self.reader.refused:
             self._place(parent, (*path, what), what, name)
-        given = {key: values[key] for key in _OPTIONS if key in values}
+        given = {key: values[key] for key in OPTIONS if key in values}
         child = ChildConfig(
             id=str(values.get("id", f"{what}.{name}")),
             what=what,
@@ -154,11 +154,11 @@ class _Tree:
         if first != path:
             self.reader.refuse(path, f"it is placed twice: also at {self._also(first)}")
 
-    def _check_id(self, id: str, path: KeyPath, ids: dict[str, KeyPath]) -> None:
+    def _check_id(self, id: str, path: KeyPath, ids: dict[str, KeyPath], *, given: bool) -> None:
         first = ids.setdefault(id, path)
-        twice = any((*path, what) in self.reader.refused for what in _WHAT)
+        twice = any((*path, what) in self.reader.refused for what in WHAT)
         if first != path and not twice:
-            where = (*path, "id") if (*path, "id") in self.reader.source.places else path
+            where = (*path, "id") if given else path
             told = f"its id is used twice: also at {self._also(first)}; give it another id"
             self.reader.refuse(where, told)
 

@@ -177,7 +177,9 @@ class TimedOptions(StoredOptions):
     max_reservations: int | None = None
     on_exhausted: str = "drop"
     max_length: int | None = None
-    values: tuple[object, ...] = attrs.field(default=(), converter=items)
+    values: tuple[object, ...] = attrs.field(
+        default=(), converter=items, repr=lambda values: f"<{len(values)} values>"
+    )
     sync_fn: Target | None = None
     sync_args: tuple[object, ...] = attrs.field(default=(), converter=items)
     sync_interval: Seconds | None = None

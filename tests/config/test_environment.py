@@ -45,7 +45,10 @@ def test_a_reference_is_replaced_by_its_variable(text: str, value: str) -> None:
         ),
         (
             "${1}",
-            "expected ${NAME}, ${NAME:-default} or ${NAME:?message}; write $$ for a dollar sign",
+            (
+                "expected ${NAME}, ${NAME:-default}, ${NAME:?message} or ${file:PATH}; "
+                "write $$ for a dollar sign"
+            ),
         ),
     ],
 )

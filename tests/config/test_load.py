@@ -229,7 +229,10 @@ def test_an_included_file_may_not_have_a_runtime_or_another_schema(folder: Path)
 
     assert faults('include = ["b.toml"]') == [
         "b.toml:1: schema: this version reads schema 1, got 2",
-        "b.toml:2: runtime: an included file may not have [runtime]",
+        (
+            "b.toml:2: runtime: an included file may not have [runtime], "
+            "unless it says override = true"
+        ),
         "b.toml:3: queue.b: kind is required: timed, message, batch, log, capacity, channel",
     ]
 

@@ -83,7 +83,10 @@ def test_an_included_file_may_not_have_it(folder: Path) -> None:
     Path("b.toml").write_text("[metrics]\nmax_queues = 1\n", encoding="utf-8")
 
     assert faults('include = ["b.toml"]\n') == [
-        "b.toml:1: metrics: an included file may not have [metrics]"
+        (
+            "b.toml:1: metrics: an included file may not have [metrics], "
+            "unless it says override = true"
+        )
     ]
 
 
