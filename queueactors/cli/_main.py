@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 import click
 
-from queueactors.config import TEMPLATE, ConfigError, load_config, render
+from queueactors.config import TEMPLATE, ConfigError, as_json, json_schema, load_config, render
 
 from ._store import store_
 from ._transfer import export, import_
 
 if TYPE_CHECKING:
-    from queueactors.config import Config
+    from collections.abc import Iterable
+
+    from queueactors.config import Config, Fault
 
 USAGE, INTERRUPTED = 2, 130  # exit codes
 
@@ -26,6 +29,9 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
+
+
+_json = click.option("--json", "json_", is_flag=True, help="Print the result as JSON.")
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,17 +64,24 @@ def run(file: str, *, until_idle: bool, log_format: str) -> None:
 
 @main.command()
 @click.argument("file")
-def check(file: str) -> None:
+@_json
+def check(file: str, *, json_: bool) -> None:
     """Check FILE, and import what it names. Starts nothing.
 
-    Warnings go to standard error and change nothing about the exit code.
+    Faults go to standard error, one a line, and the exit code is 2. So do warnings, which change
+    nothing about the exit code.
+
+    Example: queueactors check queues.toml
     """
-    config = _load(file)
+    config = _load(file, json_=json_)
     counts = {
         "queue": len(config.queues),
         "worker": len(config.workers),
         "supervisor": len(config.supervisors),
     }
+    if json_:
+        _echo_json({"file": file, "ok": True, "counts": counts, **_told((), config.warnings)})
+        return
     if config.warnings:
         counts["warning"] = len(config.warnings)
     for warning in config.warnings:
@@ -79,9 +92,29 @@ def check(file: str) -> None:
 
 @main.command("print")
 @click.argument("file")
-def print_(file: str) -> None:
-    """Print the effective configuration of FILE, with where each value came from."""
-    click.echo(render(_load(file)), nl=False)
+@click.option("--show-secrets", is_flag=True, help="Show secrets, not only where they are from.")
+@_json
+def print_(file: str, *, show_secrets: bool, json_: bool) -> None:
+    """Print the effective configuration of FILE, with where each value came from.
+
+    What is printed is a configuration again. Example: queueactors print queues.toml
+    """
+    config = _load(file, json_=json_)
+    if json_:
+        printed = as_json(config, secrets=show_secrets)
+        _echo_json({"file": file, "ok": True, **printed, **_told((), config.warnings)})
+    else:
+        click.echo(render(config, secrets=show_secrets), nl=False)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON schema of a configuration, for editors.
+
+    Example: queueactors schema > queues.schema.json; then write #:schema queues.schema.json into
+    the first line of a configuration, for Taplo and Even Better TOML.
+    """
+    _echo_json(json_schema(), indent=2)
 
 
 @main.command()
@@ -101,11 +134,25 @@ main.add_command(import_)
 main.add_command(store_)
 
 
-def _load(file: str) -> Config:
+def _load(file: str, *, json_: bool = False) -> Config:
     try:
         return load_config(file)
     except ConfigError as error:
+        if json_:
+            _echo_json({"file": file, "ok": False, **_told(error.faults, ())})
+            sys.exit(USAGE)
         _fail(str(error))
+
+
+def _told(faults: Iterable[Fault], warnings: Iterable[Fault]) -> dict[str, object]:
+    return {
+        "faults": [attrs.asdict(each) for each in faults],
+        "warnings": [attrs.asdict(each) for each in warnings],
+    }
+
+
+def _echo_json(value: object, *, indent: int | None = None) -> None:
+    click.echo(json.dumps(value, indent=indent))
 
 
 def _fail(message: str) -> NoReturn:
