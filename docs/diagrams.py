@@ -1,12 +1,17 @@
-"""Draws what docs/ shows of the cores' tables: ``python docs/diagrams.py``."""
+"""Draws what docs/ shows of tables in the code: ``python docs/diagrams.py``.
+
+Those are the transitions of the cores, and the keys of a configuration.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from queueactors.config import json_schema
 from queueactors.cores._message_table import ENDS, RULES
 from queueactors.cores._transitions import TRANSITIONS
 from queueactors.retry import Exponential, Fixed, Linear
@@ -125,10 +130,100 @@ def retries() -> str:
     return "\n".join(lines)
 
 
+NAMES_OF_TYPES: Final = {
+    "#/$defs/seconds": "duration",
+    "#/$defs/target": "target",
+    "#/$defs/retry": "retry policy",
+    "boolean": "bool",
+    "integer": "int",
+    "object": "table",
+}
+UNITS: Final = {"seconds": "s"}
+TOP: Final = ("schema", "include", "override")  # the keys outside of any table
+VARIABLE: Final = "#/$defs/variable"  # which any value may be: that is said once
+
+
+Schema = dict[str, Any]
+
+
+def reference() -> str:
+    """Return every key of a configuration, as one table for each of its tables."""
+    schema: Schema = json_schema()
+    tables = schema["properties"]
+    child = _row_of(tables["supervisor"])["properties"]["child"]["items"]
+    keys: dict[str, Schema] = {
+        "Outside of any table": {key: tables[key] for key in TOP},
+        "`[runtime]`": tables["runtime"]["properties"],
+        "`[metrics]`": tables["metrics"]["properties"],
+        "`[store.NAME]`": _row_of(tables["store"])["properties"],
+        **_kinds('`[store.NAME]` with `type = "{}"`', "type", _row_of(tables["store"])),
+        **_kinds('`[queue.NAME]` with `kind = "{}"`', "kind", _row_of(tables["queue"])),
+        "`[worker.NAME]`": _row_of(tables["worker"])["properties"],
+        "`[supervisor.NAME]`": _row_of(tables["supervisor"])["properties"],
+        "`[[supervisor.NAME.child]]`": child["properties"],
+        "`backoff` of a supervisor or a child": child["properties"]["backoff"]["properties"],
+        **{
+            f"Retry policy `{each['properties']['policy']['anyOf'][0]['const']}`": each[
+                "properties"
+            ]
+            for each in schema["$defs"]["retry"]["anyOf"][:-1]
+        },
+    }
+    told = "The tables `[defaults.queue]`, `[defaults.worker]` and `[defaults.supervisor]` have "
+    told += "the keys of those that they are for."
+    return "\n\n".join(
+        [*(f"### {title}\n\n{_keys(rows)}" for title, rows in keys.items() if rows), told]
+    )
+
+
+def _row_of(table: Schema) -> Schema:
+    """Return the schema of one table, of tables that have names."""
+    return table["additionalProperties"]
+
+
+def _kinds(title: str, key: str, table: Schema) -> dict[str, Schema]:
+    return {
+        title.format(case["if"]["properties"][key]["const"]): {
+            name: each for name, each in case["then"]["properties"].items() if name != key
+        }
+        for case in table["allOf"]
+    }
+
+
+def _keys(rows: Schema) -> str:
+    lines = ["| key | type | default | unit | |", "| --- | --- | --- | --- | --- |"]
+    for key, schema in rows.items():
+        default = f"`{_toml(schema['default'])}`" if "default" in schema else ""
+        unit = UNITS.get(schema.get("x-unit"), "")
+        told = re.split(r"(?<=\.) (?=[A-Z])", schema["description"])[0].replace("|", "\\|")
+        lines.append(f"| `{key}` | {_type(schema)} | {default} | {unit} | {told} |")
+    return "\n".join(lines)
+
+
+def _type(schema: Schema) -> str:
+    words = []
+    for each in schema.get("anyOf", [schema]):
+        if "enum" in each or "const" in each:
+            words += [f"`{_toml(word)}`" for word in each.get("enum", [each.get("const")])]
+        elif each.get("$ref") != VARIABLE:
+            name = str(each.get("$ref", each.get("type")))
+            words.append(NAMES_OF_TYPES.get(name, name))
+    return ", ".join(words)
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + " }"
+    if isinstance(value, float) and value == int(value):
+        value = int(value)
+    return json.dumps(value)
+
+
 PAGES: Final[dict[str, dict[str, Callable[[], str]]]] = {
     "timed-queue.md": {"life": timed_queue},
     "message-queue.md": {"enqueue": enqueue, "finish": finish},
     "batch-queue.md": {"life": batch_queue, "retries": retries},
+    "configuration.md": {"reference": reference},
 }
 """What is drawn on each page, by the name of the comments that it stands between."""
 

@@ -44,13 +44,21 @@ def test_every_block_is_in_a_language_that_a_test_runs() -> None:
     assert languages <= {"python", "toml", "sh", "text", "mermaid"}
 
 
-@pytest.mark.parametrize("name", ["timed-queue.md", "message-queue.md", "batch-queue.md"])
+@pytest.mark.parametrize(
+    "name", ["timed-queue.md", "message-queue.md", "batch-queue.md", "configuration.md"]
+)
 def test_what_shows_the_cores_tables_is_drawn_from_them(name: str) -> None:
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
     redrawn = runpy.run_path(str(ROOT / "docs/diagrams.py"))["redrawn"]
 
     assert redrawn(page, name) == page, "run: python docs/diagrams.py"
-    for line in ("    buried --> ready: kick\n", '| `"error"` | > 0 |', "| `Fixed(4, 5)` |"):
+    shown = (
+        "    buried --> ready: kick\n",
+        '| `"error"` | > 0 |',
+        "| `Fixed(4, 5)` |",
+        "| `ttl` |",
+    )
+    for line in shown:
         assert redrawn(page.replace(line, ""), name) == page
 
 

@@ -110,14 +110,13 @@ def _defaults(schema: object) -> Table:
     }
 
 
-def _cases(table: str) -> dict[str, Table]:
+def _cases(table: str, key: str) -> dict[str, Table]:
+    """Return what a table has by its kind, or type."""
     named = cast("Table", cast("Table", SCHEMA["properties"])[table])["additionalProperties"]
+    cases = cast("list[dict[str, dict[str, dict[str, Table]]]]", cast("Table", named)["allOf"])
     return {
-        next(iter(cast("dict[str, Table]", case["if"]["properties"]).values()))["const"]: case[
-            "then"
-        ]
-        for case in cast("list[dict[str, Table]]", cast("Table", named)["allOf"])
-    }  # type: ignore[return-value, misc] # it is one
+        str(case["if"]["properties"][key]["const"]): cast("Table", case["then"]) for case in cases
+    }
 
 
 def _given(table: str) -> Table:
@@ -142,14 +141,16 @@ def test_what_it_says_is_the_default_is_the_default() -> None:
         "supervisor": {"s": {"child": [child]}},
     }
     own = cast("Table", cast("Table", SCHEMA["properties"])["supervisor"])["additionalProperties"]
-    items = cast("dict[str, Table]", cast("dict[str, dict[str, Table]]", own)["properties"])
+    items = cast("dict[str, Table]", cast("Table", own)["properties"])
     of_child = _defaults(items["child"]["items"])
     said: Table = {
         "runtime": _defaults(cast("Table", SCHEMA["properties"])["runtime"]),
         "metrics": _defaults(cast("Table", SCHEMA["properties"])["metrics"]),
-        "queue": {kind: _defaults(_cases("queue")[kind]) | table for kind, table in queues.items()},
+        "queue": {
+            kind: _defaults(_cases("queue", "kind")[kind]) | table for kind, table in queues.items()
+        },
         "worker": {"w": _given("worker") | worker},
-        "store": {"disk": {"type": "sqlite", **_defaults(_cases("store")["sqlite"])}},
+        "store": {"disk": {"type": "sqlite", **_defaults(_cases("store", "type")["sqlite"])}},
         "supervisor": {"s": {**_defaults(own), "child": [of_child | child]}},
     }
 
