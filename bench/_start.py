@@ -1,11 +1,13 @@
-"""How long it takes to import us, and to start."""
+"""How long it takes to import us, to check a configuration, and to start."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import trio
 
@@ -20,6 +22,26 @@ def import_ms(statement: str) -> float:
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
     )
     return float(done.stdout) * 1e3
+
+
+def check_ms(queues: int) -> float:
+    """Return the milliseconds that ``queueactors check`` takes, as a process, from bytecode."""
+    tables = (
+        f'[queue.queue{number}]\nkind = "timed"\nreservation_time = "30s"\nmax_reservations = 5\n'
+        for number in range(queues)
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "queues.toml")
+        file.write_text("schema = 1\n" + "".join(tables), encoding="utf-8")
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "queueactors", "check", file],
+            check=True,
+            capture_output=True,
+            env=environment,
+        )
+        return (time.perf_counter() - start) * 1e3
 
 
 def start_ms(queues: int) -> float:

@@ -79,6 +79,7 @@ class Source:
     aliases: dict[KeyPath, KeyPath] = attrs.field(factory=dict)
     faults: list[Fault] = attrs.field(factory=list)
     _seen: set[str] = attrs.field(factory=set)
+    _secret: dict[str, bool] = attrs.field(factory=dict)  # by key
     _overrides: list[tuple[_Document, dict[str, object]]] = attrs.field(factory=list)
     _within: dict[KeyPath, list[Text]] = attrs.field(factory=dict)  # of texts: at and below
 
@@ -173,11 +174,19 @@ class Source:
                     named[name] = self.owners[path].resolve(value, path)
                     continue
                 named[name] = {
-                    key: self.owners.get((*path, key), self.owners[path]).resolve(
-                        item, (*path, key), secret=looks_secret(key)
-                    )
+                    key: self._owner(path, key).resolve(item, (*path, key), secret=self._hides(key))
                     for key, item in self.owners[path].items(table, path)
                 }
+
+    def _owner(self, path: KeyPath, key: str) -> _Document:
+        """Return which file says a key of a table."""
+        return (self._overrides and self.owners.get((*path, key))) or self.owners[path]
+
+    def _hides(self, key: str) -> bool:
+        """Whether a key looks secret: thousands of tables have the same ten keys."""
+        if key not in self._secret:
+            self._secret[key] = looks_secret(key)
+        return self._secret[key]
 
     def _override(self, document: _Document, sort: str, named: dict[str, object]) -> None:
         """Let what a file says key by key count more than what was said before."""
