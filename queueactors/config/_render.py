@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import pathlib
+from itertools import zip_longest
 from math import isfinite
 from typing import TYPE_CHECKING, cast
 
@@ -71,7 +72,7 @@ def as_json(config: Config, *, secrets: bool = False) -> dict[str, object]:
 def _put(tables: dict[str, object], path: KeyPath, table: dict[str, object]) -> None:
     """Put a table where its path leads; the tables around it are there, or made."""
     inner: object = tables
-    for part, after in zip(path, (*path[1:], None), strict=True):
+    for part, after in zip_longest(path, path[1:]):
         if isinstance(inner, list):  # in the order of their indexes
             inner.append({})
             inner = inner[-1]

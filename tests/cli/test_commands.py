@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -188,3 +189,44 @@ def test_help_does_not_import_what_only_some_commands_need(folder: Path) -> None
     )
 
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_check_as_json_tells_faults_and_warnings_with_their_places(
+    folder: Path, start: Start
+) -> None:
+    bad = 'schema = 1\n[supervisor.r]\nrestart = "tempory"\n'
+    (folder / "bad.toml").write_text(bad, encoding="utf-8")
+    (folder / "good.toml").write_text(bad.replace("tempory", "temporary"), encoding="utf-8")
+
+    refused, accepted = start("check", "bad.toml", "--json"), start("check", "good.toml", "--json")
+
+    code, out, err = refused.end()
+    (fault,) = json.loads(out)["faults"]
+    assert (code, err, json.loads(out)["ok"]) == (2, "", False)
+    assert (fault["file"], fault["line"], fault["path"]) == ("bad.toml", 3, "supervisor.r.restart")
+    code, out, err = accepted.end()
+    (warning,) = json.loads(out)["warnings"]
+    assert (code, err, json.loads(out)["ok"]) == (0, "", True)
+    assert json.loads(out)["counts"] == {"queue": 0, "worker": 0, "supervisor": 1}
+    assert (warning["line"], warning["path"]) == (2, "supervisor.r")
+
+
+def test_print_hides_a_secret_unless_told_otherwise(folder: Path, start: Start) -> None:
+    (folder / "db").write_text("hunter2\n", encoding="utf-8")
+    (folder / "a.toml").write_text(config(more='args = ["${file:db}"]'), encoding="utf-8")
+    wanted = [(), ("--json",), ("--show-secrets",), ("--show-secrets", "--json")]
+
+    told = [program.end()[1] for program in [start("print", "a.toml", *each) for each in wanted]]
+
+    assert ["hunter2" in each for each in told] == [False, False, True, True]
+    printed = json.loads(told[1])
+    assert printed["config"]["worker"]["w"]["args"] == [f"${{file:{folder}/db}}"]
+    assert printed["origins"]["worker.w.args"]["secret"] is True
+    assert printed["config"]["worker"]["w"]["concurrency"] == 1
+
+
+def test_schema_prints_a_json_schema(start: Start) -> None:
+    code, out, err = start("schema").end()
+
+    assert (code, err) == (0, "")
+    assert json.loads(out)["properties"]["schema"]["const"] == 1

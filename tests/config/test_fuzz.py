@@ -71,7 +71,14 @@ def _check(file: Path, content: bytes) -> None:
 
 
 def _check_error(error: ConfigError) -> None:
-    assert len(str(error).split("\n")) == len(error.faults) > 0
+    lines = str(error).split("\n")
+    assert len(lines) == len(error.faults) > 0
+    assert [*error.faults] == sorted(error.faults, key=lambda fault: fault.order)
+    for line, fault in zip(lines, error.faults, strict=True):
+        place = [str(each) for each in (fault.file, fault.line) if each is not None]
+        assert line.startswith(":".join(place))
+        assert fault.message
+        assert fault.file is None or fault.line is not None or fault.path in {"", "schema"}
 
 
 @given(content=st.binary(max_size=200))
@@ -93,6 +100,28 @@ def test_a_file_with_random_edits_is_refused_or_loaded(
     for where, length, piece in edits:
         at = int(where * len(text))
         text = text[:at] + piece + text[at + length :]
+
+    _check(file, text.encode())
+
+
+_LINES = VALID.split("\n")
+
+
+@given(
+    order=st.lists(st.integers(0, len(_LINES) - 1), max_size=12),
+    file_text=st.sampled_from(["", "override = true\n"]),
+    included=st.lists(st.integers(0, len(_LINES) - 1), max_size=12),
+)
+def test_lines_of_a_valid_file_in_any_order_and_two_files_are_refused_or_loaded(
+    file: Path, order: list[int], file_text: str, included: list[int]
+) -> None:
+    file.with_name("more.toml").write_text(
+        file_text + "\n".join(_LINES[index] for index in sorted(included)), encoding="utf-8"
+    )
+    lines = [*_LINES]
+    for index in order:
+        lines.insert(index, lines.pop(-index))
+    text = 'include = ["more.toml"]\n' + "\n".join(lines).replace("include = ", "# ")
 
     _check(file, text.encode())
 

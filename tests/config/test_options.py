@@ -280,6 +280,19 @@ def test_defaults_are_strict_too(folder: Path, text: str, fault: str) -> None:
     assert faults(text) == [fault]
 
 
+def test_a_default_that_nobody_takes_is_checked_too(folder: Path) -> None:
+    text = "[defaults.queue]\nmailbox = 'x'\nkind = 'timd'\n[defaults.worker]\nconcurrency = '2'\n"
+
+    assert [each.partition(", got")[0] for each in faults(text + QUEUE + "mailbox = 2")] == [
+        "q.toml:3: defaults.queue.mailbox: expected mailbox to be an int",
+        (
+            "q.toml:4: defaults.queue.kind: expected kind to be 'timed', 'message', 'batch', "
+            "'log', 'capacity' or 'channel'"
+        ),
+        "q.toml:6: defaults.worker.concurrency: expected concurrency to be an int",
+    ]
+
+
 def test_an_option_that_is_wrong_has_one_fault(folder: Path) -> None:
     assert faults(QUEUE + "sync_fn = 'os:nix'") == [
         "q.toml:5: queue.a.sync_fn: 'os:nix': there is no 'nix'"

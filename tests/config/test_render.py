@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import attrs
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from queueactors.config import TEMPLATE, Config, load_config, render
+from queueactors.config import TEMPLATE, Config, as_json, load_config, render
 
 from .helpers import QUEUE, load
 
@@ -84,6 +85,36 @@ def test_every_value_says_where_it_came_from(everything: Config) -> None:
     assert 'id = "start.path.join"  # default' in lines
     assert 'start = "os:path.join"  # q.toml:26' in lines
     assert "backoff = {min = 0.008, jitter = 0}  # ${N}, q.toml:28" in lines
+
+
+def test_what_is_printed_as_json_loads_again_as_the_same(everything: Config) -> None:
+    data = json.loads(json.dumps(as_json(everything)["config"]))
+    queue = data["queue"]["a.b"]
+    assert queue.pop("values")[-2:] == ["inf", 1e99]
+
+    again = load_config(data, environ=ENVIRON)
+
+    options = attrs.evolve(everything.queues["a.b"].options, values=())
+    queues = dict(everything.queues) | {
+        "a.b": attrs.evolve(everything.queues["a.b"], options=options)
+    }
+    assert again == attrs.evolve(everything, queues=queues)
+
+
+def test_json_says_where_values_came_from(everything: Config) -> None:
+    origins = as_json(everything)["origins"]
+
+    assert isinstance(origins, dict)
+    assert origins["store.own.url"] == {
+        "file": "q.toml",
+        "line": 9,
+        "table": None,
+        "variables": ("API_KEY", "HOST"),
+        "secret": True,
+    }
+    assert origins['queue."a.b".mailbox']["table"] == "defaults.queue"
+    assert "hunter2" not in repr(as_json(everything))
+    assert "hunter2" in repr(as_json(everything, secrets=True))
 
 
 def test_no_secret_is_printed(everything: Config) -> None:
