@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from os import PathLike
     from random import Random
 
+    from ._overview import Overview
     from .config import Config
     from .metrics import Metrics
     from .metrics._collect import Collector
@@ -55,9 +56,19 @@ ROOT_INTENSITY: Final = 0  # a configured supervisor that gives up ends the runt
 class Runtime:
     """Queues and workers by name. Made by `open_runtime`."""
 
-    def __init__(self, config: Config, clock: Clock, random: Random | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        random: Random | None = None,
+        *,
+        control: bool = False,
+    ) -> None:
         self.config = config
         self.clock = clock
+        self.opened_at = clock.now_ns()
+        """Epoch nanoseconds since when it is there."""
+        self._control = control  # whether there is a control socket unless the options say no
         self._supervisor: Supervisor | None = None
         self._opened = trio.Event()  # handlers run, and may call, before all is up
         self._defining = trio.Lock()
@@ -145,6 +156,19 @@ class Runtime:
                 next(steps)
             except StopIteration as end:
                 return cast("Metrics", end.value)
+
+    def overview(self) -> Overview:
+        """Return all queues and workers, and what each is at, at this instant.
+
+        As with `metrics`, nobody is asked, and nothing is waited for.
+        """
+        from ._overview import Overview, child_states, queue_overview, worker_overview
+
+        states = child_states(_supervisors(self.supervisor))
+        return Overview(
+            queues=tuple([queue_overview(each, states) for each in self._queues.values()]),
+            workers=tuple([worker_overview(each, states) for each in self._workers.values()]),
+        )
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
@@ -430,13 +454,28 @@ class Runtime:
 
     def _specs(self) -> list[ChildSpec]:
         """Return the runtime's own children, the groups, with all that is configured in them."""
-        listen = self.config.metrics.listen
-        if listen is None:
-            return self._parts.specs([])
-        from .metrics._server import MetricsServer  # which needs an extra
+        front_ends = []
+        if self.config.metrics.listen is not None:
+            from .metrics._server import MetricsServer  # which needs an extra
 
-        self._metrics_server = MetricsServer(listen, self._metrics_steps, self.not_ready)
-        return self._parts.specs([ChildSpec(id="metrics", start=self._metrics_server, **PARK)])
+            listen = self.config.metrics.listen
+            self._metrics_server = MetricsServer(listen, self._metrics_steps, self.not_ready)
+            front_ends.append(ChildSpec(id="metrics", start=self._metrics_server, **PARK))
+        options = self.config.control
+        path = options.path(self.config.runtime.data_dir)
+        if path is not None and (self._control or options.socket is not None):
+            from .control._methods import Methods
+            from .control._server import ControlServer
+
+            server = ControlServer(
+                path,
+                options,
+                self.config.runtime.name,
+                Methods(self).answer,
+                required=options.socket is not None,
+            )
+            front_ends.append(ChildSpec(id="control", start=server, **PARK))
+        return self._parts.specs(front_ends)
 
     async def _group(self, name: str) -> Supervisor:
         await self._opened.wait()
@@ -534,6 +573,7 @@ async def open_runtime(
     clock: Clock | None = None,
     random: Random | None = None,
     signals: bool = False,
+    control: bool = False,
 ) -> AsyncIterator[Runtime]:
     """Run a runtime around the body of an ``async with``.
 
@@ -546,6 +586,8 @@ async def open_runtime(
       random: For the jitter of backoffs; None: a new one.
       signals: SIGINT and SIGTERM stop the runtime in order, a second one at once. Only in the
         main thread.
+      control: Serve the control socket also if the configuration does not say where: that is what
+        ``queueactors run`` does. If it says ``socket = false``, there is none.
 
     Yields:
       The `Runtime`.
@@ -563,7 +605,7 @@ async def open_runtime(
         log.warning(
             "config_warning", file=each.file, line=each.line, path=each.path, message=each.message
         )
-    runtime = Runtime(config, Clock.open() if clock is None else clock, random)
+    runtime = Runtime(config, Clock.open() if clock is None else clock, random, control=control)
     try:
         async with open_supervisor(
             runtime._specs(),  # noqa: SLF001 - the two are one thing

@@ -14,6 +14,7 @@ LAYERS = (
         "queueactors._errors",
         "queueactors._clock",
         "queueactors._options",
+        "queueactors._accept",
         "queueactors._call",
         "queueactors._histogram",
         "queueactors._insist",
@@ -27,7 +28,13 @@ LAYERS = (
     ("queueactors.workers",),
     ("queueactors.metrics",),
     ("queueactors.config",),
-    ("queueactors._parts", "queueactors._runtime", "queueactors._idle"),
+    (
+        "queueactors._parts",
+        "queueactors._runtime",
+        "queueactors._idle",
+        "queueactors._overview",
+        "queueactors.control",
+    ),
     ("queueactors.cli", "queueactors.testing", "queueactors"),
     ("queueactors.__main__",),
 )

@@ -7,6 +7,7 @@ from ._render import as_json, render
 from ._schema import (
     ChildConfig,
     Config,
+    ControlOptions,
     Origin,
     QueueConfig,
     RuntimeOptions,
@@ -20,6 +21,7 @@ __all__ = [
     "ChildConfig",
     "Config",
     "ConfigError",
+    "ControlOptions",
     "Fault",
     "Origin",
     "QueueConfig",

@@ -15,7 +15,7 @@ from queueactors.workers._options import WorkerOptions, unfit
 from supervisors import did_you_mean
 
 from ._reader import Reader, defaults, required
-from ._schema import Config, QueueConfig, RuntimeOptions, StoreConfig
+from ._schema import Config, ControlOptions, QueueConfig, RuntimeOptions, StoreConfig
 from ._source import SORTS
 from ._targets import TargetError, target_text
 from ._tree import SUPERVISOR_KEYS, read_supervisors
@@ -52,6 +52,7 @@ def check(source: Source, file: str | None) -> Config:
     return Config(
         runtime=runtime,
         metrics=metrics,
+        control=_single(reader, "control", ControlOptions),
         stores=stores,
         queues=_queues(reader, tables, stores),
         workers=_workers(reader, tables),

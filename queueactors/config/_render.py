@@ -109,6 +109,7 @@ class _Printer:
         yield (), {"schema": config.schema}
         yield ("runtime",), _fields(config.runtime)
         yield ("metrics",), _fields(config.metrics)
+        yield ("control",), _fields(config.control)
         for name, store in config.stores.items():
             yield ("store", name), {"type": store.type, **store.options}
         for name, queue in config.queues.items():

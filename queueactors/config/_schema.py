@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from queueactors._options import Checks, Target
+from queueactors._options import Checks, Seconds, Target
 from queueactors.metrics import MetricsOptions
 
 if TYPE_CHECKING:
@@ -41,6 +42,47 @@ class RuntimeOptions:
         checks.string("name", self.name)
         checks.string("data_dir", self.data_dir)
         checks.done()
+
+
+@attrs.frozen(kw_only=True)
+class ControlOptions:
+    """The control socket, by which an operator talks to the runtime: see docs/control.md.
+
+    Args:
+      socket: Where it is, relative to where the runtime is started; or true:
+        ``<data_dir>/control.sock``; or false: there is none. None: ``queueactors run`` has one,
+        if it can make it, and a program of yours has none.
+      clients: Connections at a time (>= 1).
+      timeout: Seconds (> 0) for a request to come whole, and for an answer to be read.
+      max_line: Bytes that a request, or an answer, may have (>= 1024).
+
+    Raises:
+      OptionsError: If an option breaks its rule; ``.faults`` has every one.
+    """
+
+    socket: bool | str | None = None
+    clients: int = 100
+    timeout: Seconds = 10.0
+    max_line: int = 64 << 20
+
+    def __attrs_post_init__(self) -> None:
+        checks = Checks()
+        if isinstance(self.socket, str):
+            checks.string("socket", self.socket)
+            if "\0" in self.socket:
+                checks.refuse("socket", "a path", self.socket)
+        checks.integer("clients", self.clients, least=1)
+        checks.seconds("timeout", self.timeout, positive=True)
+        checks.integer("max_line", self.max_line, least=1024)
+        checks.done()
+
+    def path(self, data_dir: str) -> Path | None:
+        """Return where the socket is, if there is one."""
+        if self.socket is False:
+            return None
+        if isinstance(self.socket, str):
+            return Path(self.socket)
+        return Path(data_dir) / "control.sock"
 
 
 @attrs.frozen(kw_only=True)
@@ -154,6 +196,7 @@ class Config:
       schema: The version of the format.
       runtime: What concerns the runtime as a whole.
       metrics: What the metrics are called, and where they are served.
+      control: The control socket.
       stores: By name, in the order given; ``memory`` is always there.
       supervisors: By name, in the order given.
       queues: By name, in the order given.
@@ -166,6 +209,7 @@ class Config:
     schema: int = 1
     runtime: RuntimeOptions = RuntimeOptions()
     metrics: MetricsOptions = attrs.field(factory=MetricsOptions)
+    control: ControlOptions = ControlOptions()
     stores: Mapping[str, StoreConfig] = attrs.field(factory=dict)
     supervisors: Mapping[str, SupervisorConfig] = attrs.field(factory=dict)
     queues: Mapping[str, QueueConfig] = attrs.field(factory=dict)

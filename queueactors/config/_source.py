@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SORTS = ("store", "queue", "worker", "supervisor")
 """The tables whose entries have names: ``[queue.NAME]``."""
 
-SINGLE = ("runtime", "metrics")
+SINGLE = ("runtime", "metrics", "control")
 """The tables that there is one of, in the main file or one that overrides it."""
 
 _TOP = ("schema", "include", "override", *SINGLE, "defaults", *SORTS)

@@ -23,6 +23,12 @@ log_level = "info"              # debug, info, warning, error or critical; defau
 # max_queues = 1000             # queues with series of their own; default 1000
 # max_workers = 1000            # workers with series of their own; default 1000
 
+# [control]                     # what status, stop, insert and so on talk to; see docs/control.md
+# socket = "var/control.sock"   # or false: none; default <data_dir>/control.sock
+# clients = 100                 # connections at a time; default 100
+# timeout = "10s"               # duration that a slow client is waited for; default "10s"
+# max_line = 67108864           # bytes of a request or an answer; default 64 MiB
+
 # [store.disk]                  # a file: its queues outlast the process
 # type = "sqlite"               # what it is; or "memory", or "module:Class"; required
 # path = "var/disk.sqlite"      # the file; default <data_dir>/<name>.sqlite

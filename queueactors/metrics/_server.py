@@ -7,13 +7,13 @@ no part in what it tells of: when it fails, its supervisor starts it again, and 
 
 from __future__ import annotations
 
-import errno
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, cast
 
 import structlog
 import trio
 
+from queueactors._accept import accept
 from supervisors import bare_nursery
 
 from ._http import READERS, Answer, Asked, Connection, plain
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ._values import Metrics
 
 CONNECTIONS: Final = 64  # at a time; others wait to be accepted
-_BUSY: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)  # of a whole machine
-BREATH: Final = 0.1  # seconds until such a machine is asked again
 
 
 class MetricsServer:
@@ -97,13 +95,7 @@ class MetricsServer:
 
     async def _accept(self, listener: trio.SocketListener, connections: trio.Nursery) -> None:
         while True:
-            try:
-                stream = await listener.accept()
-            except OSError as error:
-                if error.errno not in _BUSY:
-                    raise
-                await trio.sleep(BREATH)
-                continue
+            stream = await accept(listener)
             try:
                 await self._take_slot()
             except BaseException:

@@ -18,6 +18,7 @@ from queueactors.cores.message import (
     MessageStatistics,
     QueueStatus,
     Result,
+    Status,
 )
 from queueactors.engines import ROOM, TAKERS
 
@@ -309,6 +310,29 @@ class MessageQueue(QueueHandle["MessageOptions"]):
         ids = await self._ids()
         for first in range(0, len(ids), PAGE):
             found |= await self._content(ids[first : first + PAGE])
+        return found
+
+    async def peek(self, status: Status | None = None, limit: int = 1) -> dict[str, MessageInfo]:
+        """Look at the first messages without taking them, by mid; requeues are not among them.
+
+        It is read by some at a time, as `queue_content` is, and no more of it than is needed.
+
+        Args:
+          status: What they are, see `message_status`. None: whatever they are.
+          limit: How many at most (>= 1).
+        """
+        check_limit(limit)
+        if status is not None and status not in get_args(Status):
+            known = ", ".join(map(repr, get_args(Status)))
+            raise ValueError(f"expected status to be one of {known}, got {status!r}")
+        found: dict[str, MessageInfo] = {}
+        ids = await self._ids()
+        for first in range(0, len(ids), PAGE):
+            for mid, info in (await self._content(ids[first : first + PAGE])).items():
+                if status in {None, info.status}:
+                    found[mid] = info
+                if len(found) == limit:
+                    return found
         return found
 
     @operation
