@@ -11,6 +11,9 @@ import click
 
 from queueactors.config import TEMPLATE, ConfigError, as_json, json_schema, load_config, render
 
+from ._look import LOOKING
+from ._messages import ABOUT_MESSAGES
+from ._operate import OPERATING
 from ._store import store_
 from ._transfer import export, import_
 
@@ -132,6 +135,8 @@ def init(file: str) -> None:
 main.add_command(export)
 main.add_command(import_)
 main.add_command(store_)
+for _command in (*LOOKING, *ABOUT_MESSAGES, *OPERATING):
+    main.add_command(_command)
 
 
 def _load(file: str, *, json_: bool = False) -> Config:

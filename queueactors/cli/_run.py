@@ -51,7 +51,7 @@ def run_config(config: Config, *, until_idle: bool, log_format: str) -> int:
 
 
 async def _run(config: Config, until_idle: bool, status: StatusLine) -> int:  # noqa: FBT001
-    async with open_runtime(config, signals=True) as runtime:
+    async with open_runtime(config, signals=True, control=True) as runtime:
         try:
             async with bare_nursery() as nursery:
                 nursery.start_soon(_show_progress, runtime, status)

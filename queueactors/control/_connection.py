@@ -11,6 +11,7 @@ line off: what the writer has taken, goes out.
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from math import inf
 from types import AsyncGeneratorType
 from typing import TYPE_CHECKING, Final, TypeGuard
@@ -159,7 +160,7 @@ class Connection:
 
     async def serve(self) -> None:
         """Answer requests. Raises nothing for what the client does."""
-        with self._everything:
+        with self._everything, suppress(trio.BrokenResourceError):  # closing may tell that, too
             async with self.stream, bare_nursery() as nursery:
                 nursery.start_soon(self._write)
                 await self._send(self.greeting)
@@ -169,9 +170,7 @@ class Connection:
     async def _serve(self, requests: trio.Nursery) -> None:
         try:
             await self._read(requests)
-        except ControlProtocolError as error:
-            await self._send(error_line(None, fault_of(error)))
-        except ControlError as error:  # the budget's
+        except (ControlProtocolError, ControlError) as error:  # nonsense, or too much of it
             await self._send(error_line(None, fault_of(error)))
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has left
@@ -294,8 +293,6 @@ class Connection:
             if fault.args is None and not isinstance(error, ControlError | OSError):
                 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
                 log.exception("control_failed", method=call.method)
-            elif isinstance(error, ControlError):
-                fault.type, fault.args = error.type, None
             return error_line(id, fault)
 
     def _result(self, id: int, result: bytes) -> bytes:

@@ -113,6 +113,8 @@ class Fault(msgspec.Struct, omit_defaults=True):
 
 def fault_of(error: BaseException) -> Fault:
     """Return an error as it travels."""
+    if isinstance(error, ControlError):
+        return Fault(error.type, error.message)
     try:
         message = str(error)
     except Exception:  # noqa: BLE001 - a stranger's __str__

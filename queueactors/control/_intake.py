@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 LISTS = ("batch", "log", "capacity")  # kinds of which a line of an export has several items
 
 
-def values_of(queue: AnyQueue, values: Sequence[object], data: Sequence[bytes]) -> list[object]:
+def values_of(
+    queue: AnyQueue, values: Sequence[object], data: Sequence[bytes] = ()
+) -> list[object]:
     """Return what goes into a queue.
 
     Args:

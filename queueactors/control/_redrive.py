@@ -14,7 +14,7 @@ from queueactors._errors import QueueActorsError
 from queueactors.cores.timed import DeadLetter
 from supervisors import SupervisorsError, describe
 
-from ._intake import put_in
+from ._intake import put_in, values_of
 from ._values import Redriven
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def redrive(runtime: Runtime, queue: AnyQueue, to: str | None, limit: int)
                 continue
             try:
                 queue_to: AnyQueue = runtime.queue(target)
-                await put_in(queue_to, _contents(queue_to, value))
+                await put_in(queue_to, values_of(queue_to, _contents(queue_to, value)))
             except (QueueActorsError, SupervisorsError, ValueError, TypeError) as failure:
                 kept.append(taken.key)
                 error = f"{target}: {describe(failure)}"

@@ -1,0 +1,193 @@
+"""What commands that talk to a running runtime have in common: where it is, what may fail."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+
+import attrs
+import click
+import msgspec
+import trio
+
+from ._places import FAILED, USAGE, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from queueactors.control import ControlClient
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+COMPLETING: Final = 0.5  # seconds that a shell waits for names
+
+
+@attrs.frozen
+class Output:
+    """Where results go, and how.
+
+    Args:
+      as_json: One JSON document, or of a list one a line; otherwise text for people.
+    """
+
+    as_json: bool
+
+    def tell(self, result: object, text: str) -> None:
+        """Print a result."""
+        if self.as_json:
+            click.echo(msgspec.json.encode(result))
+        elif text:
+            click.echo(text)
+
+
+_OPTIONS: Final = (
+    click.option(
+        "--socket",
+        metavar="PATH",
+        envvar="QUEUEACTORS_SOCKET",
+        help="The runtime's control socket; default: that of --config or --data-dir.",
+    ),
+    click.option(
+        "--data-dir",
+        metavar="DIR",
+        default="var",
+        show_default=True,
+        help="The runtime's data_dir, with control.sock in it.",
+    ),
+    click.option("--config", metavar="FILE", help="The runtime's configuration, which says both."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+)
+
+
+def on_runtime(
+    function: Callable[Concatenate[ControlClient, Output, P], Awaitable[None]],
+) -> Callable[..., None]:  # type: ignore[explicit-any] # click calls it by name
+    """Make a command's callback of a function that gets a client: it asks the runtime."""
+
+    @functools.wraps(function)
+    def command(  # type: ignore[misc] # likewise
+        *args: P.args,
+        socket: str | None,
+        data_dir: str,
+        config: str | None,
+        as_json: bool,
+        **kwargs: P.kwargs,
+    ) -> None:
+        async def body(client: ControlClient) -> None:
+            await function(client, Output(as_json), *args, **kwargs)
+
+        talk(find_socket(socket, data_dir, config), body)
+
+    made: Callable[..., None] = command  # type: ignore[explicit-any] # likewise
+    for option in reversed(_OPTIONS):
+        made = option(made)
+    return made
+
+
+def find_socket(socket: str | None, data_dir: str, config: str | None) -> Path:
+    """Return where a runtime's control socket is, or end the program.
+
+    A configuration may have faults: the runtime was started before they were made.
+    """
+    if socket is not None:
+        return Path(socket)
+    if config is None:
+        return Path(data_dir) / "control.sock"
+    from queueactors.config._source import Source
+
+    source = Source(os.environ)
+    source.add_file(config)
+    if not source.data and source.faults:
+        fail("\n".join(map(str, source.faults)), USAGE)
+    tables = {}
+    for name in ("runtime", "control"):
+        table = source.data.get(name, {}).get("")
+        tables[name] = table if isinstance(table, dict) else {}
+    given = tables["control"].get("socket", True)
+    if given is False:
+        fail(f"{config}: its runtime has no control socket: [control] socket is false", USAGE)
+    if isinstance(given, str):
+        return Path(given)
+    return Path(str(tables["runtime"].get("data_dir", data_dir))) / "control.sock"
+
+
+def talk(path: Path, body: Callable[[ControlClient], Awaitable[T]]) -> T:
+    """Connect to a runtime and ask it; an error ends the program with one line."""
+    from queueactors import QueueActorsError
+    from queueactors.control import open_control
+    from supervisors import SupervisorsError
+
+    async def connected() -> T:
+        async with open_control(path) as client:
+            return await body(client)
+
+    try:
+        return trio.run(connected, strict_exception_groups=True)
+    except (ValueError, TypeError) as error:
+        fail(_line(error), USAGE)
+    except trio.TooSlowError as error:
+        fail(_line(error) or "there was no room in time", FAILED)
+    except (QueueActorsError, SupervisorsError, LookupError, OSError) as error:
+        fail(_line(error), FAILED)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).splitlines())
+
+
+def names(ctx: click.Context, *, workers: bool) -> list[str]:
+    """Return the names of queues, and of workers, for a shell; none if nobody answers soon."""
+    from queueactors.control import open_control
+
+    async def ask() -> list[str]:
+        found: list[str] = []
+        with trio.move_on_after(COMPLETING):
+            params = ctx.params
+            path = find_socket(
+                params.get("socket"), params.get("data_dir") or "var", params.get("config")
+            )
+            async with open_control(path) as client:
+                found = [each.name for each in await client.queues()]
+                if workers:
+                    found += [each.name for each in await client.workers()]
+        return found
+
+    try:
+        return trio.run(ask)
+    except (Exception, SystemExit):  # noqa: BLE001 - a shell is told nothing
+        return []
+
+
+def complete_queue(ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
+    """Complete the name of a queue."""
+    return [name for name in names(ctx, workers=False) if name.startswith(begun)]
+
+
+def complete_child(ctx: click.Context, _param: click.Parameter, begun: str) -> list[str]:
+    """Complete the name of a queue or worker."""
+    return [name for name in names(ctx, workers=True) if name.startswith(begun)]
+
+
+def table(rows: list[tuple[object, ...]]) -> str:
+    """Return rows as columns; numbers are on the right."""
+    texts = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    right = [
+        all(isinstance(row[number], int | float | None) for row in rows[1:])
+        for number in range(len(widths))
+    ]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if is_right else cell.ljust(width)
+            for cell, width, is_right in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in texts
+    )
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"

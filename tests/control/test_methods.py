@@ -1,0 +1,331 @@
+"""The methods, for every kind of queue, through the client."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import structlog
+import trio
+import trio.lowlevel
+
+from queueactors import (
+    QueueClosedError,
+    QueueFullError,
+    QueueNotFoundError,
+    ReservationNotFoundError,
+)
+from queueactors.control import Redriven
+from queueactors.control._logs import KEPT
+from queueactors.control._methods import COST, METHODS, Methods
+from supervisors import ActorDownError
+
+from .kit import controlled
+
+if TYPE_CHECKING:
+    from queueactors.control import ControlClient, Peeked
+    from tests.conftest import Events
+
+QUEUES: dict[str, dict[str, object]] = {
+    "timed": {
+        "kind": "timed",
+        "reservation_time": 30,
+        "on_exhausted": "dead",
+        "max_reservations": 1,
+    },
+    "dead": {"kind": "timed", "reservation_time": 30},
+    "message": {"kind": "message"},
+    "batch": {"kind": "batch", "process": "builtins:print", "flush_size": 100},
+    "log": {"kind": "log", "ttl": 60},
+    "capacity": {"kind": "capacity", "max_elements": 3},
+    "channel": {"kind": "channel", "limit": 3},
+}
+
+
+async def peeked(client: ControlClient, queue: str, state: str | None = None) -> list[Peeked]:
+    async with await client.peek(queue, state) as messages:
+        return [each async for each in messages]
+
+
+async def test_status_tells_what_an_operator_asks_first(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (_, client):
+        await client.insert("timed", 1, 2)
+        await client.reserve("timed")
+        await client.stop("log")
+        told = await client.status()
+
+    assert (told.name, told.pid, told.queues, told.ready) == ("queueactors", os.getpid(), 7, True)
+    assert (told.messages, told.in_hand, told.stopped) == (1, 1, ("queue.log",))
+    assert told.up_since.endswith("+00:00")
+
+
+async def test_the_tree_is_the_runtimes(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        assert await client.tree() == runtime.tree()
+
+
+@pytest.mark.parametrize("kind", [*QUEUES])
+async def test_every_kind_takes_messages_in_and_tells_its_numbers(
+    tmp_path: Path, kind: str
+) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        assert await client.insert(kind, "a", "b") == {"inserted": 2, "refused": 0}
+        row, workers = await client.stats(kind)
+
+        assert await runtime.queue(kind).len() == 2
+        assert (row.name, row.state, workers) == (kind, "running", ())
+        assert row.kind == (kind if kind != "dead" else "timed")
+        assert row.statistics is not None
+        assert await client.clear(kind) == (kind,)
+        assert await runtime.queue(kind).len() == 0
+
+
+@pytest.mark.parametrize("kind", ["capacity", "channel"])
+async def test_a_full_queue_refuses_and_may_be_waited_for(tmp_path: Path, kind: str) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (_, client):
+        await client.insert(kind, "a", "b", "c")
+        with pytest.raises(QueueFullError):
+            await client.insert(kind, "d")
+        with pytest.raises(trio.TooSlowError):
+            await client.insert(kind, "d", wait=0.01)
+
+
+async def test_what_is_not_for_a_kind_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (_, client):
+        for kind in ("batch", "log", "capacity", "channel"):
+            with pytest.raises(ValueError, match=f"is of kind {kind}, and reserve is for timed, m"):
+                await client.reserve(kind)
+        with pytest.raises(ValueError, match="nothing is buried in it; redrive its dead letter"):
+            await client.kick("message")
+        with pytest.raises(ValueError, match="and delay is for timed and message queues"):
+            await client.insert("log", "x", delay=1)
+        with pytest.raises(QueueNotFoundError, match="did you mean 'timed'"):
+            await client.pause("timd")
+
+
+async def test_a_message_is_taken_finished_or_given_back(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        for kind in ("dead", "message"):
+            await client.insert(kind, {"a": 1})
+            taken = await client.reserve(kind)
+            assert taken is not None
+            assert (taken.value, taken.attempt) == ({"a": 1}, 1)
+            assert await client.reserve(kind) is None
+            await client.release(kind, taken.key)
+            again = await client.reserve(kind, wait=5)
+            assert again is not None
+            await client.delete(kind, again.key)
+            assert await runtime.queue(kind).len() == 0
+        with pytest.raises(ReservationNotFoundError):
+            await client.delete("dead", 5)
+
+
+async def test_values_travel_as_what_they_are(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        queue = runtime.queue("dead")
+        await queue.insert({"a": [1, None]}, b"\xff", object, "ä\ud800")
+        first, second, third, fourth = await peeked(client, "dead")
+
+        assert first.value == {"a": [1, None]}
+        assert second.data == "/w=="
+        assert third.repr == "<class 'object'>"
+        assert fourth.repr == "'ä\\ud800'"
+        await client.insert("log", "text", data=[b"\xff"])
+        assert await runtime.queue("log").next("me", limit=2) == ([b"text", b"\xff"], 0)
+
+
+async def test_peek_shows_what_a_message_waits_for(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        await client.insert("dead", "later", delay=50, priority=3)
+        await client.insert("message", "x", mid="m")
+        await client.insert("batch", 1, 2)
+        await runtime.queue("batch").flush()
+
+        (later,) = await peeked(client, "dead", "delayed")
+        assert (later.value, later.state, later.priority) == ("later", "delayed", 3)
+        assert later.ready_at is not None
+        (message,) = await peeked(client, "message")
+        assert (message.mid, message.state, message.id) == ("m", "queued", 1)
+        assert await peeked(client, "message", "locked") == []
+        with pytest.raises(ValueError, match="expected status to be one of"):
+            await peeked(client, "message", "nope")
+        with pytest.raises(ValueError, match="expected limit to be from 1 to 1000, got 1001"):
+            async with await client.peek("dead", limit=1001) as messages:
+                await anext(messages)
+
+
+async def test_dead_letters_go_back_where_they_came_from(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        await client.insert("timed", "x", "y")
+        await client.insert("dead", "no letter")
+        for _ in range(2):
+            taken = await client.reserve("timed")
+            assert taken is not None
+            await client.release("timed", taken.key)
+        while await runtime.queue("dead").len() < 3:  # noqa: ASYNC110 - the errand's own pace
+            await trio.sleep(0.001)
+
+        assert await client.redrive("dead") == Redriven(moved={"timed": 2}, left=1)
+        assert [each.value for each in await peeked(client, "timed")] == ["x", "y"]
+        assert [each.value for each in await peeked(client, "dead")] == ["no letter"]
+        assert await client.redrive("dead", "message") == Redriven(moved={"message": 1})
+
+
+async def test_a_redrive_that_cannot_go_on_loses_nothing(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        await client.insert("dead", "1", "2", "3", "4", "5")
+        told = await client.redrive("dead", "capacity")
+
+        assert told.moved == {"capacity": 3}
+        assert told.error is not None
+        assert "is full" in told.error
+        assert (await runtime.queue("dead").statistics()).ready == 2
+
+
+async def test_a_queue_is_paused_stopped_and_started(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (_, client):
+        await client.insert("dead", 1)
+        await client.pause("dead")
+        assert await client.reserve("dead") is None
+        await client.resume("dead")
+        await client.stop("dead")
+        with pytest.raises(ActorDownError):
+            await client.reserve("dead")
+        assert (await client.stats("dead"))[0].state == "stopped"
+        await client.start("dead")
+        await client.restart("queue.dead")
+        assert await client.reserve("dead") is not None
+        with pytest.raises(LookupError, match="there is no child 'deed'"):
+            await client.stop("deed")
+
+
+async def test_a_closed_channel_says_so(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        await runtime.queue("channel").close()
+        with pytest.raises(QueueClosedError):
+            await client.insert("channel", 1)
+
+
+async def test_clear_needs_names_or_all(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (_, client):
+        await client.insert("dead", 1)
+        await client.insert("log", "x")
+        with pytest.raises(ValueError, match="expected either queues or all"):
+            await client.clear()
+        assert set(await client.clear_all()) == {"dead", "log"}
+
+
+async def test_lines_of_an_export_come_in_as_new_messages(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        told = []
+        for kind, lines in {
+            "dead": [{"value": 1, "id": 7, "priority": 2}, {"data": "oWE=", "codec": "msgpack"}],
+            "message": [{"value": 1, "mid": "m"}, {"value": 2, "mid": "m"}],
+            "log": [{"value": ["a", "b"]}, {"value": "c"}],
+        }.items():
+            told += [
+                each
+                async for each in client.import_lines(kind, cast("list[dict[str, object]]", lines))
+            ]
+
+        assert told[:2] == [{"inserted": 2, "refused": 0}, {"inserted": 1, "refused": 1}]
+        assert told[2]["inserted"] == 1
+        assert told[2]["error"] == "expected value to be a list of items"
+        assert [each.value for each in await peeked(client, "dead")] == ["a", 1]
+        assert await runtime.queue("log").len() == 2
+
+
+async def test_top_shows_everything_again_and_again(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (_, client), await client.top(0.1) as shots:
+        first = await anext(shots)
+        await client.insert("dead", 1)
+        while (shot := await anext(shots)).at == first.at:
+            pass
+
+    assert len(shot.queues) == 7
+    assert {each.name: each.at_hand for each in shot.queues}["dead"] == 1
+
+
+async def test_top_costs_at_most_one_percent(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, _):
+        methods = Methods(runtime)
+        begun = trio.current_time()
+        first = await methods.snapshot(0.0)
+        while await methods.snapshot(0.0) is first:
+            await trio.lowlevel.checkpoint()
+
+        assert trio.current_time() - begun >= COST * 20e-6  # it takes longer than that
+
+
+async def test_logs_are_told_to_who_listens_and_to_nobody_else(
+    tmp_path: Path, events: Events
+) -> None:
+    log = structlog.get_logger("queueactors")
+    before = list(structlog.get_config()["processors"])
+    async with controlled(tmp_path, queue=QUEUES) as (_, client):
+        async with await client.logs("warning") as told, await client.logs() as all_of_it:
+            await client.status()  # by now they listen
+            log.info("quiet", n=1)
+            log.error("loud", what=object, exc_info=ValueError("oh"))
+            loud = await anext(told)
+            assert (await anext(all_of_it))["event"] == "quiet"
+        await client.status()
+        after = list(structlog.get_config()["processors"])
+
+    assert loud["event"] == "loud"
+    assert loud["exception"] == "ValueError: oh"
+    assert after == before
+
+
+async def test_a_listener_that_is_behind_loses_events_and_is_told(tmp_path: Path) -> None:
+    log = structlog.get_logger("queueactors")
+    async with controlled(tmp_path) as (_, client), await client.logs() as told:
+        await client.status()
+        for number in range(KEPT + 5):
+            log.info("flood", n=number)
+        first, second = await anext(told), await anext(told)
+
+    assert (first["event"], first["count"]) == ("events_dropped", 5)
+    assert second["n"] == 5
+
+
+async def test_what_an_operator_does_is_logged_without_values(
+    tmp_path: Path, events: Events
+) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (_, client):
+        await client.insert("dead", "secret")
+        await client.pause("dead")
+        with pytest.raises(QueueNotFoundError):
+            await client.resume("deed")
+
+    called = [each for each in events if each["event"] == "control_called"]
+    assert [(each["method"], each["log_level"]) for each in called] == [
+        ("insert", "debug"),
+        ("pause", "info"),
+        ("resume", "info"),
+    ]
+    assert called[2]["error"]
+    assert "secret" not in str(called)
+
+
+async def test_a_cancelled_call_is_cancelled_over_there(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        with trio.move_on_after(0.05):
+            await client.reserve("dead", wait=None)
+        assert (await runtime.queue("dead").statistics()).waiting == 0
+        await client.insert("dead", 1)
+        assert await client.reserve("dead") is not None
+
+
+async def test_metrics_are_the_runtimes(tmp_path: Path) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (_, client):
+        assert "queueactors_queues 7" in await client.metrics()
+        assert "# EOF" in await client.metrics("openmetrics")
+
+
+def test_every_method_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs/control.md").read_text(encoding="utf-8")
+
+    assert not [name for name in METHODS if f"| `{name}` |" not in page]
