@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from queueactors.config import Config
     from queueactors.stores import Table
     from queueactors.stores._file import StoreFile
+    from queueactors.stores._owner import OwnedError
 
 FAILED, USAGE = 1, 2  # exit codes
 
@@ -131,11 +132,40 @@ def owned(place: Place, *, create: bool = False) -> Iterator[StoreFile]:
             owner.release()
 
 
+def owner_of(place: Place) -> OwnedError | None:
+    """Return who has a store's file now; None: nobody, or there is no file."""
+    from queueactors.stores._owner import OwnedError, Owner
+
+    try:
+        Owner(place.path).check()
+    except OwnedError as error:
+        return error
+    return None
+
+
+@contextmanager
+def readable(place: Place) -> Iterator[StoreFile]:
+    """Open a store's file for reading: as it is at this instant, if a runtime has it."""
+    from queueactors.stores._file import SnapshotDriver, StoreFile
+
+    if owner_of(place) is None:
+        with owned(place) as file:
+            yield file
+        return
+    with failures(place.path):
+        file = StoreFile(place.path, "process", SnapshotDriver())
+        try:
+            file.freeze()
+            yield file
+        finally:
+            file.close()
+
+
 def kind_of(place: Place, queue: str) -> str | None:
     """Return the kind of a queue: as it is configured, or as it is in the file; None: neither."""
     if queue in place.kinds or not place.path.is_file():
         return place.kinds.get(queue)
-    with owned(place) as file:
+    with readable(place) as file:
         stored = file.queue(queue)
     return None if stored is None else stored.kind
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ._places import failures, find_place, kind_of, owned, require, tables
+from ._live_import import import_live
+from ._places import failures, find_place, kind_of, owned, owner_of, readable, require, tables
 from ._progress import Progress
 
 if TYPE_CHECKING:
@@ -35,15 +36,16 @@ def export(
 ) -> None:
     """Write queues of SOURCE, all or those named, as JSON lines.
 
-    SOURCE is a store's file, or a configuration (.toml). No runtime may use the store meanwhile.
-    An export that was interrupted goes on when the same command is run again.
+    SOURCE is a store's file, or a configuration (.toml). A runtime may use the store meanwhile:
+    what is written is as it was at one instant. An export that was interrupted goes on when the
+    same command is run again.
 
     Example: queueactors export var/disk.sqlite emails -o emails.jsonl
     """
     from queueactors.stores._transfer import Export
 
     begun = perf_counter()
-    with owned(find_place(source, store, queues)) as file:
+    with readable(find_place(source, store, queues)) as file:
         made = Export(file, tables(), queues)
         total = sum(made.messages.values())
         with Progress("exporting", total) as progress, _interruptible():
@@ -70,17 +72,26 @@ def export(
 @click.argument("source")
 @click.argument("queue")
 @click.argument("file")
+@click.option("--skip", type=int, default=0, help="Lines that a runtime has taken in before.")
 @click.option("--again", is_flag=True, help="Also if these lines have been imported before.")
 @_store
 @_json
 def import_(  # noqa: PLR0913 - as many as the command has
-    source: str, queue: str, file: str, store: str | None, *, again: bool, as_json: bool
+    source: str,
+    queue: str,
+    file: str,
+    store: str | None,
+    *,
+    skip: int,
+    again: bool,
+    as_json: bool,
 ) -> None:
     """Put the messages of FILE, JSON lines, into QUEUE of SOURCE.
 
-    SOURCE is a store's file, or a configuration (.toml). No runtime may use the store meanwhile.
-    An import that was interrupted goes on when it is run again; one that is complete does nothing
-    then. A line needs a value only: {"value": "ann@example.org"}.
+    SOURCE is a store's file, or a configuration (.toml). An import that was interrupted goes on
+    when it is run again; one that is complete does nothing then. If a runtime uses the store, it
+    takes them in, as new messages, and --skip says where to go on. A line needs a value only:
+    {"value": "ann@example.org"}.
 
     Example: queueactors import queues.toml emails emails.jsonl
     """
@@ -96,6 +107,10 @@ def import_(  # noqa: PLR0913 - as many as the command has
         lines = Import(path, queue, tables(), now, kind_of(place, queue))
         with Progress("checking", lines.messages) as progress:
             lines.check(progress)
+    owner = owner_of(place)
+    if owner is not None:
+        import_live(source, place, owner, queue, lines, file, skip=skip, as_json=as_json)
+        return
     with (
         owned(place, create=place.configured) as stored,
         Progress("importing", lines.messages) as progress,

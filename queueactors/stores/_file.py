@@ -13,6 +13,7 @@ import secrets
 import sqlite3
 from bisect import bisect_left
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
 
 import attrs
@@ -22,8 +23,6 @@ from ._table import BITS, MOST, Row, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
-
 Durability = Literal["process", "power"]
 
 APPLICATION: Final = 0x71756163  # PRAGMA application_id: "quac"
@@ -150,6 +149,17 @@ class StandardDriver:
     def connect(path: str) -> Connection:
         """Open a file, which is made if it is not there."""
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        return cast("Connection", connection)
+
+
+class SnapshotDriver(StandardDriver):
+    """Python's own, for a file that somebody else writes."""
+
+    @staticmethod
+    def connect(path: str) -> Connection:
+        """Open a file for reading."""
+        uri = f"{Path(path).absolute().as_uri()}?mode=ro"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         return cast("Connection", connection)
 
 
@@ -321,6 +331,10 @@ class StoreFile:
     def close(self) -> None:
         """Close the file; a transaction that is open is rolled back."""
         self._connection.close()
+
+    def freeze(self) -> None:
+        """See the file as it is at the next read, from then on, whatever others write."""
+        self._connection.execute("BEGIN")
 
     # -- reading -------------------------------------------------------------------------------
 

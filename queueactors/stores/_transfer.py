@@ -14,6 +14,7 @@ import os
 import re
 from contextlib import closing
 from hashlib import sha256
+from itertools import islice
 from typing import IO, TYPE_CHECKING, Final, cast
 
 import attrs
@@ -521,6 +522,20 @@ class Import:
                         self._refuse(number, str(error))
                     else:
                         yield number, fields
+
+    @property
+    def codec(self) -> str:
+        """The codec of lines that name none."""
+        return self._codec
+
+    def texts(self, skip: int) -> Iterator[dict[str, object]]:
+        """Yield the lines as they are written, without the first so many."""
+        section = self._section
+        with self._path.open("rb") as stream:
+            stream.seek(section.start)
+            lines = (line for line in islice(stream, section.lines) if not line.isspace())
+            for line in islice(lines, skip, None):
+                yield msgspec.json.decode(line, type=dict[str, object])
 
     def _refuse(self, line: int, what: str, begun: int = 0) -> None:
         came = f"nothing of it but the first {begun} messages" if begun else "nothing of it"
