@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
 import attrs
 import click
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Command: TypeAlias = "Callable[..., None]"  # type: ignore[explicit-any] # click calls it by name
 
 COMPLETING: Final = 0.5  # seconds that a shell waits for names
 
@@ -64,24 +66,19 @@ _OPTIONS: Final = (
 
 def on_runtime(
     function: Callable[Concatenate[ControlClient, Output, P], Awaitable[None]],
-) -> Callable[..., None]:  # type: ignore[explicit-any] # click calls it by name
+) -> Command:
     """Make a command's callback of a function that gets a client: it asks the runtime."""
 
     @functools.wraps(function)
-    def command(  # type: ignore[misc] # likewise
-        *args: P.args,
-        socket: str | None,
-        data_dir: str,
-        config: str | None,
-        as_json: bool,
-        **kwargs: P.kwargs,
+    def command(
+        *, socket: str | None, data_dir: str, config: str | None, as_json: bool, **given: object
     ) -> None:
         async def body(client: ControlClient) -> None:
-            await function(client, Output(as_json), *args, **kwargs)
+            await function(client, Output(as_json), **given)  # type: ignore[arg-type, call-arg] # click's
 
         talk(find_socket(socket, data_dir, config), body)
 
-    made: Callable[..., None] = command  # type: ignore[explicit-any] # likewise
+    made: Command = command
     for option in reversed(_OPTIONS):
         made = option(made)
     return made
@@ -114,10 +111,18 @@ def find_socket(socket: str | None, data_dir: str, config: str | None) -> Path:
     return Path(str(tables["runtime"].get("data_dir", data_dir))) / "control.sock"
 
 
-def talk(path: Path, body: Callable[[ControlClient], Awaitable[T]]) -> T:
-    """Connect to a runtime and ask it; an error ends the program with one line."""
+def talk(
+    path: Path, body: Callable[[ControlClient], Awaitable[T]], *, nobody: str | None = None
+) -> T:
+    """Connect to a runtime and ask it; an error ends the program with one line.
+
+    Args:
+      path: Its control socket.
+      body: What to ask.
+      nobody: What to say if nobody answers. None: where that was.
+    """
     from queueactors import QueueActorsError
-    from queueactors.control import open_control
+    from queueactors.control import ControlUnreachableError, open_control
     from supervisors import SupervisorsError
 
     async def connected() -> T:
@@ -126,6 +131,8 @@ def talk(path: Path, body: Callable[[ControlClient], Awaitable[T]]) -> T:
 
     try:
         return trio.run(connected, strict_exception_groups=True)
+    except ControlUnreachableError as error:
+        fail(nobody or _line(error), FAILED)
     except (ValueError, TypeError) as error:
         fail(_line(error), USAGE)
     except trio.TooSlowError as error:

@@ -8,7 +8,7 @@ import attrs
 import click
 
 from ._control import Output, counted, find_socket, talk
-from ._places import FAILED, fail
+from ._places import FAILED, fail, owned_told
 from ._progress import Progress
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def import_live(  # noqa: PLR0913, PLR0917 - what the command knows
 
     done = False
     try:
-        talk(path, body)
+        talk(path, body, nobody=owned_told(place.path, owner))
         done = True
     finally:
         if not done and came.taken:

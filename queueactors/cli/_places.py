@@ -191,9 +191,7 @@ def failures(path: Path) -> Iterator[None]:
     try:
         yield
     except OwnedError as error:
-        owner = "another process" if error.pid is None else f"process {error.pid}"
-        since = error.started_at and f" since {error.started_at}"
-        fail(f"{path} belongs to {owner}{since or ''}; stop it first", FAILED)
+        fail(owned_told(path, error), FAILED)
     except (NotAStoreError, TransferError) as error:
         fail(str(error), FAILED)
     except sqlite3.Error as error:
@@ -202,6 +200,13 @@ def failures(path: Path) -> Iterator[None]:
         fail(f"{path}: the head of a queue cannot be read: {error}", FAILED)
     except OSError as error:
         fail(f"{error.filename or path}: {error.strerror or error}", FAILED)
+
+
+def owned_told(path: Path, owner: OwnedError) -> str:
+    """Return who has a store's file, and what to do."""
+    who = "another process" if owner.pid is None else f"process {owner.pid}"
+    since = owner.started_at and f" since {owner.started_at}"
+    return f"{path} belongs to {who}{since or ''}; stop it first"
 
 
 _HELP = {

@@ -70,7 +70,7 @@ class ControlStream(Generic[T]):
             self._request = None
             _check(answer)
             raise StopAsyncIteration
-        return msgspec.json.decode(cast("msgspec.Raw", answer.item), type=self._made)
+        return msgspec.json.decode(answer.item, type=self._made)
 
     async def __aenter__(self) -> Self:
         return self

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 import trio
 
+import queueactors._errors as own
 import supervisors
-from queueactors import _errors
 from queueactors._errors import QueueActorsError
 from supervisors import SupervisorsError
 
@@ -149,7 +149,7 @@ def _known() -> dict[str, type[Exception]]:
         each.__name__: each
         for each in (ValueError, TypeError, LookupError, trio.TooSlowError, ControlProtocolError)
     }
-    for module, root in ((_errors, QueueActorsError), (supervisors, SupervisorsError)):
+    for module, root in ((own, QueueActorsError), (supervisors, SupervisorsError)):
         found |= {
             name: each
             for name, each in vars(module).items()

@@ -86,7 +86,7 @@ class Methods:
             raise LookupError(
                 f"there is no method {call.method!r}{did_you_mean(call.method, METHODS)}"
             )
-        params = p.read_params(method.params, call.method, call.params)
+        params: Json = p.read_params(method.params, call.method, call.params)
         if method.level is None:
             return await method.function(self, params, call)
         log = self._log.bind(method=call.method, pid=call.peer.pid, uid=call.peer.uid)

@@ -135,7 +135,6 @@ def test_an_owner_is_named(folder: Path, store: Path, start: Start) -> None:
     owner.take()
     try:
         for args in (
-            ["export", "a.sqlite", "-o", "y"],
             ["import", "a.sqlite", "q", "x.jsonl"],
             ["store", "vacuum", "a.sqlite"],
         ):

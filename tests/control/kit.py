@@ -13,7 +13,7 @@ from queueactors.control import open_control
 from queueactors.control._socket import connect
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
     from pathlib import Path
 
     from queueactors import Runtime
@@ -24,7 +24,7 @@ Line = dict[str, object]
 
 
 @asynccontextmanager
-async def serving(folder: Path, **tables: dict[str, object]) -> AsyncIterator[Runtime]:
+async def serving(folder: Path, **tables: Mapping[str, object]) -> AsyncIterator[Runtime]:
     """Run a runtime whose control socket is ``folder / "control.sock"``."""
     control = {"socket": True, **tables.pop("control", {})}
     given = {"runtime": {"data_dir": str(folder)}, "control": control, **tables}
@@ -34,7 +34,7 @@ async def serving(folder: Path, **tables: dict[str, object]) -> AsyncIterator[Ru
 
 @asynccontextmanager
 async def controlled(
-    folder: Path, **tables: dict[str, object]
+    folder: Path, **tables: Mapping[str, object]
 ) -> AsyncIterator[tuple[Runtime, ControlClient]]:
     """Run such a runtime, and connect to it."""
     async with (
