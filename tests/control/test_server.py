@@ -99,8 +99,9 @@ async def test_what_a_client_that_left_waits_for_stays(tmp_path: Path) -> None:
             await client.say({"id": 1, "method": "reserve", "params": {"queue": "q", "wait": None}})
             await client.ask(2, "status")
         queue = runtime.queue("q")
-        while (await queue.statistics()).waiting:  # noqa: ASYNC110 - until it is noticed
-            await trio.sleep(0.001)
+        with trio.fail_after(5):  # at once, not when its time is over
+            while (await queue.statistics()).waiting:  # noqa: ASYNC110 - until it is noticed
+                await trio.sleep(0.001)
         await queue.insert("x")
 
         assert (await queue.statistics()).ready == 1
@@ -320,7 +321,8 @@ async def test_what_nobody_got_is_given_back(autojump_clock: MockClock) -> None:
 
 async def test_requests_have_a_bound(autojump_clock: MockClock) -> None:
     async def wait(call: Call) -> object:
-        await trio.sleep_forever()
+        await trio.sleep(60)  # long after the test
+        return None
 
     ours, theirs = memory_stream_pair()
     client = Raw(cast("trio.SocketStream", ours))
