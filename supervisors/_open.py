@@ -130,17 +130,10 @@ async def _running(supervisor: BaseSupervisor, *, signals: bool) -> AsyncIterato
     with _signals() if signals else nullcontext() as received:
         async with bare_nursery() as nursery:
             with trio.CancelScope() as body:
-                signalled = trio.Event()
                 if received is not None:
-                    nursery.start_soon(_stop_at_signals, received, supervisor, signalled)
-                try:
-                    await nursery.start(_run_root, supervisor)
-                except RuntimeError:  # trio's, of a task that has ended before it was up
-                    if supervisor.stop_signal is None:
-                        raise
+                    nursery.start_soon(_stop_at_signals, received, supervisor, body)
+                await nursery.start(_run_root, supervisor)
                 nursery.start_soon(_cancel_when_ended, supervisor, body)
-                # Not before: cancelled while it starts, there would be no body to end.
-                nursery.start_soon(_cancel_when_signalled, signalled, body)
                 yield
             supervisor.stop()
             await supervisor.wait()
@@ -162,13 +155,8 @@ async def _cancel_when_ended(supervisor: BaseSupervisor, body: trio.CancelScope)
     body.cancel()
 
 
-async def _cancel_when_signalled(signalled: trio.Event, body: trio.CancelScope) -> None:
-    await signalled.wait()
-    body.cancel()
-
-
 async def _stop_at_signals(
-    received: AsyncIterator[int], supervisor: BaseSupervisor, signalled: trio.Event
+    received: AsyncIterator[int], supervisor: BaseSupervisor, body: trio.CancelScope
 ) -> None:
     """Cancel the body at the first signal, so that all stops in order; kill at the second."""
     async for number in received:
@@ -176,7 +164,7 @@ async def _stop_at_signals(
         if supervisor.stop_signal is None:
             supervisor.stop_signal = signal.Signals(number)
             supervisor.log.info("supervisor_signal", signal=name, then="stop in order")
-            signalled.set()
+            body.cancel()
         else:
             supervisor.log.warning("supervisor_signal", signal=name, then="kill")
             supervisor.kill()

@@ -17,9 +17,6 @@ from supervisors import ChildSpec, open_supervisor
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 async def child(name, *, task_status):
-    if name == "slow":
-        print("ready", flush=True)
-        await trio.sleep(0.5)
     task_status.started()
     try:
         with task_status.shield() if name == "stubborn" else trio.CancelScope():
@@ -66,18 +63,6 @@ def _run(names: list[str], numbers: list[signal.Signals], *, signals: str = "on"
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_in_order(number: signal.Signals) -> None:
     assert _run(["a", "b"], [number]) == ["stop b", "stop a", f"ended by {number.name}"]
-
-
-def test_a_signal_during_the_start_stops_in_order_after_it() -> None:
-    lines = _run(["a", "slow"], [signal.SIGTERM])
-
-    assert lines == ["ready", "stop slow", "stop a", "ended by SIGTERM"]
-
-
-def test_a_second_signal_during_the_start_ends_it() -> None:
-    lines = _run(["a", "slow"], [signal.SIGTERM, signal.SIGINT])
-
-    assert lines == ["stop a", "ready", "ended by SIGTERM"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
