@@ -126,6 +126,13 @@ class BaseSupervisor:
         """Its strategy."""
         return self.flags.strategy
 
+    @property
+    def state(self) -> Literal["running", "stopping", "stopped"]:
+        """What it does: it stops when it is told to, or has given up; then it has ended."""
+        if self._ended.is_set():
+            return "stopped"
+        return "stopping" if self._stopping else "running"
+
     # -- inspection --------------------------------------------------------------------------
 
     def which_children(self) -> tuple[ChildInfo, ...]:
@@ -169,8 +176,7 @@ class BaseSupervisor:
 
     def tree(self) -> Tree:
         """Return everything below this supervisor at this instant; ``str()`` draws it."""
-        state: ChildState = "stopping" if self._stopping else "running"
-        return self._tree(self.name, "stopped" if self._ended.is_set() else state, 0)
+        return self._tree(self.name, self.state, 0)
 
     def _tree(self, id: str, state: ChildState, restarts: int) -> Tree:
         branches: list[Tree] = []

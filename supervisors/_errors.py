@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from signal import Signals
 
 DownReason = Literal["stopped", "parked", "gone"]
 
@@ -146,15 +147,21 @@ class MaxChildrenError(SupervisorsError):
 class SupervisorStoppedError(SupervisorsError):
     """An administration call on a supervisor that has ended, or is about to.
 
+    Also what `open_supervisor` raises if a signal stops it before its children are up.
+
     Args:
       supervisor: Its path.
+      signal: The signal that stopped it while it started; None: it had started.
     """
 
-    def __init__(self, supervisor: str) -> None:
-        super().__init__(supervisor)
+    def __init__(self, supervisor: str, signal: Signals | None = None) -> None:
+        super().__init__(supervisor, signal)
         self.supervisor = supervisor
+        self.signal = signal
 
     def __str__(self) -> str:
+        if self.signal is not None:
+            return f"supervisor {self.supervisor!r} was stopped by {self.signal.name} at its start"
         return f"supervisor {self.supervisor!r} is not running any more"
 
 

@@ -15,7 +15,7 @@ import trio
 from ._checks import text
 from ._child import Owns, another
 from ._dynamic import DynamicSupervisor, check_max_children
-from ._errors import ChildSpecError
+from ._errors import ChildSpecError, SupervisorStoppedError
 from ._exceptions import bare_nursery
 from ._spec import ChildSpec, SupervisorFlags, check_childspecs, child_list
 from ._supervisor import Supervisor
@@ -71,6 +71,7 @@ async def open_supervisor(  # noqa: PLR0913 - all keyword-only, all with default
       ChildStartError: If a child did not initialise; ``__cause__`` is its error. There is no
         retry; those started before it were stopped again.
       RestartIntensityError: If it gave up; the body was cancelled.
+      SupervisorStoppedError: If a signal came before the body began; ``.signal`` is that one.
     """
     flags = SupervisorFlags(
         strategy=strategy, intensity=intensity, period=period, auto_shutdown=auto_shutdown
@@ -127,6 +128,7 @@ async def open_dynamic_supervisor(  # noqa: PLR0913 - all keyword-only, all with
 
 @asynccontextmanager
 async def _running(supervisor: BaseSupervisor, *, signals: bool) -> AsyncIterator[None]:
+    started = False
     with _signals() if signals else nullcontext() as received:
         async with bare_nursery() as nursery:
             with trio.CancelScope() as body:
@@ -134,7 +136,10 @@ async def _running(supervisor: BaseSupervisor, *, signals: bool) -> AsyncIterato
                     nursery.start_soon(_stop_at_signals, received, supervisor, body)
                 await nursery.start(_run_root, supervisor)
                 nursery.start_soon(_cancel_when_ended, supervisor, body)
+                started = True
                 yield
+            if not started:  # there is no body to go on with
+                raise SupervisorStoppedError(supervisor.path, supervisor.stop_signal)
             supervisor.stop()
             await supervisor.wait()
             nursery.cancel_scope.cancel()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pickle
+import signal
 
 import pytest
 import trio
@@ -52,6 +53,7 @@ ERRORS = [
     Shutdown({"why": 1}),
     Shutdown(),
     SupervisorStoppedError("root"),
+    SupervisorStoppedError("root", signal.SIGTERM),
 ]
 
 

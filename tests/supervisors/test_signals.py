@@ -12,11 +12,14 @@ import pytest
 
 PROGRAM = """
 import sys, trio, structlog
-from supervisors import ChildSpec, open_supervisor
+from supervisors import ChildSpec, SupervisorStoppedError, open_supervisor
 
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
 async def child(name, *, task_status):
+    if name == "slow":
+        print("starts", flush=True)
+        await trio.sleep_forever()
     task_status.started()
     try:
         with task_status.shield() if name == "stubborn" else trio.CancelScope():
@@ -33,6 +36,9 @@ async def main(names, signals):
             print("ready", flush=True)
             await trio.sleep_forever()
         print("ended by", supervisor.stop_signal and supervisor.stop_signal.name, flush=True)
+    except SupervisorStoppedError as error:
+        print(error, flush=True)
+        print("at its start", error.signal.name, flush=True)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 
@@ -42,7 +48,13 @@ trio.run(main, sys.argv[2:], sys.argv[1])
 pytestmark = pytest.mark.slow
 
 
-def _run(names: list[str], numbers: list[signal.Signals], *, signals: str = "on") -> list[str]:
+def _run(
+    names: list[str],
+    numbers: list[signal.Signals],
+    *,
+    signals: str = "on",
+    first: str = "ready",
+) -> list[str]:
     root = Path(__file__).parents[2]
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, signals, *names],
@@ -52,7 +64,7 @@ def _run(names: list[str], numbers: list[signal.Signals], *, signals: str = "on"
         cwd=root,
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
+        assert process.stdout.readline() == f"{first}\n"
         for number in numbers:
             process.send_signal(number)
             time.sleep(0.2)  # so that the kernel does not merge two of them
@@ -76,3 +88,15 @@ def test_a_second_signal_kills(number: signal.Signals) -> None:
 
 def test_without_signals_ctrl_c_is_trios_and_the_stop_is_still_in_order() -> None:
     assert _run(["a", "b"], [signal.SIGINT], signals="off") == ["stop b", "stop a", "interrupted"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_during_the_start_stops_what_is_up_and_the_body_never_begins(
+    number: signal.Signals,
+) -> None:
+    assert _run(["a", "b", "slow"], [number], first="starts") == [
+        "stop b",
+        "stop a",
+        f"supervisor 'root' was stopped by {number.name} at its start",
+        f"at its start {number.name}",
+    ]
