@@ -320,19 +320,35 @@ class StoreLockedError(StoreError):
       path: The file.
       pid: The owner's process id; None: it could not be read.
       started_at: When the owner opened it, as ISO 8601 text; None: likewise.
+      host: The owner's machine or container, if it is another one; None: it is this one, or
+        likewise.
     """
 
-    def __init__(self, store: str, path: str, pid: int | None, started_at: str | None) -> None:
+    def __init__(
+        self,
+        store: str,
+        path: str,
+        pid: int | None,
+        started_at: str | None,
+        host: str | None = None,
+    ) -> None:
         super().__init__(store, "not applied")
-        self.args = (store, path, pid, started_at)
+        self.args = (store, path, pid, started_at, host)
         self.path = path
         self.pid = pid
         self.started_at = started_at
+        self.host = host
 
     def __str__(self) -> str:
-        owner = "another process" if self.pid is None else f"process {self.pid}"
-        since = self.started_at and f" since {self.started_at}"
+        owner = owner_text(self.pid, self.started_at, self.host)
         return (
-            f"store {self.store!r}: {self.path} belongs to {owner}{since or ''}; "
-            "one process at a time can use it"
+            f"store {self.store!r}: {self.path} belongs to {owner}; one process at a time can use "
+            "it: stop that one, or give this one a data_dir, or a path, of its own"
         )
+
+
+def owner_text(pid: int | None, started_at: str | None, host: str | None) -> str:
+    """Return who owns a file, in words."""
+    owner = "another process" if pid is None else f"process {pid}"
+    where = f" on {host}" if host else ""
+    return f"{owner}{where}{f' since {started_at}' if started_at else ''}"

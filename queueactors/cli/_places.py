@@ -204,9 +204,7 @@ def failures(path: Path) -> Iterator[None]:
 
 def owned_told(path: Path, owner: OwnedError) -> str:
     """Return who has a store's file, and what to do."""
-    who = "another process" if owner.pid is None else f"process {owner.pid}"
-    since = owner.started_at and f" since {owner.started_at}"
-    return f"{path} belongs to {who}{since or ''}; stop it first"
+    return f"{path} belongs to {owner}; stop it first"
 
 
 _HELP = {

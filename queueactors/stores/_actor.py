@@ -254,7 +254,7 @@ class StoreActor:
             self._owner.take()
         except OwnedError as error:
             raise StoreLockedError(
-                self._place.name, str(self._path), error.pid, error.started_at
+                self._place.name, str(self._path), error.pid, error.started_at, error.host
             ) from None
         self._connect()
 

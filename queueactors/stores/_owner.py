@@ -9,11 +9,14 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 import attrs
+
+from queueactors._errors import owner_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,10 +29,16 @@ class OwnedError(Exception):
     Args:
       pid: The owner's process id; None: it could not be read.
       started_at: When it took the lock, as ISO 8601 text; None: likewise.
+      host: On which machine or in which container, if it is not this one: there its process id
+        is somebody else. None: on this one, or likewise.
     """
 
     pid: int | None
     started_at: str | None
+    host: str | None = None
+
+    def __str__(self) -> str:
+        return owner_text(self.pid, self.started_at, self.host)
 
 
 class Owner:
@@ -65,7 +74,7 @@ class Owner:
             raise
         self._descriptor = descriptor
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        facts = {"pid": os.getpid(), "started_at": now}
+        facts = {"pid": os.getpid(), "started_at": now, "host": socket.gethostname()}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(facts).encode(), 0)
 
@@ -96,8 +105,11 @@ class Owner:
 
 def _owned(descriptor: int) -> OwnedError:
     facts = _read(descriptor)
+    host = cast("str | None", facts.get("host"))
     return OwnedError(
-        cast("int | None", facts.get("pid")), cast("str | None", facts.get("started_at"))
+        cast("int | None", facts.get("pid")),
+        cast("str | None", facts.get("started_at")),
+        None if host == socket.gethostname() else host,
     )
 
 

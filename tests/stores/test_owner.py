@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -126,6 +128,33 @@ async def test_a_file_with_two_names_is_not_two_stores(
     assert error.pid == os.getpid()
 
 
+async def test_an_owner_on_another_machine_is_named_with_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    path = tmp_path / "store.sqlite"
+    facts = {"pid": 1, "started_at": "2026-01-02T03:04:05+00:00", "host": "3f2a"}
+    async with running(path):
+        _write(tmp_path / "store.sqlite.lock", json.dumps(facts).encode())
+
+        error = await refusal(path)
+
+    assert (error.pid, error.host) == (1, "3f2a")
+    assert "belongs to process 1 on 3f2a since 2026-01-02T03:04:05+00:00; " in str(error)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # noqa: S301 - ours
+
+
+async def test_on_this_machine_the_process_is_enough(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    path = tmp_path / "store.sqlite"
+    async with running(path):
+        error = await refusal(path)
+
+    assert error.host is None
+    assert f"belongs to process {os.getpid()} since " in str(error)
+    assert str(error).endswith("stop that one, or give this one a data_dir, or a path, of its own")
+
+
 async def test_it_is_free_once_its_runtime_has_ended(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -176,7 +205,7 @@ async def test_an_owner_that_cannot_be_read_is_one_nevertheless(
         error = await refusal(path)
 
     assert (error.pid, error.started_at) == (None, None)
-    assert "belongs to another process; one process at a time can use it" in str(error)
+    assert "belongs to another process; one process at a time can use it: " in str(error)
 
 
 async def test_a_runtime_that_goes_elsewhere_keeps_its_file(
