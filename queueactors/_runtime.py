@@ -137,12 +137,9 @@ class Runtime:
 
     def parked(self) -> tuple[str, ...]:
         """Return the ids of the children that failed too often and wait for an operator."""
-        return tuple(
-            info.id
-            for supervisor in _supervisors(self.supervisor)
-            for info in supervisor.which_children()
-            if info.state == "parked"
-        )
+        from .metrics._ready import descend
+
+        return tuple(child.id for _, child in descend(self.tree()) if child.state == "parked")
 
     def metrics(self) -> Metrics:
         """Return the numbers of all queues, workers, stores and supervisors at this instant.
@@ -178,13 +175,14 @@ class Runtime:
     def not_ready(self) -> tuple[str, ...]:
         """Return what is not up, a line each: what starts, restarts or is parked, failing stores.
 
-        Empty: the runtime is ready. What an operator has stopped is not in it.
+        Empty: the runtime is ready. What an operator has stopped is not in it, but a store is: its
+        queues answer nobody. A runtime that stops is not up as a whole.
         """
         if self._supervisor is None:
             return ("the runtime is starting",)
         from .metrics._ready import not_ready
 
-        return tuple(not_ready(_supervisors(self._supervisor), self._stores))
+        return tuple(not_ready(self._supervisor.tree(), self._stores))
 
     async def wait(self) -> None:
         """Wait until the runtime ends."""

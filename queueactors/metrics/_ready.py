@@ -7,27 +7,43 @@ from typing import TYPE_CHECKING, Final
 from ._collect import store_statistics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from queueactors.stores import Store
-    from supervisors import Supervisor
+    from supervisors import Tree
 
 # An operator's stop is meant; what ended by itself was to do so.
 _NOT_READY: Final = ("starting", "restarting", "parked")
 
 
-def not_ready(supervisors: Iterable[Supervisor], stores: Mapping[str, Store]) -> Iterator[str]:
-    """Yield what is not up: children that start, restart or are parked, and failing stores.
+def not_ready(tree: Tree, stores: Mapping[str, Store]) -> Iterator[str]:
+    """Yield what is not up: children that start, restart or are parked, and stores that are down.
 
     Args:
-      supervisors: All that run.
+      tree: The runtime's, at this instant. One that stops or has stopped is not up as a whole.
       stores: By name.
     """
-    for supervisor in supervisors:
-        for info in supervisor.which_children():
-            if info.state in _NOT_READY:
-                yield f"{supervisor.path}/{info.id} is {info.state}"
+    if tree.state != "running":
+        yield f"the runtime is {tree.state}"
+        return
+    for path, child in descend(tree):
+        if child.state in _NOT_READY:
+            yield f"{path} is {child.state}"
     for name, store in stores.items():
         statistics = store_statistics(store)
         if statistics is not None and not statistics.works:
             yield f"store {name} fails"
+
+
+def descend(tree: Tree, path: str | None = None) -> Iterator[tuple[str, Tree]]:
+    """Yield everything below a supervisor with its path, also what a dynamic one has.
+
+    Args:
+      tree: The supervisor's.
+      path: Its own; None: its id.
+    """
+    above = tree.id if path is None else path
+    for child in tree.children:
+        below = f"{above}/{child.id}"
+        yield below, child
+        yield from descend(child, below)

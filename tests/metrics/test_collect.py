@@ -36,7 +36,13 @@ from queueactors.metrics._values import Labels
 from queueactors.queues import KINDS
 from queueactors.stores import StoreStatistics
 from queueactors.workers._statistics import KEYS, Sketch
-from supervisors import ActorCrashedError, ActorDownError
+from supervisors import (
+    ActorCrashedError,
+    ActorDownError,
+    ChildSpec,
+    DynamicSupervisor,
+    dynamic_child_spec,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -553,6 +559,46 @@ async def test_a_child_that_waits_for_its_restart_is_not_ready(autojump_clock: M
         await settle()
 
         assert runtime.not_ready() == ("queueactors/supervisors/supervisor.s/bad is restarting",)
+
+
+async def test_what_a_dynamic_supervisor_has_parked_is_not_ready(autojump_clock: MockClock) -> None:
+    async def never(*, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+        raise RuntimeError("boom")
+
+    start = dynamic_child_spec("pool", intensity=0).start
+    config = {"supervisor": {"s": {"child": [{"start": start, "id": "pool"}]}}}
+    async with open_runtime(config) as runtime:
+        pool = next(each for each in runtime.supervisor.supervisors() if each.name == "supervisors")
+        dynamic = pool.supervisors()[0].value_of("pool")
+        assert isinstance(dynamic, DynamicSupervisor)
+        await dynamic.start_child(ChildSpec(id="bad", start=never, on_give_up="park"))
+        await settle()
+
+        assert runtime.not_ready() == ("queueactors/supervisors/supervisor.s/pool/bad is parked",)
+        assert runtime.parked() == ("bad",)
+
+
+async def test_a_runtime_that_stops_is_not_ready(autojump_clock: MockClock) -> None:
+    async def slow(delivery: object) -> None:
+        await trio.sleep(1)
+
+    config = {
+        "queue": {"q": {"kind": "timed", "reservation_time": 30, "values": ["a"]}},
+        "worker": {"w": {"queue": "q", "handler": slow}},
+    }
+    told: list[tuple[str, ...]] = []
+    async with trio.open_nursery() as nursery, open_runtime(config) as runtime:
+
+        async def look() -> None:
+            await trio.sleep(0.5)
+            told.append(runtime.not_ready())
+
+        nursery.start_soon(look)
+        await trio.sleep(0.1)
+
+    assert told == [("the runtime is stopping",)]
+    assert runtime.not_ready() == ("the runtime is stopped",)
 
 
 # -- how many there may be -------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from supervisors import ChildStartError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator
+    from pathlib import Path
 
     from queueactors import Runtime
     from queueactors.metrics import Metrics
@@ -130,6 +131,16 @@ async def test_a_failing_store_is_not_ready(
         monkeypatch.setattr(store._actor, "works", trio.Event())  # type: ignore[attr-defined] # noqa: SLF001
 
         assert (await get(runtime, "/readyz"))[::2] == (503, "store disk fails\n")
+
+
+async def test_a_store_that_an_operator_has_stopped_is_down_all_the_same(tmp_path: Path) -> None:
+    disk = {"type": "sqlite", "path": f"{tmp_path}/d.sqlite"}
+    async with open_runtime(LISTEN | {"store": {"disk": disk}}) as runtime:
+        await runtime.stop("store.disk")
+        assert (await get(runtime, "/readyz"))[::2] == (503, "store disk fails\n")
+
+        await runtime.start("store.disk")
+        assert (await get(runtime, "/readyz"))[0] == 200
 
 
 async def test_what_an_operator_has_stopped_is_meant_to_be_down() -> None:
