@@ -13,6 +13,8 @@ import structlog
 from hypothesis import settings
 from structlog.testing import capture_logs
 
+from tests.listed import documented_events
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, MutableMapping
     from types import FrameType
@@ -61,9 +63,17 @@ def logging_as_before() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def events(logging_as_before: None) -> Iterator[Events]:
-    """Return the list that log events go to: tests are quiet, and can read it."""
+    """Return the list that log events go to: tests are quiet, and can read it.
+
+    Whatever of it docs/events.md lists must have the level and the keys that it says.
+    """
     with capture_logs() as captured:
         yield captured
+    listed = documented_events()
+    faults = [
+        (each, listed[name].faults(each)) for each in captured if (name := each["event"]) in listed
+    ]
+    assert [each for each in faults if each[1]] == []
 
 
 @pytest.fixture(autouse=True)

@@ -16,9 +16,12 @@ import pytest
 
 from queueactors import load_config
 from queueactors.cores.batch import BatchCore, BatchState
+from tests.listed import documented_events, logged_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.listed import LoggedEvent
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -227,18 +230,28 @@ def test_the_commands_of_the_page_on_stores_run_on_the_file_of_its_first_program
     assert "backup.sqlite: schema version" in done.stdout
 
 
-def logged() -> set[str]:
-    """Return the name of every event that the code logs."""
-    call = re.compile(
-        r"(?:log\.(?:debug|info|warning|error|critical|exception)|_notice)\(\s*\"(\w+)\""
-    )
-    files = [*ROOT.glob("supervisors/**/*.py"), *ROOT.glob("queueactors/**/*.py")]
-    return {name for file in files for name in call.findall(file.read_text(encoding="utf-8"))}
-
-
 def test_docs_list_exactly_the_events_that_are_logged() -> None:
     page = (ROOT / "docs/events.md").read_text(encoding="utf-8")
 
     listed = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
 
-    assert sorted(listed) == sorted(logged())
+    assert sorted(listed) == sorted({each.name for each in logged_events()})
+
+
+@pytest.mark.parametrize("event", logged_events(), ids=lambda each: f"{each.name}@{each.where}")
+def test_an_event_has_the_level_and_the_keys_that_docs_list(event: LoggedEvent) -> None:
+    row = documented_events()[event.name]
+    level = min(row.levels) if event.level == "log" else event.level  # a computed one: any of them
+
+    assert row.faults({"log_level": level, **dict.fromkeys(event.keys)}) == []
+
+
+def test_docs_list_no_key_of_an_event_that_no_code_gives_it() -> None:
+    given: dict[str, set[str]] = {}
+    opened = {each.name for each in logged_events() if each.is_open}
+    for each in logged_events():
+        given.setdefault(each.name, set()).update(each.keys)
+
+    for name, row in documented_events().items():
+        if name not in opened:
+            assert row.keys <= given[name] | row.common, name

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from typing import TYPE_CHECKING, TextIO
+from collections import deque
+from threading import RLock
+from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, Processor, WrappedLogger
 
 _CLEAR_LINE = "\r\x1b[2K"
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"  # a line that wraps would leave its first part behind
+_INSTANT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"  # ISO 8601, of one length
 
 
 class StatusLine:
@@ -23,12 +27,15 @@ class StatusLine:
 
     Args:
       stream: A terminal, or anything else: then `show` does nothing.
+      plain: Whether to take even a terminal for something else: a program reads it.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, plain: bool = False) -> None:
         self._stream = stream
         self._status = ""
-        self.is_terminal = stream.isatty()
+        self._lock = RLock()  # threads log as well
+        self._waiting: deque[str] = deque()
+        self.is_terminal = not plain and stream.isatty()
 
     def write(self, text: str) -> int:
         """Write a line of log above the status."""
@@ -45,6 +52,15 @@ class StatusLine:
             self._write(f"{_CLEAR_LINE}{self._status}")
 
     def _write(self, text: str) -> None:
+        with self._lock:
+            self._waiting.append(text)
+            if len(self._waiting) > 1:
+                return  # in the middle of a line, something is collected that logs its end
+            while self._waiting:
+                self._write_now(self._waiting[0])
+                self._waiting.popleft()
+
+    def _write_now(self, text: str) -> None:
         try:
             self._stream.write(text)
             self._stream.flush()
@@ -54,22 +70,22 @@ class StatusLine:
             os.close(nowhere)
 
 
-def configure_log(stream: StatusLine, *, level: str, log_format: str) -> None:
+def configure_log(stream: StatusLine, *, level: str, log_format: str, final: bool = True) -> None:
     """Let structlog write to a stream.
 
     Args:
       stream: Where to.
       level: The least severe events that are written: ``"debug"`` to ``"critical"``.
       log_format: ``"console"`` for people, ``"json"`` for programs: one object a line.
+      final: Whether loggers may keep it; otherwise another configuration follows.
     """
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt=_INSTANT, utc=True),
     ]
     if log_format == "json":
-        processors.append(structlog.processors.format_exc_info)
-        processors.append(structlog.processors.JSONRenderer(default=repr))
+        processors += [structlog.processors.format_exc_info, render_json]
     else:
         processors.append(
             structlog.dev.ConsoleRenderer(
@@ -81,5 +97,31 @@ def configure_log(stream: StatusLine, *, level: str, log_format: str) -> None:
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.WriteLoggerFactory(stream),  # type: ignore[arg-type] # it writes
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=final,
     )
+
+
+def render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """Return an event as one line, whatever it consists of: what JSON has no word for as text."""
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    facts = {**first, **event}
+    try:
+        return json.dumps(facts, default=_text, allow_nan=False)
+    except Exception:  # noqa: BLE001 - keys, cycles, NaN, or a `__repr__` of somebody's
+        plain = {str(key): _plain(fact) for key, fact in facts.items()}
+        return json.dumps(plain, default=_text)
+
+
+def _plain(fact: object) -> object:
+    try:
+        json.dumps(fact, default=_text, allow_nan=False)
+    except Exception:  # noqa: BLE001 - likewise
+        return _text(fact)
+    return fact
+
+
+def _text(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:  # noqa: BLE001 - likewise
+        return f"<{type(value).__name__}>"

@@ -14,6 +14,7 @@ from queueactors.config import TEMPLATE, ConfigError, as_json, json_schema, load
 from ._look import LOOKING
 from ._messages import ABOUT_MESSAGES
 from ._operate import OPERATING
+from ._ready import ready
 from ._store import store_
 from ._transfer import export, import_
 
@@ -56,11 +57,15 @@ def main() -> None:
 def run(file: str, *, until_idle: bool, log_format: str) -> None:
     """Run the queues and workers of FILE until stopped.
 
-    SIGINT (Ctrl-C) and SIGTERM stop everything in order; a second one stops it at once.
+    SIGINT (Ctrl-C) and SIGTERM stop everything in order; a second one stops it at once. The exit
+    code is 0 when it is idle or was stopped by SIGTERM, 130 after Ctrl-C, 1 if something failed.
     """
-    from ._run import run_config
+    from ._run import run_file
 
-    code = run_config(_load(file), until_idle=until_idle, log_format=log_format)
+    try:
+        code = run_file(file, until_idle=until_idle, log_format=log_format)
+    except ConfigError as error:
+        _fail(str(error))
     sys.stdout.flush()  # what handlers printed: here a closed pipe is no traceback
     sys.exit(code)
 
@@ -134,6 +139,7 @@ def init(file: str) -> None:
 
 main.add_command(export)
 main.add_command(import_)
+main.add_command(ready)
 main.add_command(store_)
 for _command in (*LOOKING, *ABOUT_MESSAGES, *OPERATING):
     main.add_command(_command)

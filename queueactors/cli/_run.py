@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
@@ -13,16 +14,21 @@ import trio
 from queueactors._idle import wait_until_idle
 from queueactors._insist import insist
 from queueactors._runtime import open_runtime
+from queueactors.config import ConfigError, load_config
 from supervisors import (
     ActorError,
     ChildStartError,
     RestartIntensityError,
     SupervisorsError,
+    SupervisorStoppedError,
     bare_nursery,
     describe,
 )
 
+from ._beat import Beat
 from ._log import StatusLine, configure_log
+from ._notify import Notifier
+from ._strays import capture_strays, open_streams, set_level, stop_before_the_start
 
 if TYPE_CHECKING:
     from queueactors import WorkerStatus
@@ -30,29 +36,90 @@ if TYPE_CHECKING:
     from queueactors.config import Config
     from queueactors.cores import QueueStatistics
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130  # exit codes
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 REDRAW: Final = 0.25  # seconds between two status lines on a terminal
 REPORT: Final = 10.0  # seconds between two progress events without one
 LAST_WORD: Final = 2.0  # seconds for the final statistics of a run that is being stopped
 
 
-def run_config(config: Config, *, until_idle: bool, log_format: str) -> int:
-    """Run a configuration until it is idle or stopped; return the exit code."""
-    status = StatusLine(sys.stderr)
-    configure_log(status, level=config.runtime.log_level, log_format=log_format)
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+def run_file(file: str, *, until_idle: bool, log_format: str) -> int:
+    """Run a configuration's file until it is idle or stopped; return the exit code.
+
+    The process belongs to it from here on: its signals, its standard streams, its log.
+
+    Raises:
+      ConfigError: If the configuration has faults, and people read the log; otherwise they are
+        events in it.
+    """
+    notifier = Notifier.take(os.environ)  # before a handler's module can start a process
+    open_streams()
+    stop_before_the_start()
+    status = StatusLine(sys.stderr, plain=log_format == "json")
+    configure_log(status, level="info", log_format=log_format, final=False)
+    capture_strays()
     try:
-        return trio.run(_run, config, until_idle, status, strict_exception_groups=True)
+        config = load_config(file)
+    except ConfigError as error:
+        if log_format != "json":
+            raise
+        for fault in error.faults:
+            _log().error(
+                "config_fault",
+                file=fault.file,
+                line=fault.line,
+                path=fault.path,
+                message=fault.message,
+            )
+        return USAGE
+    set_level(config.runtime.log_level)
+    configure_log(status, level=config.runtime.log_level, log_format=log_format)
+    return run_config(config, until_idle, status, notifier)
+
+
+def run_config(
+    config: Config,
+    until_idle: bool,  # noqa: FBT001 - `trio.run` has no names
+    status: StatusLine,
+    notifier: Notifier,
+) -> int:
+    """Run a configuration until it is idle or stopped; return the exit code."""
+    try:
+        return trio.run(_run, config, until_idle, status, notifier, strict_exception_groups=True)
+    except SupervisorStoppedError as error:
+        if error.signal is not None:  # during the start
+            return _stopped_by(error.signal)
+        _log().critical("run_failed", **_cause(error))
+        return FAILED
     except SupervisorsError as error:
-        log.critical("run_failed", **_cause(error))
+        _log().critical("run_failed", **_cause(error))
         return FAILED
     except KeyboardInterrupt:  # before the runtime has taken over the signals
         return INTERRUPTED
 
 
-async def _run(config: Config, until_idle: bool, status: StatusLine) -> int:  # noqa: FBT001
+async def _run(
+    config: Config,
+    until_idle: bool,  # noqa: FBT001
+    status: StatusLine,
+    notifier: Notifier,
+) -> int:
+    beat = Beat(notifier)
+    async with bare_nursery() as nursery:  # around the runtime: also its start and its stop count
+        nursery.start_soon(beat.run)
+        code = await _run_runtime(config, until_idle, status, beat)
+        nursery.cancel_scope.cancel()
+    return code
+
+
+async def _run_runtime(
+    config: Config,
+    until_idle: bool,  # noqa: FBT001
+    status: StatusLine,
+    beat: Beat,
+) -> int:
     async with open_runtime(config, signals=True, control=True) as runtime:
         try:
+            beat.started(runtime)
             async with bare_nursery() as nursery:
                 nursery.start_soon(_show_progress, runtime, status)
                 if until_idle:
@@ -61,21 +128,29 @@ async def _run(config: Config, until_idle: bool, status: StatusLine) -> int:  # 
                     await runtime.wait()
                 nursery.cancel_scope.cancel()
         finally:
+            beat.stopping()
             status.show("")
             with trio.move_on_after(LAST_WORD, shield=True):
                 await _report(runtime)
             parked = runtime.parked()  # afterwards there is no tree
-    match runtime.supervisor.stop_signal:
-        case signal.SIGINT:
-            return INTERRUPTED
-        case signal.SIGTERM:
-            return DONE
+    signal_ = runtime.supervisor.stop_signal
+    if signal_ is not None:
+        return _stopped_by(signal_)
     return FAILED if parked else DONE
+
+
+def _stopped_by(number: signal.Signals) -> int:
+    return INTERRUPTED if number == signal.SIGINT else DONE
+
+
+def _log() -> structlog.typing.FilteringBoundLogger:
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+    return log
 
 
 async def _show_progress(runtime: Runtime, status: StatusLine) -> None:
     """Show a status line on a terminal, or log a line now and then without one."""
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+    log = _log()
     every = REDRAW if status.is_terminal else REPORT
     rate: float | None = None
     done_before, before = 0, trio.current_time()
@@ -110,7 +185,7 @@ async def _statistics(runtime: Runtime) -> dict[str, QueueStatistics]:
 
 async def _report(runtime: Runtime) -> None:
     """Log what came of it all."""
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+    log = _log()
     for name, statistics in (await _statistics(runtime)).items():
         log.info("queue_statistics", queue=name, **_told(statistics))
     for worker in runtime.workers():

@@ -10,7 +10,7 @@ import pytest
 from .kit import MODULE, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -25,7 +25,11 @@ class Start(Protocol):
     """Starts a program with arguments."""
 
     def __call__(
-        self, *args: str, stdout: int | None = None, stderr: int | None = None
+        self,
+        *args: str,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> Program: ...
 
 
@@ -34,9 +38,14 @@ def start(folder: Path) -> Iterator[Start]:
     """A function that starts ``queueactors`` with arguments; what still runs is killed."""
     started: list[Program] = []
 
-    def run(*args: str, stdout: int | None = None, stderr: int | None = None) -> Program:
+    def run(
+        *args: str,
+        stdout: int | None = None,
+        stderr: int | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> Program:
         command = [sys.executable, "-W", "error", "-m", "queueactors", *args]
-        program = Program(command, folder, stdout=stdout, stderr=stderr)
+        program = Program(command, folder, stdout=stdout, stderr=stderr, environ=environ)
         started.append(program)
         return program
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Mapping
     from pathlib import Path
 
 PATIENCE = 30.0  # seconds, on a slow machine
@@ -79,6 +80,7 @@ class Program:
       cwd: Where.
       stdout: A file descriptor; None: a pipe.
       stderr: Likewise.
+      environ: Variables that it has beside those that it needs.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Program:
         *,
         stdout: int | None = None,
         stderr: int | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         self.process = subprocess.Popen(
             command,
@@ -97,7 +100,8 @@ class Program:
             stderr=subprocess.PIPE if stderr is None else stderr,
             text=True,
             env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-            | {"TERM": "xterm", "LC_ALL": "C.UTF-8"},
+            | {"TERM": "xterm", "LC_ALL": "C.UTF-8"}
+            | dict(environ or {}),
         )
 
     def line(self) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.listed import documented_events
+
 from .kit import Stage
-from .listed import documented_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ def events(events: Events) -> Iterator[Events]:
     """
     yield events
     for each in events:
-        listed = documented_events()[str(each["event"])]
+        listed = documented_events("supervisors")[str(each["event"])]
         assert each["log_level"] in listed.levels, each
         assert each.keys() - {"event", "log_level", "supervisor"} == listed.keys, each
         assert "supervisor" in each, each

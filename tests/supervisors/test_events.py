@@ -23,9 +23,9 @@ from supervisors import (
     describe,
     open_supervisor,
 )
+from tests.listed import documented_events
 
 from .kit import Boom, Stage, idle, settle, until_cancelled
-from .listed import documented_events
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -218,7 +218,7 @@ def facts(each: dict[str, object]) -> Facts:
     return told
 
 
-@pytest.mark.parametrize("event", documented_events())
+@pytest.mark.parametrize("event", documented_events("supervisors"))
 async def test_an_event_is_emitted_with_its_facts(
     event: str, stage: Stage, events: Events, autojump_clock: trio.testing.MockClock
 ) -> None:
@@ -236,7 +236,7 @@ def test_every_event_of_the_code_is_in_the_docs() -> None:
 
     emitted = re.findall(r'log\.(?:debug|info|warning|error)\(\s*"(\w+)"', code)
 
-    assert set(emitted) == set(documented_events()) == set(SCENARIOS)
+    assert set(emitted) == set(documented_events("supervisors")) == set(SCENARIOS)
 
 
 async def test_the_error_that_ended_a_supervisor_is_told(stage: Stage, events: Events) -> None:

@@ -1,0 +1,242 @@
+"""Every way in which ``queueactors run`` ends, as a process: the table in docs/operating.md.
+
+`test_run` has more about the same: what workers finish, and what is left on a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .kit import config
+
+if TYPE_CHECKING:
+    from .conftest import Start
+
+pytestmark = pytest.mark.slow
+
+PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
+TERM, INT = signal.SIGTERM, signal.SIGINT
+
+STARTS = """
+import os
+import time
+import trio
+
+async def slow_start(*, task_status):
+    print("starting", flush=True)
+    await trio.sleep(60)
+
+async def stubborn_start(*, task_status):
+    print("starting", flush=True)
+    with task_status.shield():
+        await trio.sleep(60)
+
+async def parked(*, task_status):
+    task_status.started()
+    print("fails", flush=True)
+    raise OSError("the disk is gone")
+"""
+
+CHILD = """
+[supervisor.mine]
+intensity = 0
+[[supervisor.mine.child]]
+start = "starts:{}"
+shutdown = "1h"
+"""
+DURABLE = """
+schema = 1
+[runtime]
+log_level = "info"
+[store.disk]
+type = "sqlite"
+[queue.jobs]
+kind = "timed"
+store = "disk"
+reservation_time = "30s"
+values = ["x"]
+[worker.w]
+queue = "jobs"
+handler = "app:say"
+"""
+
+
+@pytest.fixture
+def folder(folder: Path) -> Path:
+    (folder / "starts.py").write_text(STARTS, encoding="utf-8")
+    return folder
+
+
+def write(folder: Path, text: str) -> str:
+    (folder / "queues.toml").write_text(text, encoding="utf-8")
+    return "queues.toml"
+
+
+def test_idle_is_0(folder: Path, start: Start) -> None:
+    assert start("run", write(folder, config()), "--until-idle").end()[0] == 0
+
+
+@pytest.mark.parametrize(("number", "expected"), [(TERM, 0), (INT, 130)])
+def test_a_signal_is_told_by_the_code(
+    number: signal.Signals, expected: int, folder: Path, start: Start
+) -> None:
+    program = start("run", write(folder, config()))
+    assert program.line() == "said x"
+
+    program.signal(number)
+
+    assert program.end()[0] == expected
+
+
+@pytest.mark.parametrize(("number", "expected"), [(TERM, 0), (INT, 130)])
+def test_a_signal_during_the_start_ends_it_in_order(
+    number: signal.Signals, expected: int, folder: Path, start: Start
+) -> None:
+    program = start("run", write(folder, config(more=CHILD.format("slow_start"))))
+    assert program.line() == "starting"
+
+    program.signal(number)
+    code, _, err = program.end()
+
+    assert code == expected
+    assert "Traceback" not in err
+    assert "supervisor_stopped" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("number", [TERM, INT])
+def test_a_signal_while_modules_are_imported_ends_it_at_once(
+    number: signal.Signals, folder: Path, start: Start
+) -> None:
+    (folder / "heavy.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(60)\n", encoding="utf-8"
+    )
+    program = start("run", write(folder, config().replace("app:say", "heavy:handle")))
+    assert program.line() == "importing"
+
+    program.signal(number)
+
+    assert program.end() == ({TERM: 0, INT: 130}[number], "", "")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [(TERM, TERM, 0), (TERM, INT, 0), (INT, INT, 130), (INT, TERM, 130)],
+)
+def test_a_second_signal_ends_it_at_once_and_the_first_says_how(
+    first: signal.Signals,
+    second: signal.Signals,
+    expected: int,
+    folder: Path,
+    start: Start,
+) -> None:
+    program = start("run", write(folder, config("endless", more='shutdown = "1h"')))
+    assert program.line() == "begun x"
+    program.signal(first)
+    assert program.process.stderr is not None
+    while "supervisor_signal" not in program.process.stderr.readline():
+        pass
+
+    program.signal(second)
+    code, out, err = program.end()
+
+    assert (code, out) == (expected, "cut off x\n")
+    assert "then=kill" in err
+
+
+def test_a_second_signal_ends_a_start_that_does_not_end(folder: Path, start: Start) -> None:
+    program = start("run", write(folder, config(more=CHILD.format("stubborn_start"))))
+    assert program.line() == "starting"
+    program.signal(TERM)
+    assert program.process.stderr is not None
+    while "supervisor_signal" not in program.process.stderr.readline():
+        pass
+
+    program.signal(TERM)
+
+    assert program.end()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        ('[supervisor.mine]\n[[supervisor.mine.child]]\nstart = "app:no_start"\n', "not there"),
+        (
+            '[supervisor.mine]\nintensity = 0\n[[supervisor.mine.child]]\nstart = "app:crash"\n',
+            "gone",
+        ),
+    ],
+)
+def test_what_does_not_start_or_gives_up_is_1(
+    more: str, error: str, folder: Path, start: Start
+) -> None:
+    code, _, err = start("run", write(folder, config(more=more))).end()
+
+    assert code == 1
+    assert f"the disk is {error}" in err.splitlines()[-1]
+
+
+def test_something_parked_is_1_when_it_ends_by_itself_and_not_when_it_was_told_to(
+    folder: Path, start: Start
+) -> None:
+    file = write(folder, config(more=CHILD.format("parked") + 'on_give_up = "park"\n'))
+    alone, told = start("run", file, "--until-idle"), start("run", file)
+    assert {told.line(), told.line()} == {"fails", "said x"}
+
+    told.signal(TERM)
+
+    assert (alone.end()[0], told.end()[0]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["nowhere.toml"], ["queues.toml", "--no-such-option"], [], ["wrong.toml"]],
+)
+def test_a_wrong_use_or_configuration_is_2(args: list[str], folder: Path, start: Start) -> None:
+    write(folder, config())
+    (folder / "wrong.toml").write_text("schema = 2\n", encoding="utf-8")
+
+    code, out, err = start("run", *args).end()
+
+    assert (code, out) == (2, "")
+    assert "Traceback" not in err
+
+
+def test_a_second_daemon_on_the_same_data_is_1_and_told_whose_it_is(
+    folder: Path, start: Start
+) -> None:
+    file = write(folder, DURABLE)
+    first = start("run", file)
+    assert first.line() == "said x"
+
+    code, out, err = start("run", file, "--log-format", "json").end()
+
+    assert (code, out) == (1, "")
+    last = json.loads(err.splitlines()[-1])
+    assert last["event"] == "run_failed"
+    assert re.fullmatch(
+        rf"StoreLockedError: store 'disk': {folder}/var/disk\.sqlite belongs to process "
+        rf"{first.process.pid} since \S+\+00:00; one process at a time can use it: stop that one, "
+        r"or give this one a data_dir, or a path, of its own",
+        last["error"],
+    )
+    first.signal(TERM)
+    assert first.end()[0] == 0
+    assert start("run", file, "--until-idle").end()[0] == 0  # the lock went with the process
+
+
+def test_an_exit_in_a_handler_is_its_own_code(folder: Path, start: Start) -> None:
+    assert start("run", write(folder, config("leave"))).end()[0] == 7
+
+
+def test_the_page_lists_these_codes() -> None:
+    page = PAGE.read_text(encoding="utf-8").partition("## Exit codes")[2].partition("\n## ")[0]
+
+    codes = re.findall(r"^\| (\d+) \|", page, re.MULTILINE)
+
+    assert sorted(set(codes)) == ["0", "1", "130", "2"]

@@ -1,0 +1,158 @@
+"""``queueactors ready``, of real daemons."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .kit import config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from .conftest import Start
+    from .kit import Program
+
+pytestmark = pytest.mark.slow
+
+PARKED = """
+[supervisor.mine]
+intensity = 0
+[[supervisor.mine.child]]
+start = "app:crash"
+on_give_up = "park"
+"""
+LISTEN = '[metrics]\nlisten = "{}"\n'
+
+
+def write(folder: Path, listen: str, more: str = "") -> str:
+    text = config(more=more) + LISTEN.format(listen)
+    (folder / "queues.toml").write_text(text, encoding="utf-8")
+    return "queues.toml"
+
+
+def port_of(daemon: Program) -> int:
+    """Wait until a daemon serves its metrics, and everything else is up; return the port."""
+    assert daemon.process.stderr is not None
+    port = 0
+    for line in daemon.process.stderr:
+        event = json.loads(line)
+        if event["event"] == "metrics_listening":
+            port = event["port"]
+        if event["event"] == "supervisor_started" and event["supervisor"] == "test":
+            break
+    return port
+
+
+def test_a_daemon_that_is_up_is_ready(folder: Path, start: Start) -> None:
+    daemon = start("run", write(folder, "127.0.0.1:0"), "--log-format", "json")
+    port = port_of(daemon)
+
+    assert start("ready", f"127.0.0.1:{port}").end() == (0, "ready\n", "")
+    assert start("ready", f"0.0.0.0:{port}").end()[0] == 0
+    code, out, _ = start("ready", f"127.0.0.1:{port}", "--json").end()
+    assert (code, json.loads(out)) == (0, {"ready": True, "missing": []})
+
+
+def test_where_it_listens_may_be_told_by_its_configuration(folder: Path, start: Start) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    daemon = start("run", write(folder, f"127.0.0.1:{port}"), "--log-format", "json")
+    assert port_of(daemon) == port
+
+    assert start("ready", "queues.toml").end() == (0, "ready\n", "")
+
+
+def test_what_is_parked_is_told_and_the_code_is_1(folder: Path, start: Start) -> None:
+    daemon = start("run", write(folder, "127.0.0.1:0", PARKED), "--log-format", "json")
+    port = port_of(daemon)
+    assert daemon.process.stderr is not None
+    while "child_parked" not in daemon.process.stderr.readline():
+        pass
+    missing = "test/supervisors/supervisor.mine/start.crash is parked"
+
+    assert start("ready", f"127.0.0.1:{port}").end() == (1, f"{missing}\n", "")
+    code, out, _ = start("ready", f"127.0.0.1:{port}", "--json").end()
+    assert (code, json.loads(out)) == (1, {"ready": False, "missing": [missing]})
+
+
+@pytest.fixture
+def stranger() -> Iterator[tuple[int, list[bytes]]]:
+    """A server that answers what the test puts into the list, or nothing; and its port."""
+    answers: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            try:
+                client, _ = server.accept()
+            except OSError:
+                return
+            with client:
+                client.recv(4096)
+                for answer in answers:
+                    client.sendall(answer)
+                if not answers:
+                    client.recv(4096)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1], answers
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def test_nobody_there_is_1(folder: Path, start: Start) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+
+        code, out, err = start("ready", address).end()
+
+    assert (code, out) == (1, "")
+    assert err.startswith(f"{address} does not answer: ")
+    assert "refused" in err
+
+
+def test_silence_is_1_when_the_time_is_up(stranger: tuple[int, list[bytes]], start: Start) -> None:
+    code, _, err = start("ready", f"127.0.0.1:{stranger[0]}", "--timeout", "0.2").end()
+
+    assert code == 1
+    assert "does not answer: timed out" in err
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 404 Not Found\r\n\r\n"])
+def test_somebody_else_there_is_1(
+    answer: bytes, stranger: tuple[int, list[bytes]], start: Start
+) -> None:
+    stranger[1].append(answer)
+
+    code, out, err = start("ready", f"127.0.0.1:{stranger[0]}").end()
+
+    assert (code, out, err.count("\n")) == (1, "", 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "listen", "told"),
+    [
+        ("queues.toml", None, "queues.toml: it serves no metrics, so nobody can be asked"),
+        ("queues.toml", "127.0.0.1:0", "queues.toml: port 0 is any port"),
+        ("nowhere.toml", None, "nowhere.toml"),
+        ("nowhere", None, "expected ADDRESS:PORT or a file whose name ends in .toml, got"),
+    ],
+)
+def test_nobody_to_ask_is_2(
+    source: str, listen: str | None, told: str, folder: Path, start: Start
+) -> None:
+    text = config() + ("" if listen is None else LISTEN.format(listen))
+    (folder / "queues.toml").write_text(text, encoding="utf-8")
+
+    code, out, err = start("ready", source).end()
+
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(told)
