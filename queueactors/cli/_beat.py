@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
+from supervisors import describe
+
 if TYPE_CHECKING:
     from queueactors._runtime import Runtime
 
@@ -74,7 +76,11 @@ class Beat:
             return "stopping"
         if runtime is None:
             return "starting"
-        return status_text(len(runtime.queues()), len(runtime.workers()), runtime.not_ready())
+        try:
+            missing = runtime.not_ready()
+        except Exception as error:  # noqa: BLE001 - a store of somebody's; the daemon needs none of it
+            missing = (f"nobody knows: {describe(error)}",)
+        return status_text(len(runtime.queues()), len(runtime.workers()), missing)
 
 
 def status_text(queues: int, workers: int, missing: tuple[str, ...]) -> str:

@@ -76,7 +76,8 @@ def _ask(address: tuple[str, int], timeout: float) -> list[str]:
         response = connection.getresponse()
         text = response.read(1 << 20).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
-        fail(f"{host}:{port} does not answer: {error or type(error).__name__}", FAILED)
+        told = " ".join(str(error).split()) or type(error).__name__  # it may quote a stranger
+        fail(f"{host}:{port} does not answer: {told}", FAILED)
     finally:
         connection.close()
     if response.status not in {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from queueactors.cli._beat import status_text
+from queueactors import open_runtime
+from queueactors.cli._beat import Beat, status_text
 from queueactors.cli._notify import LONGEST, Notifier
 
 from .kit import PATIENCE, config
@@ -263,6 +264,22 @@ def test_the_status_says_how_many_there_are_and_what_is_down() -> None:
     assert status_text(1, 2, ()) == "1 queue, 2 workers: ready"
     assert status_text(0, 1, ("a is parked",)) == "0 queues, 1 worker: not ready: a is parked"
     assert status_text(0, 0, ("a", "b", "c")).endswith(": not ready: a, and 2 more")
+
+
+async def test_a_store_that_cannot_tell_how_it_is_does_not_end_the_daemon(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> tuple[str, ...]:
+        raise RuntimeError("no statistics")
+
+    async with open_runtime() as runtime:
+        monkeypatch.setattr(runtime, "not_ready", broken)
+
+        Beat(Notifier(manager.address)).started(runtime)
+
+    assert manager.drain()[-1] == (
+        "STATUS=0 queues, 0 workers: not ready: nobody knows: RuntimeError: no statistics"
+    )
 
 
 # -- a process -------------------------------------------------------------------------------------

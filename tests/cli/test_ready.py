@@ -8,6 +8,9 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
+
+from queueactors.cli import main
 
 from .kit import config
 
@@ -49,13 +52,19 @@ def port_of(daemon: Program) -> int:
     return port
 
 
+def ask(*args: str) -> tuple[int, str, str]:
+    """Run the command, in this process; return the exit code and what came on both streams."""
+    done = CliRunner().invoke(main, ["ready", *args])
+    return done.exit_code, done.stdout, done.stderr
+
+
 def test_a_daemon_that_is_up_is_ready(folder: Path, start: Start) -> None:
     daemon = start("run", write(folder, "127.0.0.1:0"), "--log-format", "json")
     port = port_of(daemon)
 
-    assert start("ready", f"127.0.0.1:{port}").end() == (0, "ready\n", "")
-    assert start("ready", f"0.0.0.0:{port}").end()[0] == 0
-    code, out, _ = start("ready", f"127.0.0.1:{port}", "--json").end()
+    assert ask(f"127.0.0.1:{port}") == (0, "ready\n", "")
+    assert ask(f"0.0.0.0:{port}")[0] == 0
+    code, out, _ = ask(f"127.0.0.1:{port}", "--json")
     assert (code, json.loads(out)) == (0, {"ready": True, "missing": []})
 
 
@@ -77,8 +86,8 @@ def test_what_is_parked_is_told_and_the_code_is_1(folder: Path, start: Start) ->
         pass
     missing = "test/supervisors/supervisor.mine/start.crash is parked"
 
-    assert start("ready", f"127.0.0.1:{port}").end() == (1, f"{missing}\n", "")
-    code, out, _ = start("ready", f"127.0.0.1:{port}", "--json").end()
+    assert ask(f"127.0.0.1:{port}") == (1, f"{missing}\n", "")
+    code, out, _ = ask(f"127.0.0.1:{port}", "--json")
     assert (code, json.loads(out)) == (1, {"ready": False, "missing": [missing]})
 
 
@@ -107,32 +116,30 @@ def stranger() -> Iterator[tuple[int, list[bytes]]]:
     thread.join()
 
 
-def test_nobody_there_is_1(folder: Path, start: Start) -> None:
+def test_nobody_there_is_1() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{nobody.getsockname()[1]}"
 
-        code, out, err = start("ready", address).end()
+        code, out, err = ask(address)
 
     assert (code, out) == (1, "")
     assert err.startswith(f"{address} does not answer: ")
     assert "refused" in err
 
 
-def test_silence_is_1_when_the_time_is_up(stranger: tuple[int, list[bytes]], start: Start) -> None:
-    code, _, err = start("ready", f"127.0.0.1:{stranger[0]}", "--timeout", "0.2").end()
+def test_silence_is_1_when_the_time_is_up(stranger: tuple[int, list[bytes]]) -> None:
+    code, _, err = ask(f"127.0.0.1:{stranger[0]}", "--timeout", "0.2")
 
     assert code == 1
     assert "does not answer: timed out" in err
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 404 Not Found\r\n\r\n"])
-def test_somebody_else_there_is_1(
-    answer: bytes, stranger: tuple[int, list[bytes]], start: Start
-) -> None:
+def test_somebody_else_there_is_1(answer: bytes, stranger: tuple[int, list[bytes]]) -> None:
     stranger[1].append(answer)
 
-    code, out, err = start("ready", f"127.0.0.1:{stranger[0]}").end()
+    code, out, err = ask(f"127.0.0.1:{stranger[0]}")
 
     assert (code, out, err.count("\n")) == (1, "", 1)
 
@@ -147,12 +154,17 @@ def test_somebody_else_there_is_1(
     ],
 )
 def test_nobody_to_ask_is_2(
-    source: str, listen: str | None, told: str, folder: Path, start: Start
+    source: str,
+    listen: str | None,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    text = config() + ("" if listen is None else LISTEN.format(listen))
-    (folder / "queues.toml").write_text(text, encoding="utf-8")
+    text = "schema = 1\n" + ("" if listen is None else LISTEN.format(listen))
+    (tmp_path / "queues.toml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
 
-    code, out, err = start("ready", source).end()
+    code, out, err = ask(source)
 
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(told)
