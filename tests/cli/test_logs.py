@@ -133,6 +133,12 @@ def test_whatever_is_logged_is_one_strict_json_object() -> None:
     assert (read["odd"], read["cycle"], read["n"]) == ("<Odd>", "[[...]]", 1)
 
 
+def test_a_number_that_json_does_not_have_is_text() -> None:
+    line = render_json(None, "info", {"event": "e", "seconds": inf})
+
+    assert json.loads(line) == {"event": "e", "seconds": "inf"}
+
+
 class Stream:
     """A stream that logs while it is written to, as what is collected there may do."""
 
@@ -164,24 +170,41 @@ def test_a_line_within_a_line_comes_after_it() -> None:
     assert stream.written == ["one\n", "the end of something\n", "two\n"]
 
 
-def test_threads_do_not_write_into_each_others_lines(tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    with path.open("w", encoding="utf-8") as stream:
-        line = StatusLine(stream)
+class SlowStream(Stream):
+    """A stream that takes its first line only when it is told to."""
 
-        def many(letter: str) -> None:
-            for _ in range(300):
-                line.write(f"{100 * letter}\n")
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy, self.go = threading.Event(), threading.Event()
 
-        threads = [threading.Thread(target=many, args=(letter,)) for letter in "abcd"]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    def write(self, text: str) -> int:
+        self.busy.set()
+        self.go.wait()
+        return super().write(text)
 
-    lines = path.read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 1200
-    assert {(len(each), len(set(each))) for each in lines} == {(100, 1)}
+
+def test_a_thread_goes_on_when_its_line_is_written_whoever_else_writes() -> None:
+    stream = SlowStream()
+    line = StatusLine(stream)  # type: ignore[arg-type] # all that it needs of one
+    seen: list[list[str]] = []
+
+    def second() -> None:
+        line.write("two\n")
+        seen.append(list(stream.written))
+
+    threads = [
+        threading.Thread(target=line.write, args=("one\n",)),
+        threading.Thread(target=second),
+    ]
+    threads[0].start()
+    stream.busy.wait()
+    threads[1].start()
+    threads[1].join(0.05)
+    stream.go.set()
+    for thread in threads:
+        thread.join()
+
+    assert seen == [["one\n", "two\n"]]
 
 
 # -- a process -------------------------------------------------------------------------------------
