@@ -93,12 +93,27 @@ class LoggedEvent:
     where: str
 
 
+def _files() -> list[Path]:
+    root = PAGE.parents[1]
+    return [*root.glob("supervisors/**/*.py"), *root.glob("queueactors/**/*.py")]
+
+
+@cache
+def bound_keys() -> frozenset[str]:
+    """Return every key that some logger is bound to."""
+    calls = (
+        node
+        for file in _files()
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "bind"
+    )
+    return frozenset(each.arg for call in calls for each in call.keywords if each.arg is not None)
+
+
 @cache
 def logged_events() -> tuple[LoggedEvent, ...]:
     """Return every call in the code that emits an event by name."""
-    root = PAGE.parents[1]
-    files = [*root.glob("supervisors/**/*.py"), *root.glob("queueactors/**/*.py")]
-    return tuple(event for file in files for event in _calls(file))
+    return tuple(event for file in _files() for event in _calls(file))
 
 
 def _calls(file: Path) -> Iterator[LoggedEvent]:

@@ -363,7 +363,7 @@ def test_the_watchdog_is_fed_while_the_loop_turns(
     program = start("run", write(folder, config()), environ=environ)
     manager.hear_until("READY=1")
 
-    instants = []
+    instants: list[float] = []
     while len(instants) < 5:
         if manager.hear() == "WATCHDOG=1":
             instants.append(time.monotonic())  # noqa: TID251 - of the real process
