@@ -39,15 +39,18 @@ def write(folder: Path, listen: str, more: str = "") -> str:
     return "queues.toml"
 
 
-def port_of(daemon: Program) -> int:
-    """Wait until a daemon serves its metrics, and everything else is up; return the port."""
+def port_of(daemon: Program, *more: str) -> int:
+    """Wait until a daemon serves its metrics and is up, and for more events; return the port."""
     assert daemon.process.stderr is not None
-    port = 0
+    port, missing = 0, {"metrics_listening", "test started", *more}  # in whatever order
     for line in daemon.process.stderr:
         event = json.loads(line)
+        missing.discard(event["event"])
         if event["event"] == "metrics_listening":
             port = event["port"]
         if event["event"] == "supervisor_started" and event["supervisor"] == "test":
+            missing.discard("test started")
+        if not missing:
             break
     return port
 
@@ -80,10 +83,7 @@ def test_where_it_listens_may_be_told_by_its_configuration(folder: Path, start: 
 
 def test_what_is_parked_is_told_and_the_code_is_1(folder: Path, start: Start) -> None:
     daemon = start("run", write(folder, "127.0.0.1:0", PARKED), "--log-format", "json")
-    port = port_of(daemon)
-    assert daemon.process.stderr is not None
-    while "child_parked" not in daemon.process.stderr.readline():
-        pass
+    port = port_of(daemon, "child_parked")
     missing = "test/supervisors/supervisor.mine/start.crash is parked"
 
     assert ask(f"127.0.0.1:{port}") == (1, f"{missing}\n", "")
