@@ -104,6 +104,7 @@ class BaseSupervisor:
         self._exits: deque[ChildStatus] = deque()
         self.restarts = 0  # of its children: those that came up again
         self._stopping = False
+        self._wanted_down: set[str] = set()  # ids that an operator has stopped
         self._initialising: ChildStatus | None = None  # which a stop interrupts
         self._starting_for: Operation | None = None  # the administration call it is for
         self._fatal: BaseException | None = None
@@ -292,6 +293,10 @@ class BaseSupervisor:
         for child in self._children:
             if self._stopping:
                 return None
+            if child.spec.id in self._wanted_down:  # since a former incarnation of this supervisor
+                child.become("stopped")
+                self._tell_down(child, "stopped")
+                continue
             error = await self._start(child)
             if error is not None:
                 failure = ChildStartError(self.path, child.spec.id)
@@ -491,6 +496,7 @@ class BaseSupervisor:
     def _forget(self, child: Child) -> None:
         self._children.remove(child)
         self._core.settle(child.spec.id)
+        self._wanted_down.discard(child.spec.id)
 
     def _forgets(self, spec: ChildSpec) -> bool:
         return spec.restart == "temporary" or not self._keeps_specs
@@ -608,7 +614,7 @@ class BaseSupervisor:
 
     async def _call_terminate(
         self, child: Child | None, carry_out: StartFunction, argument: object
-    ) -> None:
+    ) -> Value:
         """Like `_call`, for a call that stops ``child``: its initialisation is interrupted."""
         self._refuse_to_deadlock()
         operation = Operation(carry_out.__name__, (carry_out, argument))
@@ -616,7 +622,7 @@ class BaseSupervisor:
             child.termination = operation
             if child.status is not None:
                 child.status.interrupt()
-        await self._send(operation)
+        return await self._send(operation)
 
     async def _administer(self) -> None:
         """Carry out the next operation, if there is one."""
@@ -666,6 +672,7 @@ class BaseSupervisor:
         if self._forgets(child.spec):
             self._finish(child, forget=True)
         else:
+            self._wanted_down.add(child.spec.id)
             child.become("stopped")
             self._tell_down(child, "stopped")
 

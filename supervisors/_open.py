@@ -196,6 +196,7 @@ def child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
     auto_shutdown: AutoShutdown = "never",
     name: str | None = None,
     random: Random | None = None,
+    stopped: set[str] | None = None,
     **child_options: Unpack[ChildOptions],
 ) -> ChildSpec:
     """Return the spec of a supervisor that is itself a child: trees of any depth.
@@ -212,6 +213,9 @@ def child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
       auto_shutdown: Whether the end of significant children ends it.
       name: To register the supervisor under, in the registry of the tree. None: not.
       random: For the jitter of backoffs; None: a new one.
+      stopped: The ids of the children that an operator has stopped, and that stay stopped when the
+        supervisor is started again; it keeps the set up to date. Specs that are made anew for the
+        same supervisor share it. None: a new one.
       **child_options: As for `ChildSpec`.
 
     Raises:
@@ -222,7 +226,7 @@ def child_spec(  # noqa: PLR0913 - all keyword-only, all with defaults
     )
     specs = tuple(child_list(children))
     check_childspecs(specs, auto_shutdown=auto_shutdown)
-    start = SupervisorStart(flags, name, random, specs)
+    start = SupervisorStart(flags, name, random, specs, set() if stopped is None else stopped)
     return ChildSpec(id=id, start=start, type="supervisor", **child_options)
 
 
@@ -289,13 +293,15 @@ class SupervisorStart(_Start, Owns):
     """What `child_spec` starts."""
 
     specs: tuple[ChildSpec, ...]
+    stopped: set[str]
 
     def make(self, id: str) -> Supervisor:
         """Return a new static supervisor."""
-        return Supervisor(self.specs, self.flags, name=id, random=self.random)
+        return Supervisor(self.specs, self.flags, name=id, random=self.random, stopped=self.stopped)
 
     def another(self, _id: str, /) -> SupervisorStart:
-        return attrs.evolve(self, specs=tuple(another(spec, spec.id) for spec in self.specs))
+        specs = tuple(another(spec, spec.id) for spec in self.specs)
+        return attrs.evolve(self, specs=specs, stopped=set(self.stopped))
 
 
 @attrs.frozen(eq=False)

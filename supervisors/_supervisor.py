@@ -42,7 +42,7 @@ class Supervisor(BaseSupervisor):
 
     _keeps_specs: ClassVar[bool] = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but two keyword-only
         self,
         specs: Iterable[ChildSpec],
         flags: SupervisorFlags,
@@ -50,10 +50,13 @@ class Supervisor(BaseSupervisor):
         name: str,
         registry: Registry | None = None,
         random: Random | None = None,
+        stopped: set[str] | None = None,
     ) -> None:
         specs = child_list(specs)
         check_childspecs(specs, auto_shutdown=flags.auto_shutdown)
         super().__init__(specs, flags, name=name, registry=registry, random=random)
+        if stopped is not None:
+            self._wanted_down = stopped
 
     def supervisors(self) -> tuple[Supervisor, ...]:
         """Return its children that are static supervisors and run, in start order."""
@@ -89,19 +92,37 @@ class Supervisor(BaseSupervisor):
         """
         await self._call_terminate(self._children.get(id), self._terminate_by_id, id)
 
-    async def restart_child(self, id: str) -> Value:
+    async def withdraw_child(self, id: str) -> ChildSpec:
+        """Stop a child and forget its spec, for somebody who will start it again; return the spec.
+
+        Unlike `terminate_child` it does not tell the child that it is down: those who wait for an
+        actor go on waiting, for the incarnation to come, here or under another supervisor. A
+        child that is just initialising is interrupted.
+
+        Raises:
+          ChildNotFoundError: If there is no such child.
+          SupervisorStoppedError: If the supervisor has ended.
+        """
+        spec: ChildSpec = await self._call_terminate(self._children.get(id), self._withdraw, id)
+        return spec
+
+    async def restart_child(self, id: str, *, park: bool = False) -> Value:
         """Start a child that is stopped, finished or parked; return the value it reported.
+
+        Args:
+          id: The child's.
+          park: One that does not initialise is parked then.
 
         Raises:
           ChildNotFoundError: If there is no such child.
           ChildRunningError: If it runs.
           ChildRestartingError: If it is about to be restarted anyway.
           ChildStartError: If it did not initialise. A parked child stays parked, any other is
-            stopped then.
+            stopped then, unless ``park`` says otherwise.
           SupervisorStoppedError: If the supervisor has ended.
         """
         hash(id)  # an error here is the caller's own
-        return await self._call(self._start_again, id)
+        return await self._call(self._start_again, id, park)
 
     async def delete_child(self, id: str) -> None:
         """Forget the spec of a child that does not run.
@@ -163,13 +184,23 @@ class Supervisor(BaseSupervisor):
         self._children.add(child)
         return await self._start_by_hand(operation, child, forget=True)
 
-    async def _start_again(self, operation: Operation, id: str) -> object:
+    async def _start_again(self, operation: Operation, id: str, park: bool) -> object:  # noqa: FBT001
         child = self._down(id)
         self._core.settle(id)
+        self._wanted_down.discard(id)
+        if park:
+            child.become("parked")
         return await self._start_by_hand(operation, child, forget=False)
 
     async def _terminate_by_id(self, _operation: Operation, id: str) -> None:
         await self._terminate(self._children[id])
+
+    async def _withdraw(self, _operation: Operation, id: str) -> ChildSpec:
+        child = self._children[id]
+        await self._stop_together([child])
+        self._children.unschedule(child, self.flags.strategy)
+        self._forget(child)
+        return child.spec
 
     async def _delete(self, _operation: Operation, id: str) -> None:
         child = self._down(id)
@@ -196,6 +227,7 @@ class Supervisor(BaseSupervisor):
             child = self._children.get(spec.id)
             if child is None:
                 self._children.add(Child(spec, state="stopped"))
+                self._wanted_down.add(spec.id)
             else:
                 self._replace_spec(child, spec)
         self._children.reorder([spec.id for spec in specs])

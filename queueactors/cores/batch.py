@@ -152,17 +152,37 @@ class BatchCore(BatchIndexes):
         self.name = name
         self.inserters: Sized = ()  # who waits in `wait_push`; the shell sets it
         self.syncers: Sized = ()  # who waits in `stored`; likewise
+        self.configure(
+            flush_size=flush_size,
+            flush_pushes=flush_pushes,
+            flush_timeout=flush_timeout,
+            max_claims=max_claims,
+            on_exhausted=on_exhausted,
+            max_length=max_length,
+        )
+        self._pack: Pack = Whole() if pack is None else pack
+        self._new_errands = True  # former incarnations may have left some
+        if ready:
+            for _ in self.rebuild():
+                pass
+
+    def configure(  # noqa: PLR0913 - all keyword-only
+        self,
+        *,
+        flush_size: int,
+        flush_pushes: int,
+        flush_timeout: int,
+        max_claims: int | None,
+        on_exhausted: str,
+        max_length: int | None,
+    ) -> None:
+        """Go by other limits from now on; arguments as for a new core."""
         self._flush_size = flush_size
         self._flush_pushes = flush_pushes
         self._flush_timeout = flush_timeout
         self._max_claims = max_claims
         self._on_exhausted = on_exhausted
         self._max_length = max_length
-        self._pack: Pack = Whole() if pack is None else pack
-        self._new_errands = True  # former incarnations may have left some
-        if ready:
-            for _ in self.rebuild():
-                pass
 
     # -- what the shell asks between operations ------------------------------------------------
 

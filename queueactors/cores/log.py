@@ -197,7 +197,7 @@ class LogCore:
         self.notices: list[tuple[str, dict[str, object]]] = []
         self.inserters: Sized = ()
         self.syncers: Sized = ()
-        self._ttl = ttl
+        self.configure(ttl=ttl)
         self._changed = changed
         self._load = load
         self._trash = Trash()
@@ -207,6 +207,10 @@ class LogCore:
         if ready:
             for _ in self.rebuild():
                 pass
+
+    def configure(self, *, ttl: int | None) -> None:
+        """Let items be read for another time, from now on; None: for ever."""
+        self._ttl = ttl
 
     # -- what the shell asks between operations ------------------------------------------------
 

@@ -115,11 +115,15 @@ class MessageCore(MessageIndexes):
         self.name = name
         self.inserters: Sized = ()  # who waits in `wait_enqueue`; the shell sets it
         self.syncers: Sized = ()  # likewise, for every kind; no use for them here
-        self._lock_time = lock_time
-        self._max_length = max_length
+        self.configure(lock_time=lock_time, max_length=max_length)
         if ready:
             for _ in self.rebuild():
                 pass
+
+    def configure(self, *, lock_time: int, max_length: int | None) -> None:
+        """Go by other limits from now on; arguments as for a new core."""
+        self._lock_time = lock_time
+        self._max_length = max_length
 
     # -- what the shell asks between operations ------------------------------------------------
 

@@ -23,6 +23,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, cast, get_args
 
 from queueactors._errors import (
+    QueueActorsError,
     QueueClosedError,
     QueueFullError,
     RefillError,
@@ -143,14 +144,30 @@ class TimedCore(TimedIndexes):
         self.name = name
         self.inserters: Sized = ()  # who waits in `wait_insert`, and
         self.syncers: Sized = ()  # in `sync`; the shell sets both
+        self._changed = changed
+        self.configure(
+            max_reservations=max_reservations,
+            on_exhausted=on_exhausted,
+            max_length=max_length,
+            sync_interval=sync_interval,
+        )
+        if ready:
+            for _ in self.rebuild():
+                pass
+
+    def configure(
+        self,
+        *,
+        max_reservations: int | None,
+        on_exhausted: str,
+        max_length: int | None,
+        sync_interval: int | None,
+    ) -> None:
+        """Go by other limits from now on; arguments as for a new core."""
         self._max_reservations = max_reservations
         self._on_exhausted = on_exhausted
         self._max_length = max_length
         self._interval = None if sync_interval is None else max(sync_interval, MIN_REFILL_NS)
-        self._changed = changed
-        if ready:
-            for _ in self.rebuild():
-                pass
 
     # -- what the shell asks between operations ------------------------------------------------
 
@@ -278,9 +295,15 @@ class TimedCore(TimedIndexes):
         try:
             return self.insert(now, values, delay, priority, at)
         except (QueueClosedError, QueueFullError) as error:
-            self._notice("insert_dropped", values=len(values), error=str(error))
-            self._counters.dropped += len(values)
-            return 0
+            return self.drop(now, values, error=error)
+
+    def drop(
+        self, _now: int, values: Sequence[object], *_how: object, error: QueueActorsError
+    ) -> int:
+        """Log and count values that nobody is told are refused."""
+        self._notice("insert_dropped", values=len(values), error=str(error))
+        self._counters.dropped += len(values)
+        return 0
 
     def wait_insert(
         self, now: int, values: Sequence[object], delay: int = 0, priority: int = 0, at: int = 0

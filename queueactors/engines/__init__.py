@@ -1,13 +1,27 @@
 """Engines: how a batch of operations is carried out. One protocol, and the local engine."""
 
 from ._durable import DurableEngine, Journal
-from ._local import LocalEngine, Method
-from ._protocol import ROOM, SYNCS, TAKERS, Core, Engine, Handover, Kept, Lane, Parked, Records
+from ._local import LocalEngine
+from ._protocol import (
+    ROOM,
+    SYNCS,
+    TAKERS,
+    Change,
+    Core,
+    Engine,
+    Handover,
+    Kept,
+    Lane,
+    Method,
+    Parked,
+    Records,
+)
 
 __all__ = [
     "ROOM",
     "SYNCS",
     "TAKERS",
+    "Change",
     "Core",
     "DurableEngine",
     "Engine",

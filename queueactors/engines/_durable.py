@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from queueactors.cores import QueueStatistics
     from supervisors import Operation
 
-    from ._local import Method
-    from ._protocol import Core, Parked, Records
+    from ._protocol import Core, Method, Parked, Records
 
 
 READ_AGAIN: Final = 5_000_000_000  # nanoseconds, if a queue cannot be read in a store that works
@@ -57,8 +56,9 @@ class Journal(Protocol):
     def new_records(self) -> Records:
         """Return the records of an empty queue."""
 
-    waits: bool
-    """While the store fails: let callers wait. False: they get `StoreError`."""
+    @property
+    def waits(self) -> bool:
+        """While the store fails: let callers wait. False: they get `StoreError`."""
 
     async def load(self) -> Records:
         """Read the records.

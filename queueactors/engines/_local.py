@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -10,16 +9,14 @@ import attrs
 from queueactors._errors import QueueActorsError, QueueBusyError
 from supervisors import Operation
 
-from ._protocol import ROOM, SLICE, SYNCS, TAKERS, Kept
+from ._protocol import ROOM, SLICE, SYNCS, TAKERS, Change, Kept, Method
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from queueactors.cores import QueueStatistics
 
     from ._protocol import Core, IndependentCore, Lane, Parked
-
-Method = Callable[..., object]  # type: ignore[explicit-any] # each operation has its own
 
 
 @attrs.define(eq=False)
@@ -37,6 +34,7 @@ class LocalEngine:
     _advanced_to: int | None = attrs.field(default=None, init=False)
     _methods: dict[str, Method] = attrs.field(init=False)
     _served: object = attrs.field(default=None, init=False)  # the news that they have heard
+    _changes: Change | None = attrs.field(default=None, init=False)  # what the methods are
 
     def __attrs_post_init__(self) -> None:
         self.connect()
@@ -48,6 +46,13 @@ class LocalEngine:
         self.core.inserters = self.parked.lane(ROOM)
         self.core.syncers = self.parked.lane(SYNCS)
         self._served = None
+        if self._changes is not None:
+            self._changes(self.core, self._methods)
+
+    def change(self, changes: Change | None) -> None:
+        """Let a function change what carries out operations, from now on; None: nothing does."""
+        self._changes = changes
+        self.connect()
 
     def wrap(self, wrapper: Callable[[Method], Method]) -> None:
         """Put something around each of the core's operations: the injection of faults."""

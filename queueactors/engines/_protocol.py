@@ -8,6 +8,7 @@ exception is a crash of the actor.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
@@ -16,7 +17,7 @@ import trio
 from supervisors import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence, Sized
+    from collections.abc import Iterator, Sequence, Sized
 
     from queueactors.cores import QueueStatistics
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 ROOM: Final = "room"
 TAKERS: Final = "takers"
 SYNCS: Final = "syncs"
+
+Method = Callable[..., object]  # type: ignore[explicit-any] # each operation has its own
+Change = Callable[["Core", dict[str, Method]], None]
 
 SLICE: Final = 1000  # messages that become due, between two turns of others: some 3 ms
 
@@ -98,6 +102,10 @@ class Engine(Protocol):
     """Carries out batches for one incarnation of a queue actor."""
 
     culprit: Operation | None
+    core: Core
+
+    def change(self, changes: Change | None) -> None:
+        """Let a function change what carries out operations, from now on; None: nothing does."""
 
     @property
     def notices(self) -> list[tuple[str, dict[str, object]]]:

@@ -28,13 +28,15 @@ from queueactors._insist import insist
 from queueactors.engines import Parked
 from supervisors import ActorDownError, Mailbox, Operation
 
+from ._refusing import accept_adds, refuse_adds
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from queueactors._clock import Clock
     from queueactors._histogram import Doubling, Histogram
     from queueactors.cores import QueueStatistics
-    from queueactors.engines import Engine
+    from queueactors.engines import Core, Engine
     from supervisors import ChildStatus, DownReason
 
 BATCH: Final = 256  # operations between two checkpoints; 100,000 casts delay others by 2.3 ms
@@ -63,6 +65,7 @@ class QueueActor:
     starts: int = attrs.field(default=0, init=False)
     on_errand: Callable[[], None] | None = attrs.field(default=None, init=False)
     durations: Histogram | None = attrs.field(default=None, init=False)  # of a process function
+    _drains: bool = attrs.field(default=False, init=False)  # it takes nothing in any more
     _turning: bool = attrs.field(default=False, init=False)  # a batch is being carried out
     _engine: Engine | None = attrs.field(default=None, init=False)  # None: it is down
     _last: QueueStatistics | None = attrs.field(default=None, init=False)  # known last
@@ -80,6 +83,31 @@ class QueueActor:
     def is_up(self) -> bool:
         """Whether there is an incarnation that serves."""
         return self._engine is not None
+
+    @property
+    def drains(self) -> bool:
+        """Whether it takes nothing in any more, and hands out what it has: see `_refusing`."""
+        return self._drains
+
+    @drains.setter
+    def drains(self, drains: bool) -> None:
+        self._drains = drains
+        if self._engine is not None:
+            self._let_in(self._engine)
+            self.mailbox.wake()  # those who wait for room have waited in vain
+
+    def _let_in(self, engine: Engine) -> None:
+        if self._drains:
+            engine.change(lambda core, methods: refuse_adds(core, self.name, methods))
+        else:
+            engine.change(None)
+            accept_adds(engine.core)
+
+    def configure(self, change: Callable[[Core], None]) -> None:
+        """Let a function change what the present incarnation goes by, if there is one."""
+        if self._engine is not None:
+            change(self._engine.core)
+            self.mailbox.wake()  # there may be room, or another deadline
 
     async def ask(self, method: str, *args: object) -> object:
         """Call it from beside it; while it, or its store, is down, wait for it to come back.
@@ -112,6 +140,8 @@ class QueueActor:
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         log = log.bind(queue=self.name)
         engine = await self._open_engine(self.parked)
+        if self._drains:
+            self._let_in(engine)
         self._turning = False
         self.mailbox.reopen()
         self.starts += 1

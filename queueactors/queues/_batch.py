@@ -79,6 +79,12 @@ class BatchQueue(QueueHandle["BatchOptions"]):
         self._processing = processing
         self._inside = inside
 
+    def _reconfigure(self, options: BatchOptions) -> None:
+        super()._reconfigure(options)
+        if not self._inside:
+            self._processing.inside._reconfigure(options)
+            self._processing.reconfigure(options)
+
     @property
     def submit(self) -> BatchSubmit:
         """The same operations, sent without waiting for their answers; but for `close`."""

@@ -145,9 +145,20 @@ class BatchKind:
 
     def core(self, records: object, changed: Changed | None = None) -> BatchCore:
         """Return a core over those records; its indexes are still to be rebuilt."""
-        options, timeout = self.options, self.options.flush_timeout
-        return BatchCore(
+        core = BatchCore(
             name=self.name,
+            records=cast("BatchRecords", records),
+            pack=self,
+            changed=changed,
+            ready=False,
+        )
+        self.configure(core)
+        return core
+
+    def configure(self, core: BatchCore) -> None:
+        """Let a core go by the options as they are now."""
+        options, timeout = self.options, self.options.flush_timeout
+        core.configure(
             flush_size=options.flush_size,
             flush_pushes=options.flush_pushes,
             flush_timeout=nanoseconds(
@@ -158,8 +169,4 @@ class BatchKind:
             max_claims=options.max_claims,
             on_exhausted=options.on_exhausted,
             max_length=options.max_length,
-            records=cast("BatchRecords", records),
-            pack=self,
-            changed=changed,
-            ready=False,
         )

@@ -57,6 +57,10 @@ class ChannelKind:
         """Return a core over those records; its places are still to be counted."""
         return ChannelCore(name=self.name, places=self.places, records=records, ready=False)
 
+    def configure(self, _core: object) -> None:
+        """Let the channel go by the options as they are now."""
+        self.places.limit = self.options.limit
+
 
 class ChannelQueue(
     QueueHandle["ChannelOptions"], trio.abc.SendChannel[Value], trio.abc.ReceiveChannel[Value]
@@ -80,6 +84,10 @@ class ChannelQueue(
     def __init__(self, actor: QueueActor, options: ChannelOptions, places: Places) -> None:
         super().__init__(actor, options)
         self._places = places
+        self._copies = options.snapshot
+
+    def _reconfigure(self, options: ChannelOptions) -> None:
+        super()._reconfigure(options)
         self._copies = options.snapshot
 
     @property

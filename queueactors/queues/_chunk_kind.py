@@ -132,6 +132,9 @@ class CapacityKind(_ChunkKind["CapacityOptions"]):
             ready=False,
         )
 
+    def configure(self, _core: CapacityCore) -> None:
+        """Let a core be: its capacity is the store's, and `CapacityQueue.resize` changes it."""
+
 
 @attrs.define(eq=False)
 class LogKind(_ChunkKind["LogOptions"]):
@@ -157,12 +160,17 @@ class LogKind(_ChunkKind["LogOptions"]):
         self, records: object, changed: Changed | None = None, value: ReadValue | None = None
     ) -> LogCore:
         """Return a core over those records; its indexes are still to be rebuilt."""
-        ttl = self.options.ttl
-        return LogCore(
+        core = LogCore(
             name=self.name,
-            ttl=None if ttl is None else nanoseconds("ttl", ttl),
             records=cast("LogRecords", records),
             changed=changed,
             load=self._load(value),
             ready=False,
         )
+        self.configure(core)
+        return core
+
+    def configure(self, core: LogCore) -> None:
+        """Let a core go by the options as they are now."""
+        ttl = self.options.ttl
+        core.configure(ttl=None if ttl is None else nanoseconds("ttl", ttl))

@@ -73,21 +73,29 @@ class Errands:
         log = log.bind(queue=self.actor.name)
         task_status.started()
         async with bare_nursery() as nursery:
-            if self.refill is not None:
-                nursery.start_soon(self._refills, self.refill, log)
-            if self.deliver is not None:
-                nursery.start_soon(self._letters, self.deliver, log)
+            nursery.start_soon(self._refills, log)
+            nursery.start_soon(self._letters, log)
+
+    def reconfigure(
+        self, refill: TimedOptions | None, deliver: Callable[[DeadLetter], Awaitable[object]] | None
+    ) -> None:
+        """Go by other options from now on; a refill that runs goes on."""
+        self.refill, self.deliver = refill, deliver
+        self.wake()
 
     # -- refills -------------------------------------------------------------------------------
 
-    async def _refills(
-        self, options: TimedOptions, log: structlog.typing.FilteringBoundLogger
-    ) -> None:
-        await self.actor.ask("refill_lost")  # a former incarnation may have died over one
+    async def _refills(self, log: structlog.typing.FilteringBoundLogger) -> None:
+        begun = False
         while True:
             self._refill_due = trio.Event()
-            if await self.actor.ask("begin_refill"):
-                await self._refill(options, log)
+            options = self.refill
+            if options is not None:
+                if not begun:  # a former incarnation may have died over one
+                    await self.actor.ask("refill_lost")
+                    begun = True
+                if await self.actor.ask("begin_refill"):
+                    await self._refill(options, log)
             await self._refill_due.wait()
 
     async def _refill(
@@ -123,14 +131,11 @@ class Errands:
 
     # -- dead letters --------------------------------------------------------------------------
 
-    async def _letters(
-        self,
-        deliver: Callable[[DeadLetter], Awaitable[object]],
-        log: structlog.typing.FilteringBoundLogger,
-    ) -> None:
+    async def _letters(self, log: structlog.typing.FilteringBoundLogger) -> None:
         while True:
             self._letters_due = trio.Event()
-            if await self._post(deliver, log):
+            deliver = self.deliver
+            if deliver is None or await self._post(deliver, log):
                 await self._letters_due.wait()
             else:
                 await trio.sleep(RETRY_AFTER)

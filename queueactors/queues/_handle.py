@@ -33,6 +33,11 @@ class QueueHandle(Generic[OptionsT]):
         self._mailbox = actor.mailbox
         self.options = options
 
+    def _reconfigure(self, options: OptionsT) -> None:
+        """Go by other options from now on: the runtime calls it, when it reloads."""
+        self.options = options
+        self._mailbox.bound = options.mailbox
+
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}, store {self.options.store!r}>"
 

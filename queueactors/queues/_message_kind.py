@@ -62,11 +62,18 @@ class MessageKind:
 
     def core(self, records: object, changed: Changed | None = None) -> MessageCore:
         """Return a core over those records; its indexes are still to be rebuilt."""
-        return MessageCore(
+        core = MessageCore(
             name=self.name,
-            lock_time=nanoseconds("lock_time", self.options.lock_time),
-            max_length=self.options.max_length,
             records=cast("MessageRecords", records),
             changed=changed,
             ready=False,
+        )
+        self.configure(core)
+        return core
+
+    def configure(self, core: MessageCore) -> None:
+        """Let a core go by the options as they are now."""
+        core.configure(
+            lock_time=nanoseconds("lock_time", self.options.lock_time),
+            max_length=self.options.max_length,
         )

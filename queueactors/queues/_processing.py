@@ -74,6 +74,11 @@ class Processing:
         self.actor.durations = self._durations
         self._ended.set()
 
+    def reconfigure(self, options: BatchOptions) -> None:
+        """Go by other options from now on; calls that run go on. How many may: from a restart."""
+        self.options = options
+        self._function = Function(options.process)
+
     async def __call__(self, *, task_status: ChildStatus) -> None:
         """Process batches until cancelled; what a former incarnation had is free at once."""
         log: Log = structlog.get_logger("queueactors")

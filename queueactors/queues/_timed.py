@@ -78,6 +78,10 @@ class TimedQueue(QueueHandle["TimedOptions"]):
         self._values = values  # how they are encoded; None: they are not
         self._seconds = options.reservation_time
 
+    def _reconfigure(self, options: TimedOptions) -> None:
+        super()._reconfigure(options)
+        self._seconds = options.reservation_time
+
     @property
     def submit(self) -> TimedSubmit:
         """The same operations, sent without waiting for their answers."""

@@ -76,20 +76,27 @@ class TimedKind:
 
     def core(self, records: object, changed: Changed | None = None) -> TimedCore:
         """Return a core over those records; its indexes are still to be rebuilt."""
-        options = self.options
-        return TimedCore(
+        core = TimedCore(
             name=self.name,
-            unique=options.unique,
+            unique=self.options.unique,
+            records=cast("TimedRecords", records),
+            decode=None if self.values is None else self.values.decode,
+            changed=changed,
+            ready=False,
+        )
+        self.configure(core)
+        return core
+
+    def configure(self, core: TimedCore) -> None:
+        """Let a core go by the options as they are now."""
+        options = self.options
+        core.configure(
             max_reservations=options.max_reservations,
             on_exhausted=options.on_exhausted,
             max_length=options.max_length,
             sync_interval=None
             if options.sync_interval is None
             else nanoseconds("sync_interval", options.sync_interval, positive=False),
-            records=cast("TimedRecords", records),
-            decode=None if self.values is None else self.values.decode,
-            changed=changed,
-            ready=False,
         )
 
 

@@ -46,7 +46,7 @@ class SqliteJournal:
         self.records: Records | None = None
         self.changed = Changed()
         self.unwritten: tuple[int, tuple[object, ...]] | None = None
-        self.waits = store.on_failure == "wait"
+        self._store = store
         self._release = store.release_on_start or kind.table.by_process
         self._actor = actor
         self._number = 0
@@ -55,6 +55,11 @@ class SqliteJournal:
         self._head: dict[str, int | None] | None = None  # as in the file
         self._kept: list[int] = []  # messages that cannot be decoded
         actor.on_recovery[queue] = parked.wake or (lambda: None)
+
+    @property
+    def waits(self) -> bool:
+        """While the store fails: let callers wait."""
+        return self._store.on_failure == "wait"
 
     def core(self, records: object) -> Core:
         if self.kind.table.lazy:

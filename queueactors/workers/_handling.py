@@ -61,7 +61,12 @@ class Handling:
     _handler: Function = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._handler = Function(self.options.handler)
+        self.reconfigure(self.options)
+
+    def reconfigure(self, options: WorkerOptions) -> None:
+        """Go by other options from the next delivery on."""
+        self.options = options
+        self._handler = Function(options.handler)
 
     async def handle(self, delivery: Delivery, log: Log) -> None:
         """Run the handler, if an attempt is left, and tell the queue what came of it."""

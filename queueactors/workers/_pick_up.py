@@ -65,10 +65,18 @@ class PickUps:
     _taking: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.throttled = self.options.throttle is not None
-        given = self.options.monitor
+        self.reconfigure(self.options, None)
+
+    def reconfigure(self, options: WorkerOptions, before: WorkerOptions | None) -> None:
+        """Go by other options from the next pick-up on."""
+        self.options = options
+        self.throttled = options.throttle is not None
+        given = options.monitor
         # The default one remembers when it warned: one for each worker.
-        self._monitor = monitor_fn() if given == "default" else None if given == "none" else given
+        if before is None or given != before.monitor:
+            self._monitor = (
+                monitor_fn() if given == "default" else None if given == "none" else given
+            )
 
     def interrupt(self) -> None:
         """End the present `take`: it may take as many as were free when it began."""

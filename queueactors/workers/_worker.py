@@ -83,6 +83,8 @@ class Worker:
     runtime: AnyRuntime = None
     random: Random = attrs.field(factory=Random, repr=False)
     _source: Source = attrs.field(init=False)
+    _paces: Paces = attrs.field(init=False)
+    _answers: Answers = attrs.field(init=False)
     _handling: Handling = attrs.field(init=False)
     _pick_ups: PickUps = attrs.field(init=False)
     _counters: WorkerCounters = attrs.field(factory=WorkerCounters, init=False)
@@ -105,14 +107,43 @@ class Worker:
     _keep_at: float = attrs.field(default=inf, init=False)  # when something must be extended
 
     def __attrs_post_init__(self) -> None:
+        self._concurrency = self.options.concurrency
+        self._on = self.options.auto_start is True
+        self._make()
+
+    def _make(self) -> None:
+        """Make what an incarnation is made of."""
         options, counters = self.options, self._counters
         source = self._source = make_source(self.queue, options.batch, self.runtime)
-        paces = Paces(options, self.random)
-        answers = Answers(options, self.queue.kind == "message", paces, counters)
+        paces = self._paces = Paces(options, self.random)
+        answers = self._answers = Answers(options, self.queue.kind == "message", paces, counters)
         self._handling = Handling(options, source, answers, counters, self.runtime, self._freed)
         self._pick_ups = PickUps(self.name, options, source, paces, counters)
-        self._concurrency = options.concurrency
-        self._on = options.auto_start is True
+
+    def reconfigure(self, options: WorkerOptions) -> None:
+        """Go by other options from now on, but for those that `rebuild` is for.
+
+        Handlers that run go on, and end as they would have. What `scale` said counts until the
+        options say another number than before.
+        """
+        before, self.options = self.options, options
+        self._paces.options = self._answers.options = options
+        self._handling.reconfigure(options)
+        self._pick_ups.reconfigure(options, before)
+        if options.concurrency != before.concurrency:
+            self._concurrency = options.concurrency
+        self._pick_ups.interrupt()
+        self._changed.unpark_all()
+
+    def rebuild(self, queue: AnyQueue, options: WorkerOptions) -> None:
+        """Feed another queue, or another handler, from the next incarnation on: none runs now."""
+        self.child_down("stopped")
+        ended = self._handling.ended
+        if options.concurrency != self.options.concurrency:
+            self._concurrency = options.concurrency
+        self.queue, self.options = queue, options
+        self._make()
+        self._handling.ended = ended
 
     def __repr__(self) -> str:
         return f"<Worker {self.name!r} of queue {self.queue.name!r}, {len(self._busy)} busy>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from math import inf
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from queueactors import Runtime
     from queueactors.cores.batch import BatchState
-    from queueactors.engines import Core, Engine, Parked
+    from queueactors.engines import Engine, Parked
     from queueactors.stores import Kind
     from supervisors import Operation
 
@@ -476,7 +476,7 @@ class StuckStore(FaultyStore):
 
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
         engine = await FaultyStore.open_engine(self, queue, kind, parked)
-        self.engine = StuckEngine(cast("Core", engine.core), parked)  # type: ignore[attr-defined] # a local one
+        self.engine = StuckEngine(engine.core, parked)
         return self.engine
 
 

@@ -148,7 +148,7 @@ class ChunkPlay(Play[Queue, ChunkModel, int]):
     async def shown(self) -> object:
         engine = self.queue._actor._engine  # noqa: SLF001
         assert engine is not None
-        return _items(engine.core), await self.queue.len()  # type: ignore[attr-defined] # a local one
+        return _items(engine.core), await self.queue.len()
 
     def wanted(self) -> object:
         return _items(self.model.core), self.model.core.length(self.now)

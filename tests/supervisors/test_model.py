@@ -75,6 +75,8 @@ class SupervisorPlan:
     plans: list[Plan]
     dynamic: bool = False
     max_children: int | None = None
+    stopped: set[str] = attrs.field(factory=set)  # by an operator, over all incarnations
+    real_stopped: set[str] = attrs.field(factory=set)  # what the real one knows of them
 
 
 def copied(plan: SupervisorPlan) -> SupervisorPlan:
@@ -151,7 +153,9 @@ class Node:
         for plan in self.plan.plans:
             child = Child(plan)
             self.children.append(child)
-            if not self.start(child):
+            if plan.id in self.plan.stopped:
+                child.state = "stopped"
+            elif not self.start(child):
                 return False
         return True
 
@@ -184,6 +188,7 @@ class Node:
         child.state, child.below, child.due = state, None, None
         if child.plan.restart == "temporary" or self.plan.dynamic:
             self.children.remove(child)
+            self.plan.stopped.discard(child.plan.id)
 
     def ended(self, child: Child, ran_for: float, *, abnormal: bool) -> None:
         """Handle an exit, or a failed attempt to restart."""
@@ -245,6 +250,8 @@ class Node:
     def terminate(self, child: Child) -> None:
         due, heirs = child.due, self.group(child)
         child.in_a_row = 0
+        if child.plan.restart != "temporary":
+            self.plan.stopped.add(child.plan.id)
         self.leave(child, "stopped")
         if due is not None:
             for heir in heirs:
@@ -315,6 +322,7 @@ def real_spec(plan: Plan, stage: Stage) -> ChildSpec:
         intensity=plan.below.intensity,
         period=plan.below.period,
         auto_shutdown=plan.below.auto_shutdown,
+        stopped=plan.below.real_stopped,
         restart=plan.restart,
         backoff=plan.pace,
         on_give_up=plan.on_give_up,
@@ -417,6 +425,7 @@ async def reconfigure(random: Random, top: AnySupervisor, node: Node, stage: Sta
     if random.random() < 0.3:
         added = make_child(random, 2, node.model.ids, plan.auto_shutdown)
         given.append(Child(added, state="stopped"))
+        plan.stopped.add(added.id)
     await real.reconfigure(
         [real_spec(child.plan, stage) for child in given],
         strategy=plan.strategy,
@@ -488,11 +497,13 @@ async def step(random: Random, top: AnySupervisor, model: Model, stage: Stage) -
             assert child.state == "restarting"
         except ChildStartError:
             assert not node.start(child)
+            node.plan.stopped.discard(id)
             child.in_a_row = 0
             if child.state != "parked":
                 child.state = "stopped"
         else:
             child.in_a_row = 0
+            node.plan.stopped.discard(id)
             assert node.start(child)
     elif isinstance(real := real_node(top, node), Supervisor):
         try:
@@ -503,6 +514,7 @@ async def step(random: Random, top: AnySupervisor, model: Model, stage: Stage) -
             assert child.state == "restarting"
         else:
             node.children.remove(child)
+            node.plan.stopped.discard(id)
     model.run_until(model.now)
     await settle()
     return f"{action} {id}"
