@@ -60,6 +60,18 @@ class WorkerNotFoundError(_NotFoundError):
     thing = "worker"
 
 
+class ReloadRefusedError(QueueActorsError):
+    """A reload cannot begin now; nothing has changed. The message says why.
+
+    Args:
+      reason: Why not.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class _QueueStateError(QueueActorsError):
     """Base of what is refused because of what the queue is at present.
 

@@ -11,13 +11,22 @@ restart another: the mailboxes bridge it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 
-from supervisors import ChildOptions, ChildSpec, Mailbox, StartFunction, child_spec, did_you_mean
+from supervisors import (
+    ActorDownError,
+    ChildOptions,
+    ChildSpec,
+    Mailbox,
+    StartFunction,
+    child_spec,
+    did_you_mean,
+)
 
 from ._codecs import Values
 from ._histogram import Doubling
@@ -27,13 +36,15 @@ from .stores import Place
 from .workers import Worker, WorkerOptions, unfit
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 
     from ._clock import Clock
     from .config import ChildConfig, Config, SupervisorConfig
     from .cores.timed import DeadLetter
     from .engines import Engine, Parked
     from .stores import Store
+
+AnyKind = Any  # type: ignore[explicit-any] # each kind of queue has its own
 
 # What hangs under a group is parked rather than given up: one poisoned queue must not end all.
 GROUP_INTENSITY: Final = 8
@@ -48,6 +59,7 @@ class Defined:
     handle: Queue
     actor: QueueActor
     beside: Mapping[str, StartFunction]  # by sort: what else it consists of
+    kept: AnyKind  # what a store needs of it; its options are those that count
 
     def specs(self, options: ChildOptions) -> list[ChildSpec]:
         """Return the children that the queue consists of."""
@@ -76,6 +88,9 @@ class Parts:
         self.stores: dict[str, Store] = {}
         self.queues: dict[str, Defined] = {}
         self.workers: dict[str, Worker] = {}
+        # By group or supervisor: the children that an operator has stopped, over all restarts.
+        self.stopped: defaultdict[str, set[str]] = defaultdict(set)
+        self._store_specs: dict[str, ChildSpec] = {}
         self.turns = Doubling(TURN)  # operations that a queue's actor carries out in one turn
         self._random = random
         self._runtime = runtime
@@ -100,13 +115,32 @@ class Parts:
         mailbox = Mailbox(name, options.mailbox)
         actor = QueueActor(name, self.clock, mailbox, open_engine, self.turns)
         handle = parts.handle(actor, options, kept, self._dice())
-        beside: dict[str, StartFunction] = {}
-        refill = options if isinstance(options, TimedOptions) and options.sync_fn else None
-        if refill is not None or options.dead_letter is not None:
-            deliver = self._deliverer(name, options)
-            beside["errands"] = Errands(actor, refill, deliver, kept.values)
-        defined = self.queues[name] = Defined(kind, handle, actor, beside | handle.companions)
+        defined = self.queues[name] = Defined(kind, handle, actor, {}, kept)
+        defined.beside = self._beside(defined, options)
         return defined
+
+    def _beside(self, defined: Defined, options: Options) -> dict[str, StartFunction]:
+        """Return what runs beside a queue's actor, made of those options."""
+        refill = options if isinstance(options, TimedOptions) and options.sync_fn else None
+        beside: dict[str, StartFunction] = {}
+        if refill is not None or options.dead_letter is not None:
+            deliver = self._deliverer(defined.handle.name, options)
+            known = defined.beside.get("errands")
+            if isinstance(known, Errands):
+                known.reconfigure(refill, deliver)
+            beside["errands"] = known or Errands(
+                defined.actor, refill, deliver, defined.kept.values
+            )
+        return beside | defined.handle.companions
+
+    def reconfigure(self, name: str, options: Options) -> None:
+        """Let a queue go by other options from now on, as far as it can while it runs."""
+        defined = self.queues[name]
+        defined.kept.options = options
+        handle: AnyQueue = defined.handle
+        handle._reconfigure(options)  # noqa: SLF001 - the two are one thing
+        defined.beside = self._beside(defined, options)
+        defined.actor.configure(defined.kept.configure)
 
     def _dice(self) -> Random:
         return Random() if self._random is None else self._random  # noqa: S311 - for waits
@@ -119,6 +153,8 @@ class Parts:
             return None
 
         async def deliver(letter: DeadLetter) -> object:
+            if target not in self.queues:  # a reload has removed it
+                raise ActorDownError(target, "gone")
             queue: AnyQueue = self.queues[target].handle
             if queue.options.store == options.store and KINDS[queue.kind].table is not None:
                 return await queue._take_over(letter, name)  # noqa: SLF001 - the two are one thing
@@ -163,6 +199,27 @@ class Parts:
             hint = did_you_mean(target, self.queues)
             raise ValueError(f"there is no queue {target!r} for dead_letter{hint}; define it first")
 
+    def users(self, name: str, config: Config) -> Iterator[str]:
+        """Yield what needs a queue and is in no configuration: the program has defined it."""
+        for worker in self.workers.values():
+            if worker.name not in config.workers:
+                told = f"worker {worker.name!r}, which the program has started,"
+                if worker.options.queue == name:
+                    yield f"it cannot be removed: {told} feeds on it"
+                if worker.options.dead_letter == name:
+                    yield f"it cannot be removed: dead letters of {told} go there"
+        for other in self.queues.values():
+            if other.handle.name not in config.queues and other.handle.options.dead_letter == name:
+                told = f"queue {other.handle.name!r}, which the program has defined,"
+                yield f"it cannot be removed: dead letters of {told} go there"
+
+    def gets_letters(self, name: str) -> bool:
+        """Whether dead letters of another queue, or of a worker, go to a queue."""
+        workers = any(each.options.dead_letter == name for each in self.workers.values())
+        return workers or any(
+            each.handle.options.dead_letter == name for each in self.queues.values()
+        )
+
     def check_unused(self, name: str) -> None:
         """Refuse to drop a queue that others need.
 
@@ -190,20 +247,51 @@ class Parts:
           front_ends: What others reach the runtime by.
         """
         config = self.config
-        for name, each in config.stores.items():
-            self.stores[name] = cast("Store", each.factory(**each.options))
-        directory = Path(config.runtime.data_dir)
-        random = self._dice()
-        stores = []
-        for name, store in self.stores.items():
-            own = [each.name for each in config.queues.values() if each.options.store == name]
-            spec = store.child(Place(name, directory, frozenset(own), self.clock, random))
-            if spec is not None:
-                stores.append(spec)
+        for name in config.stores:
+            self.add_store(name, config)
         for name, queue in config.queues.items():
             self.define(name, queue.kind, queue.options)
         for name, options in config.workers.items():
             self.add_worker(name, options)
+        return self.tree(config, front_ends)
+
+    def add_store(self, name: str, config: Config) -> None:
+        """Make a store that a configuration names."""
+        each = config.stores[name]
+        store = self.stores[name] = cast("Store", each.factory(**each.options))
+        own = [each.name for each in config.queues.values() if each.options.store == name]
+        directory = Path(config.runtime.data_dir)
+        spec = store.child(Place(name, directory, frozenset(own), self.clock, self._dice()))
+        if spec is not None:
+            self._store_specs[name] = attrs.evolve(spec, **PARK)
+
+    @property
+    def running_stores(self) -> Collection[str]:
+        """The names of those stores that are children."""
+        return self._store_specs.keys()
+
+    def remove_queue(self, name: str) -> None:
+        """Let go of a queue that does not run any more; what is in its store stays there."""
+        defined = self.queues.pop(name)
+        defined.actor.child_down("gone")
+        let_go = getattr(self.stores[defined.handle.options.store], "let_go", None)
+        if let_go is not None:
+            let_go(name)
+
+    def remove_store(self, name: str) -> None:
+        """Let go of a store; what is in it outlasts that if it is durable."""
+        self._store_specs.pop(name, None)
+        self.stores.pop(name).close()
+
+    def tree(self, config: Config, front_ends: list[ChildSpec]) -> list[ChildSpec]:
+        """Return the runtime's own children, for a configuration of parts that are there.
+
+        Args:
+          config: It says what stands where.
+          front_ends: What others reach the runtime by.
+        """
+        self.config = config
+        stores = [self._store_specs[name] for name in config.stores if name in self._store_specs]
         placed = {
             (child.what, child.name)
             for supervisor in config.supervisors.values()
@@ -211,27 +299,38 @@ class Parts:
         }
         queues = [
             spec
-            for name, defined in self.queues.items()
+            for name in config.queues
             if ("queue", name) not in placed
-            for spec in defined.specs(PARK)
+            for spec in self.queues[name].specs(PARK)
         ]
         workers = [
-            worker_spec(worker, PARK)
-            for name, worker in self.workers.items()
+            worker_spec(self.workers[name], PARK)
+            for name in config.workers
             if ("worker", name) not in placed
         ]
         roots = [self._supervisor_spec(each, ChildOptions()) for each in config.roots]
         return [
-            self._group_spec("stores", [attrs.evolve(spec, **PARK) for spec in stores]),
+            self._group_spec("stores", stores),
             self._group_spec("queues", queues),
-            child_spec("supervisors", roots, intensity=0, random=self._random),
+            child_spec(
+                "supervisors",
+                roots,
+                intensity=0,
+                random=self._random,
+                stopped=self.stopped["supervisors"],
+            ),
             self._group_spec("workers", workers),
             *([self._group_spec("front_ends", front_ends)] if front_ends else []),
         ]
 
     def _group_spec(self, name: str, children: list[ChildSpec]) -> ChildSpec:
         return child_spec(
-            name, children, intensity=GROUP_INTENSITY, period=GROUP_PERIOD, random=self._random
+            name,
+            children,
+            intensity=GROUP_INTENSITY,
+            period=GROUP_PERIOD,
+            random=self._random,
+            stopped=self.stopped[name],
         )
 
     def _supervisor_spec(self, config: SupervisorConfig, options: ChildOptions) -> ChildSpec:
@@ -245,6 +344,7 @@ class Parts:
             period=flags.period,
             auto_shutdown=flags.auto_shutdown,
             random=self._random,
+            stopped=self.stopped[f"supervisor.{config.name}"],
             **(ChildOptions(on_give_up=config.on_give_up) | config.options | options),
         )
 

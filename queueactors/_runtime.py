@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Literal, cast, overload
 
+import attrs
 import structlog
 import trio
 
 from supervisors import (
+    ChildAlreadyStartedError,
     ChildNotFoundError,
     ChildRestartingError,
     ChildRunningError,
@@ -25,19 +27,21 @@ from supervisors import (
 )
 
 from ._clock import Clock
-from ._errors import QueueNotFoundError, WorkerNotFoundError
+from ._errors import QueueNotFoundError, ReloadRefusedError, WorkerNotFoundError
 from ._options import Checks, Target, make_options
 from ._parts import PARK, Defined, Parts, worker_spec
 from .queues import KINDS, AnyQueue, Options, Queue
 from .workers import BATCH, Worker, WorkerOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Collection, Generator, Iterator, Mapping
     from os import PathLike
     from random import Random
 
     from ._overview import Overview
-    from .config import Config
+    from ._reload import Outcome, ReloadResult
+    from .config import Config, Item, Plan
+    from .config._plan import Key
     from .metrics import Metrics
     from .metrics._collect import Collector
     from .metrics._server import MetricsServer
@@ -50,6 +54,9 @@ if TYPE_CHECKING:
         TimedQueue,
     )
 
+    ConfigSource = str | PathLike[str] | Mapping[str, object] | Config | None
+
+FRONT_ENDS: Final = "front_ends"
 ROOT_INTENSITY: Final = 0  # a configured supervisor that gives up ends the runtime
 
 
@@ -78,6 +85,9 @@ class Runtime:
         self._workers = parts.workers
         self._collector: Collector | None = None  # made, and imported, when somebody asks
         self._metrics_server: MetricsServer | None = None
+        self._front_ends: list[ChildSpec] = []
+        self._running = config  # with what is removed and not empty yet
+        self._reloading = False
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
 
     def __repr__(self) -> str:
@@ -418,7 +428,229 @@ class Runtime:
         """Remove all messages; return the names of the queues that held any."""
         return await self.clear_queues(*self._queues)
 
-    # -- helpers -------------------------------------------------------------------------------
+    # -- reloading -----------------------------------------------------------------------------
+
+    async def plan(self, config: ConfigSource = None) -> Plan:
+        """Return what a reload would do; nothing happens.
+
+        Args:
+          config: As for `reload`.
+
+        Raises:
+          ConfigError: If the configuration has faults. What it has none of, and what yet cannot be
+            done while the runtime runs, is in ``faults`` of the plan.
+          ReloadRefusedError: If the runtime is starting or stopping.
+          ValueError: If ``config`` is None, and the runtime was not opened from a file.
+        """
+        await trio.lowlevel.checkpoint()
+        return self._plan(self._load(config))
+
+    async def reload(
+        self, config: ConfigSource = None, *, removed: Literal["drain", "keep"] = "drain"
+    ) -> ReloadResult:
+        """Change what runs to another configuration, and restart only what must be.
+
+        All is checked first: if anything is wrong, nothing has changed. Handles stay valid, and no
+        message and no waiting caller is lost; those of a queue that is taken out get
+        `supervisors.ActorDownError`. What is defined from code, and what an operator has stopped,
+        stays as it is. Cancelled once it has begun: it goes on to its end.
+
+        Args:
+          config: As for `open_runtime`. None: the file that the runtime was opened with, read
+            again.
+          removed: What becomes of queues that are not in it any more. ``"drain"``: they take
+            nothing in, and they and their workers go when they are empty. ``"keep"``: they go now.
+            A durable store keeps what is in them in any case.
+
+        Returns:
+          What has become of each part that changed. One that did not start is parked, and in
+          ``failed``.
+
+        Raises:
+          ConfigError: If the configuration has faults, or something in it cannot be changed while
+            the runtime runs. Nothing has changed.
+          ReloadRefusedError: If another reload is under way, or the runtime is starting or
+            stopping.
+          supervisors.SupervisorStoppedError: If the runtime ends meanwhile.
+          ValueError: If ``config`` is None, and the runtime was not opened from a file.
+        """
+        if removed not in ("drain", "keep"):
+            raise ValueError(f"expected removed to be 'drain' or 'keep', got {removed!r}")
+        await trio.lowlevel.checkpoint()
+        new = self._load(config)
+        if self._reloading:
+            raise ReloadRefusedError("another reload is under way; wait for its end")
+        self._reloading = True
+        try:
+            async with self._defining:  # nobody defines or drops anything meanwhile
+                plan = self._plan(new)
+                if plan.faults:
+                    from .config import ConfigError
+
+                    raise ConfigError(plan.faults)
+                return await self._carry_out(plan, new, removed)
+        finally:
+            self._reloading = False
+
+    def _load(self, source: ConfigSource) -> Config:
+        from .config import load_config
+
+        if self._supervisor is None:
+            raise ReloadRefusedError("the runtime is starting; wait until it is up")
+        if self._supervisor.is_stopping:
+            raise ReloadRefusedError("the runtime is stopping")
+        if source is None:
+            source = self.config.file
+            if source is None:
+                raise ValueError(
+                    "the runtime was not opened from a file; say which configuration is to run"
+                )
+        return load_config(source)
+
+    def _plan(self, new: Config) -> Plan:
+        """Return what a change to a configuration does, and what forbids it."""
+        from .config import Fault, make_plan
+
+        plan = make_plan(self._running, new)
+        faults = [
+            Fault(new.file, None, f"{item.what}.{item.name}", told)
+            for item in plan.items
+            for told in self._conflicts(item)
+        ]
+        return attrs.evolve(plan, faults=(*plan.faults, *faults))
+
+    def _conflicts(self, item: Item) -> Iterator[str]:
+        """Yield what the program itself has defined that is in the way."""
+        known = {("queue", name) for name in self._queues}
+        known |= {("worker", name) for name in self._workers}
+        if item.action == "added" and item.key in known:
+            yield f"the program has defined a {item.what} of that name; choose another one"
+        if item.action == "removed" and item.what == "queue":
+            yield from self._parts.users(item.name, self._running)
+
+    async def _carry_out(self, plan: Plan, new: Config, removed: str) -> ReloadResult:
+        """Do what was planned, and tell what has become of it."""
+        from ._reload import Reloaded, ReloadResult
+
+        target = new if removed == "keep" else self._with_leftovers(new)
+        errors: dict[Key, str] = {}
+        with trio.CancelScope(shield=True):  # half of it would be neither the old nor the new
+            errors = await self._apply(target, new)
+        self.config = new
+        left = {("queue", name) for name in target.queues}
+        left |= {("worker", name) for name in target.workers}
+        children = []
+        for item in plan.items:
+            if item.action == "unchanged" and item.key not in errors:
+                continue
+            error = errors.get(item.key)
+            outcome: Outcome = "done" if error is None else "failed"
+            if item.action == "removed" and item.key in left and error is None:
+                outcome = "draining"
+            told = Reloaded(item.what, item.name, item.action, outcome, error)
+            children.append(told)
+            log = self._log.info if error is None else self._log.error
+            log(
+                "reload_step",
+                what=item.what,
+                name=item.name,
+                action=item.action,
+                outcome=outcome,
+                error=error,
+            )
+        result = ReloadResult(plan, tuple(children))
+        self._log.info("reloaded", changed=len(children), failed=len(result.failed))
+        return result
+
+    def _with_leftovers(self, new: Config) -> Config:
+        """Return a configuration with those queues in it that are removed, and not empty yet."""
+        running = self._running
+        queues = {
+            name: queue
+            for name, queue in running.queues.items()
+            if name not in new.queues and self._queues[name].actor.mailbox.down is None
+        }
+        workers = {
+            name: worker
+            for name, worker in running.workers.items()
+            if worker.queue in queues and name not in new.workers
+        }
+        stores = {queue.options.store for queue in queues.values()} - new.stores.keys()
+        return attrs.evolve(
+            new,
+            queues={**new.queues, **queues},
+            workers={**new.workers, **workers},
+            stores={**new.stores, **{name: running.stores[name] for name in stores}},
+        )
+
+    async def _apply(
+        self, target: Config, wanted: Config, *, drained: str | None = None
+    ) -> dict[Key, str]:
+        """Let that run which a configuration says, and return what went wrong.
+
+        Args:
+          target: What is to run, with what is to be drained.
+          wanted: The same without it.
+          drained: The queue whose drain asks for this.
+        """
+        from ._reload import Reload
+        from .config import make_plan
+
+        root = self.supervisor
+        plan = make_plan(self._running, target)
+        front_ends = self._make_front_ends(target)
+        reload = Reload(self._parts, root, self._running, target, plan, front_ends)
+        reload.prepare()
+        await self._remove_front_ends(front_ends)
+        await reload.carry_out()
+        if target.metrics != self._running.metrics:
+            self._collector = None
+        self._running = target
+        await self._drain(target.queues.keys() - wanted.queues.keys(), drained)
+        return reload.errors
+
+    async def _remove_front_ends(self, wanted: list[ChildSpec]) -> None:
+        """Stop and forget those that are not wanted any more; with the last goes their group."""
+        unwanted = [spec for spec in self._front_ends if spec not in wanted]
+        if unwanted:
+            await _remove(await self._group(FRONT_ENDS), unwanted)
+        self._front_ends = wanted
+        if unwanted and not wanted:
+            await self.supervisor.terminate_child(FRONT_ENDS)
+            await self.supervisor.delete_child(FRONT_ENDS)
+
+    async def _drain(self, names: Collection[str], drained: str | None) -> None:
+        """Let those queues be drained, and no others."""
+        from ._drain import Drain
+
+        group = await self._group("workers")
+        for info in group.which_children():
+            drain: object = group.get_childspec(info.id).start
+            if isinstance(drain, Drain) and drain.name not in {*names, drained}:
+                await group.terminate_child(info.id)
+                if drain.name in self._queues:
+                    self._queues[drain.name].actor.drains = False
+        for name in names:
+            drain = Drain(self._parts, name, self._drained)
+            drain.begin()
+            with suppress(ChildAlreadyStartedError):
+                await group.start_child(
+                    ChildSpec(id=f"drain.{name}", start=drain, restart="temporary")
+                )
+
+    async def _drained(self, name: str) -> None:
+        """Take a queue out that is empty, and its workers."""
+        async with self._defining:
+            running = self._running
+            if name not in running.queues or name in self.config.queues:
+                return
+            queues = {each: queue for each, queue in running.queues.items() if each != name}
+            workers = {
+                each: worker for each, worker in running.workers.items() if worker.queue != name
+            }
+            target = attrs.evolve(running, queues=queues, workers=workers)
+            await self._apply(target, self.config, drained=name)
+            self._log.info("queue_drained", queue=name)
 
     def _metrics_steps(self) -> Generator[None, None, Metrics]:
         if self._collector is None:
@@ -452,28 +684,43 @@ class Runtime:
 
     def _specs(self) -> list[ChildSpec]:
         """Return the runtime's own children, the groups, with all that is configured in them."""
-        front_ends = []
-        if self.config.metrics.listen is not None:
-            from .metrics._server import MetricsServer  # which needs an extra
+        self._front_ends = self._make_front_ends(self.config)
+        return self._parts.specs(self._front_ends)
 
-            listen = self.config.metrics.listen
-            self._metrics_server = MetricsServer(listen, self._metrics_steps, self.not_ready)
-            front_ends.append(ChildSpec(id="metrics", start=self._metrics_server, **PARK))
-        options = self.config.control
-        path = options.path(self.config.runtime.data_dir)
-        if path is not None and (self._control or options.socket is not None):
-            from .control._methods import Methods
-            from .control._server import ControlServer
+    def _make_front_ends(self, config: Config) -> list[ChildSpec]:
+        """Return what others reach the runtime by; what has not changed as it is."""
+        known = {spec.id: spec for spec in self._front_ends}
+        running = self._running
+        specs = []
+        if config.metrics.listen is None:
+            self._metrics_server = None
+        elif "metrics" in known and config.metrics.listen == running.metrics.listen:
+            specs.append(known["metrics"])
+        else:
+            specs.append(self._metrics_spec(config.metrics.listen))
+        path = config.control.path(config.runtime.data_dir)
+        if path is not None and (self._control or config.control.socket is not None):
+            if "control" in known and config.control == running.control:
+                specs.append(known["control"])
+            else:
+                specs.append(self._control_spec(config, path))
+        return specs
 
-            server = ControlServer(
-                path,
-                options,
-                self.config.runtime.name,
-                Methods(self).answer,
-                required=options.socket is not None,
-            )
-            front_ends.append(ChildSpec(id="control", start=server, **PARK))
-        return self._parts.specs(front_ends)
+    def _metrics_spec(self, listen: str) -> ChildSpec:
+        from .metrics._server import MetricsServer  # which needs an extra
+
+        self._metrics_server = MetricsServer(listen, self._metrics_steps, self.not_ready)
+        return ChildSpec(id="metrics", start=self._metrics_server, **PARK)
+
+    def _control_spec(self, config: Config, path: Path) -> ChildSpec:
+        from .control._methods import Methods
+        from .control._server import ControlServer
+
+        required = config.control.socket is not None
+        answer = Methods(self).answer
+        name = config.runtime.name
+        server = ControlServer(path, config.control, name, answer, required=required)
+        return ChildSpec(id="control", start=server, **PARK)
 
     async def _group(self, name: str) -> Supervisor:
         await self._opened.wait()
@@ -566,7 +813,7 @@ def _supervisors(root: Supervisor) -> Iterator[Supervisor]:
 
 @asynccontextmanager
 async def open_runtime(
-    config: str | PathLike[str] | Mapping[str, object] | Config | None = None,
+    config: ConfigSource = None,
     *,
     clock: Clock | None = None,
     random: Random | None = None,

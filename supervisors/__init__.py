@@ -33,6 +33,7 @@ from ._exceptions import bare_nursery, describe
 from ._mailbox import MAILBOX, Mailbox, Operation, OperationState, PendingReply
 from ._open import (
     ChildOptions,
+    SupervisorStart,
     child_spec,
     dynamic_child_spec,
     open_dynamic_supervisor,
@@ -106,6 +107,7 @@ __all__ = [
     "Strategy",
     "Supervisor",
     "SupervisorFlags",
+    "SupervisorStart",
     "SupervisorStoppedError",
     "SupervisorsError",
     "TellsDown",

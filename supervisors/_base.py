@@ -166,6 +166,16 @@ class BaseSupervisor:
         """
         return self._children[id].spec
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether it was told to stop, or has ended."""
+        return self._stopping
+
+    def state_of(self, id: str) -> ChildState | None:
+        """Return where a child is in its life; None: there is no such child."""
+        child = self._children.get(id)
+        return None if child is None else child.state
+
     def value_of(self, id: str) -> Value:
         """Return what a running child reported with ``started``; None if it does not run.
 

@@ -30,6 +30,8 @@ LAYERS = (
     ("queueactors.config",),
     (
         "queueactors._parts",
+        "queueactors._drain",
+        "queueactors._reload",
         "queueactors._runtime",
         "queueactors._idle",
         "queueactors._overview",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 _CLEAR_LINE = "\r\x1b[2K"
+_METHODS = ("debug", "info", "warning", "error", "exception", "critical", "log")
 _NO_WRAP, _WRAP = "\x1b[?7l", "\x1b[?7h"  # a line that wraps would leave its first part behind
 _INSTANT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"  # ISO 8601, of one length
 
@@ -70,6 +71,22 @@ class StatusLine:
             os.close(nowhere)
 
 
+class _Logger(structlog.make_filtering_bound_logger(logging.NOTSET)):  # type: ignore[misc] # a class
+    """A logger whose level can change: all loggers there are share its methods."""
+
+
+def set_level(level: str) -> None:
+    """Write events from that level on, in every logger there is, and what `logging` has.
+
+    Args:
+      level: ``"debug"`` to ``"critical"``.
+    """
+    base = structlog.make_filtering_bound_logger(logging.getLevelName(level.upper()))
+    for name in _METHODS:
+        setattr(_Logger, name, getattr(base, name))
+    logging.getLogger().setLevel(level.upper())
+
+
 def configure_log(stream: StatusLine, *, level: str, log_format: str, final: bool = True) -> None:
     """Let structlog write to a stream.
 
@@ -79,6 +96,7 @@ def configure_log(stream: StatusLine, *, level: str, log_format: str, final: boo
       log_format: ``"console"`` for people, ``"json"`` for programs: one object a line.
       final: Whether loggers may keep it; otherwise another configuration follows.
     """
+    set_level(level)
     processors: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -95,7 +113,7 @@ def configure_log(stream: StatusLine, *, level: str, log_format: str, final: boo
         )
     structlog.configure(
         processors=processors,
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
+        wrapper_class=_Logger,
         logger_factory=structlog.WriteLoggerFactory(stream),  # type: ignore[arg-type] # it writes
         cache_logger_on_first_use=final,
     )

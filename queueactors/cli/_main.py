@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, NoReturn
 import attrs
 import click
 
-from queueactors.config import TEMPLATE, ConfigError, as_json, json_schema, load_config, render
+from queueactors.config import (
+    TEMPLATE,
+    ConfigError,
+    as_json,
+    json_schema,
+    load_config,
+    make_plan,
+    plan_data,
+    plan_text,
+    render,
+)
 
 from ._look import LOOKING
 from ._messages import ABOUT_MESSAGES
@@ -59,6 +69,7 @@ def run(file: str, *, until_idle: bool, log_format: str) -> None:
 
     SIGINT (Ctrl-C) and SIGTERM stop everything in order; a second one stops it at once. The exit
     code is 0 when it is idle or was stopped by SIGTERM, 130 after Ctrl-C, 1 if something failed.
+    SIGHUP reloads FILE: what has changed in it is changed in what runs, or nothing if it has faults.
     """
     from ._run import run_file
 
@@ -123,6 +134,27 @@ def schema() -> None:
     the first line of a configuration, for Taplo and Even Better TOML.
     """
     _echo_json(json_schema(), indent=2)
+
+
+@main.command()
+@click.argument("file")
+@click.option("--against", "old", metavar="OLD", help="The configuration that runs.")
+@_json
+def plan(file: str, *, old: str | None, json_: bool) -> None:
+    """Print what a reload from OLD to FILE would do; without OLD, from nothing.
+
+    Starts nothing and changes nothing. The exit code is 2 if the reload would be refused.
+
+    Example: queueactors plan new.toml --against queues.toml
+    """
+    before = load_config({}) if old is None else _load(old, json_=json_)
+    found = make_plan(before, _load(file, json_=json_))
+    if json_:
+        _echo_json(plan_data(found))
+    else:
+        click.echo(plan_text(found))
+    if found.faults:
+        sys.exit(USAGE)
 
 
 @main.command()

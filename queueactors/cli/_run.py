@@ -11,10 +11,11 @@ import attrs
 import structlog
 import trio
 
+from queueactors._errors import QueueActorsError
 from queueactors._idle import wait_until_idle
 from queueactors._insist import insist
 from queueactors._runtime import open_runtime
-from queueactors.config import ConfigError, load_config
+from queueactors.config import ConfigError, Fault, load_config
 from supervisors import (
     ActorError,
     ChildStartError,
@@ -26,9 +27,9 @@ from supervisors import (
 )
 
 from ._beat import Beat
-from ._log import StatusLine, configure_log
+from ._log import StatusLine, configure_log, set_level
 from ._notify import Notifier
-from ._strays import capture_strays, open_streams, set_level, stop_before_the_start
+from ._strays import capture_strays, open_streams, stop_before_the_start
 
 if TYPE_CHECKING:
     from queueactors import WorkerStatus
@@ -71,7 +72,6 @@ def run_file(file: str, *, until_idle: bool, log_format: str) -> int:
                 message=fault.message,
             )
         return USAGE
-    set_level(config.runtime.log_level)
     configure_log(status, level=config.runtime.log_level, log_format=log_format)
     return run_config(config, until_idle, status, notifier)
 
@@ -122,6 +122,7 @@ async def _run_runtime(
             beat.started(runtime)
             async with bare_nursery() as nursery:
                 nursery.start_soon(_show_progress, runtime, status)
+                nursery.start_soon(_reload_on_hangup, runtime, status, beat.notifier)
                 if until_idle:
                     await wait_until_idle(runtime)
                 else:
@@ -146,6 +147,40 @@ def _stopped_by(number: signal.Signals) -> int:
 def _log() -> structlog.typing.FilteringBoundLogger:
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
     return log
+
+
+async def _reload_on_hangup(
+    runtime: Runtime, status: StatusLine, notifier: Notifier
+) -> None:
+    """Reload at each SIGHUP; stop if it came because the terminal is gone."""
+    number = getattr(signal, "SIGHUP", None)
+    if number is None:  # Windows
+        return
+    with trio.open_signal_receiver(number) as signals:
+        async for _ in signals:
+            if status.is_terminal and not sys.stderr.isatty():
+                runtime.supervisor.stop()
+                return
+            with notifier.reloading():
+                await reload_file(runtime)
+
+
+async def reload_file(runtime: Runtime) -> None:
+    """Reload the file that the runtime was opened with, and log what comes of it."""
+    log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
+    refused, faults = None, tuple[Fault, ...]()
+    try:
+        await runtime.reload()
+        set_level(runtime.config.runtime.log_level)
+    except ConfigError as error:
+        refused = f"the configuration has faults ({len(error.faults)}); nothing has changed"
+        faults = error.faults
+    except (QueueActorsError, SupervisorsError) as error:
+        refused = describe(error)
+    if refused is not None:
+        for fault in faults:
+            log.error("reload_fault", **attrs.asdict(fault))
+        log.error("reload_refused", error=refused)
 
 
 async def _show_progress(runtime: Runtime, status: StatusLine) -> None:

@@ -62,11 +62,6 @@ def capture_strays() -> None:
     logging.getLogger().handlers[:] = [handler]
 
 
-def set_level(level: str) -> None:
-    """Let `logging` drop what the log would drop."""
-    logging.getLogger().setLevel(level.upper())
-
-
 def _log() -> structlog.typing.FilteringBoundLogger:
     log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
     return log

@@ -3,6 +3,8 @@
 from ._faults import ConfigError, Fault
 from ._jsonschema import json_schema
 from ._load import load_config
+from ._plan import Change, Item, Plan, make_plan
+from ._plan_text import plan_data, plan_text
 from ._render import as_json, render
 from ._schema import (
     ChildConfig,
@@ -18,12 +20,15 @@ from ._template import TEMPLATE
 
 __all__ = [
     "TEMPLATE",
+    "Change",
     "ChildConfig",
     "Config",
     "ConfigError",
     "ControlOptions",
     "Fault",
+    "Item",
     "Origin",
+    "Plan",
     "QueueConfig",
     "RuntimeOptions",
     "StoreConfig",
@@ -31,5 +36,8 @@ __all__ = [
     "as_json",
     "json_schema",
     "load_config",
+    "make_plan",
+    "plan_data",
+    "plan_text",
     "render",
 ]

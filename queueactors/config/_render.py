@@ -163,6 +163,14 @@ def _written(value: object) -> object:
     return (target_text(value) or value) if callable(value) else value
 
 
+def toml_text(value: object) -> str | None:
+    """Return a value as TOML; a callable as its target. None: TOML has no way to write it."""
+    try:
+        return _toml((target_text(value) or value) if callable(value) else value)
+    except _NotTOMLError:
+        return None
+
+
 def _toml(value: object) -> str:
     match value:
         case bool():

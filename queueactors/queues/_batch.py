@@ -82,7 +82,7 @@ class BatchQueue(QueueHandle["BatchOptions"]):
     def _reconfigure(self, options: BatchOptions) -> None:
         super()._reconfigure(options)
         if not self._inside:
-            self._processing.inside._reconfigure(options)
+            self._processing.inside._reconfigure(options)  # noqa: SLF001 - its own class
             self._processing.reconfigure(options)
 
     @property

@@ -109,7 +109,8 @@ class Store(Protocol):
     """Keeps the records of queues. An attrs class whose init arguments are its options.
 
     It may have a method ``statistics()`` that returns `StoreStatistics`, without waiting, or None:
-    then it is in the metrics, and the runtime is ready only while it works.
+    then it is in the metrics, and the runtime is ready only while it works. And a method
+    ``let_go(queue)``, for what it has in memory of a queue that a reload has taken out.
     """
 
     @property

@@ -108,15 +108,20 @@ class SqliteStore:
             journal = self._journals[queue] = SqliteJournal(queue, kind, self, self._actor, parked)
         return await DurableEngine.open(journal, parked)
 
+    def let_go(self, queue: str) -> None:
+        """Drop what is in memory of a queue whose actor is gone; the file keeps it."""
+        self._journals.pop(queue, None)
+        if self._actor is not None:
+            self._actor.on_recovery.pop(queue, None)
+
     async def forget(self, queue: str) -> None:
         """Remove a queue from the file.
 
         Raises:
           StoreError: If it is still there, or nobody knows.
         """
-        self._journals.pop(queue, None)
+        self.let_go(queue)
         if self._actor is not None:
-            self._actor.on_recovery.pop(queue, None)
             await self._actor.write(queue)
 
     def statistics(self) -> StoreStatistics | None:

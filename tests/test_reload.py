@@ -1,0 +1,610 @@
+"""`Runtime.plan` and `Runtime.reload`: what changes, what stays, and what is refused.
+
+Over 500 lines, because a reload is one list of promises.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from queueactors import (
+    Clock,
+    ConfigError,
+    Delivery,
+    QueueClosedError,
+    QueueNotFoundError,
+    ReloadRefusedError,
+    Runtime,
+    load_config,
+    open_runtime,
+)
+from supervisors import ActorDownError
+
+if TYPE_CHECKING:
+    from supervisors import ChildStatus
+
+Tables = dict[str, Any]  # type: ignore[explicit-any] # as in a file
+settle = wait_all_tasks_blocked
+
+
+def timed(**options: object) -> Tables:
+    return {"kind": "timed", "reservation_time": 30, **options}
+
+
+async def handle(_delivery: Delivery) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+async def handle_otherwise(_delivery: Delivery) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+STARTS: list[str] = []
+
+
+async def serve(name: str, *, task_status: ChildStatus) -> None:
+    STARTS.append(name)
+    task_status.started()
+    await trio.sleep_forever()
+
+
+async def broken(*, task_status: ChildStatus) -> None:
+    await trio.lowlevel.checkpoint()
+    raise OSError("no such thing")
+
+
+def child(name: str, **more: object) -> Tables:
+    return {"start": serve, "id": name, "args": [name], **more}
+
+
+@pytest.fixture(autouse=True)
+def starts() -> list[str]:
+    STARTS.clear()
+    return STARTS
+
+
+def incarnations(runtime: Runtime) -> dict[str, int]:
+    """Return how often each queue and worker was started, by name."""
+    queues = {each.name: each._actor.starts for each in runtime.queues()}  # noqa: SLF001
+    return queues | {each.name: each.restarts + 1 for each in runtime.workers()}
+
+
+# -- what stays ------------------------------------------------------------------------------------
+
+
+async def test_a_reload_of_the_same_does_nothing(autojump_clock: MockClock) -> None:
+    config = {"queue": {"jobs": timed()}, "worker": {"w": {"queue": "jobs", "handler": handle}}}
+    async with open_runtime(config) as runtime:
+        before = str(runtime.tree())
+
+        result = await runtime.reload(config)
+
+        assert result.children == ()
+        assert result.plan.is_empty
+        assert str(runtime.tree()) == before
+        assert incarnations(runtime) == {"jobs": 1, "w": 1}
+
+
+async def test_only_what_is_new_is_started(autojump_clock: MockClock) -> None:
+    async with open_runtime({"queue": {"a": timed()}}) as runtime:
+        queue = runtime.queue("a")
+
+        result = await runtime.reload(
+            {
+                "queue": {"b": timed(), "a": timed()},
+                "worker": {"w": {"queue": "b", "handler": handle}},
+            }
+        )
+
+        assert [(each.name, each.action, each.outcome) for each in result.children] == [
+            ("b", "added", "done"),
+            ("w", "added", "done"),
+        ]
+        assert runtime.queue("a") is queue
+        assert incarnations(runtime) == {"b": 1, "a": 1, "w": 1}
+        assert [each.name for each in runtime.queues()] == ["b", "a"]
+        assert await runtime.queue("b").insert("x") == 1
+
+
+async def test_messages_and_callers_that_wait_survive_a_restart(autojump_clock: MockClock) -> None:
+    async with (
+        open_runtime({"queue": {"jobs": timed()}}) as runtime,
+        trio.open_nursery() as nursery,
+    ):
+        queue = runtime.queue("jobs")
+        got: list[object] = []
+
+        async def take() -> None:
+            got.append((await queue.reserve()).value)
+
+        nursery.start_soon(take)
+        await settle()
+
+        result = await runtime.reload({"queue": {"jobs": timed(unique=True)}})
+
+        assert [each.outcome for each in result.children] == ["done"]
+        assert incarnations(runtime) == {"jobs": 2}
+        assert got == []
+        assert await queue.insert("x", "x") == 1
+        await settle()
+        assert got == ["x"]
+        assert queue.options.unique is True
+
+
+async def test_a_queue_that_moves_keeps_its_messages_and_callers(autojump_clock: MockClock) -> None:
+    pool = {"pool": {"child": [{"queue": "jobs"}]}}
+    async with (
+        open_runtime({"queue": {"jobs": timed()}}) as runtime,
+        trio.open_nursery() as nursery,
+    ):
+        queue = runtime.queue("jobs")
+        got: list[object] = []
+
+        async def take() -> None:
+            got.append((await queue.reserve()).value)
+
+        nursery.start_soon(take)
+        await settle()
+
+        await runtime.reload({"queue": {"jobs": timed()}, "supervisor": pool})
+        await runtime.reload({"queue": {"jobs": timed()}})
+        await runtime.reload({"queue": {"jobs": timed()}, "supervisor": pool})
+
+        assert got == []
+        await queue.insert("x")
+        await settle()
+        assert got == ["x"]
+        assert "supervisor.pool" in str(runtime.tree())
+
+
+async def test_what_the_program_has_defined_is_not_touched(autojump_clock: MockClock) -> None:
+    async with open_runtime({"queue": {"a": timed()}}) as runtime:
+        mine = await runtime.define("mine", kind="timed", reservation_time=1)
+        await runtime.start_worker("mine", handle)
+
+        await runtime.reload({"queue": {"b": timed()}}, removed="keep")
+
+        assert runtime.queue("mine") is mine
+        assert incarnations(runtime) == {"b": 1, "mine": 1}
+        assert await mine.insert("x") == 1
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+async def test_a_fault_changes_nothing(autojump_clock: MockClock) -> None:
+    async with open_runtime({"queue": {"a": timed()}}) as runtime:
+        before = runtime.config
+
+        with pytest.raises(ConfigError, match="unknown key 'limitt'"):
+            await runtime.reload({"queue": {"b": timed(), "a": timed(limitt=3)}})
+
+        assert runtime.config is before
+        assert runtime.queue_names() == ("a",)
+
+
+ANOTHER = "give the queue another name; or take it out, reload, and add it again once it is drained"
+
+
+@pytest.mark.parametrize(
+    ("new", "told"),
+    [
+        (
+            {"queue": {"a": {"kind": "message"}}},
+            f"queue.a.kind: kind # (timed -> message); {ANOTHER}",
+        ),
+        (
+            {"queue": {"a": timed(store="other")}, "store": {"other": {"type": "memory"}}},
+            f'queue.a.store: store # ("memory" -> "other"); {ANOTHER}',
+        ),
+        (
+            {"queue": {"a": timed()}, "runtime": {"data_dir": "x"}},
+            'runtime.data_dir: data_dir # ("var" -> "x"); stop the process and start it again',
+        ),
+    ],
+    ids=["kind", "store", "data_dir"],
+)
+async def test_what_cannot_change_while_it_runs_is_a_fault(
+    autojump_clock: MockClock, new: Tables, told: str
+) -> None:
+    told = told.replace("#", "cannot change while the runtime runs")
+    async with open_runtime({"queue": {"a": timed()}}) as runtime:
+        plan = await runtime.plan(new)
+        with pytest.raises(ConfigError) as caught:
+            await runtime.reload({**new, "queue": {**new["queue"], "b": timed()}})
+
+        assert str(caught.value) == told
+        assert [str(fault) for fault in plan.faults] == [told]
+        assert runtime.queue_names() == ("a",)
+
+
+async def test_a_queue_that_the_program_needs_is_not_removed(autojump_clock: MockClock) -> None:
+    async with open_runtime({"queue": {"a": timed()}}) as runtime:
+        await runtime.start_worker("a", handle, name="mine")
+
+        with pytest.raises(ConfigError, match=r"^queue.a: it cannot be removed: worker 'mine'"):
+            await runtime.reload({})
+
+        assert runtime.queue_names() == ("a",)
+
+
+async def test_a_name_that_the_program_has_taken_is_refused(autojump_clock: MockClock) -> None:
+    async with open_runtime() as runtime:
+        await runtime.define("a", reservation_time=1)
+
+        with pytest.raises(ConfigError, match="the program has defined a queue of that name"):
+            await runtime.reload({"queue": {"a": timed()}})
+
+
+async def test_only_one_reload_at_a_time(autojump_clock: MockClock) -> None:
+    async def slow(*, task_status: ChildStatus) -> None:
+        await trio.sleep(5)
+        task_status.started()
+        await trio.sleep_forever()
+
+    new = {"supervisor": {"s": {"child": [{"start": slow, "id": "slow"}]}}}
+    async with open_runtime() as runtime, trio.open_nursery() as nursery:
+        nursery.start_soon(runtime.reload, new)
+        await settle()
+
+        with pytest.raises(ReloadRefusedError, match=r"^another reload is under way"):
+            await runtime.reload(new)
+
+
+async def test_a_reload_is_refused_while_the_runtime_starts_or_stops(
+    autojump_clock: MockClock,
+) -> None:
+    refused: list[str] = []
+
+    async def early(*, task_status: ChildStatus) -> None:
+        with pytest.raises(ReloadRefusedError) as caught:
+            await runtimes[0].reload({})
+        refused.append(caught.value.reason)
+        task_status.started()
+        await trio.sleep_forever()
+
+    runtimes: list[Runtime] = []
+    config = {"supervisor": {"s": {"child": [{"start": early, "id": "early"}]}}}
+    runtimes.append(Runtime(load_config({}), Clock.open()))
+    async with open_runtime(config) as runtime:
+        runtime.supervisor.stop()
+        with pytest.raises(ReloadRefusedError) as caught:
+            await runtime.reload({})
+        refused.append(caught.value.reason)
+
+    assert refused == ["the runtime is starting; wait until it is up", "the runtime is stopping"]
+
+
+async def test_without_a_file_a_configuration_must_be_given(autojump_clock: MockClock) -> None:
+    async with open_runtime({}) as runtime:
+        with pytest.raises(ValueError, match=r"^the runtime was not opened from a file"):
+            await runtime.reload()
+        with pytest.raises(ValueError, match=r"^expected removed to be 'drain' or 'keep', got 'x'"):
+            await runtime.reload({}, removed="x")  # type: ignore[arg-type]
+
+
+# -- supervisors and their children ----------------------------------------------------------------
+
+
+async def test_only_a_child_whose_definition_changed_is_started_again(
+    autojump_clock: MockClock, starts: list[str]
+) -> None:
+    def pool(*children: Tables, **flags: object) -> Tables:
+        return {"supervisor": {"pool": {"child": list(children), **flags}}}
+
+    async with open_runtime(pool(child("a"), child("b"), child("c"))) as runtime:
+        assert starts == ["a", "b", "c"]
+
+        result = await runtime.reload(
+            pool(
+                child("c", restart="transient", shutdown=9),
+                child("b", args=["other b"]),
+                child("a"),
+                strategy="one_for_all",
+                intensity=7,
+            )
+        )
+
+        assert starts == ["a", "b", "c", "other b"]
+        assert {each.name: each.action for each in result.children} == {
+            "pool": "changed",
+            "supervisors/supervisor.pool/c": "changed",
+            "supervisors/supervisor.pool/b": "changed",
+        } | {each.name: "moved" for each in result.children if each.name.endswith("/a")}
+        (found,) = [each for each in runtime.supervisor.supervisors() if each.name == "supervisors"]
+        (below,) = found.supervisors()
+        assert [info.id for info in below.which_children()] == ["c", "b", "a"]
+        assert (below.strategy, below.flags.intensity) == ("one_for_all", 7)
+        assert below.get_childspec("c").shutdown == 9
+
+
+async def test_a_nested_supervisor_is_not_bounced_for_its_child(
+    autojump_clock: MockClock, starts: list[str]
+) -> None:
+    def tree(inner: list[Tables]) -> Tables:
+        return {
+            "supervisor": {
+                "top": {"child": [child("t"), {"supervisor": "low"}]},
+                "low": {"strategy": "one_for_all", "child": inner},
+            }
+        }
+
+    async with open_runtime(tree([child("a"), child("b")])) as runtime:
+        await runtime.reload(tree([child("a"), child("b", args=["b2"]), child("c")]))
+        assert starts == ["t", "a", "b", "b2", "c"]
+
+        await runtime.restart("supervisor.low")
+
+        assert starts[5:] == ["a", "b2", "c"]  # a restart goes by the new specs
+
+
+async def test_planned_restarts_count_for_no_intensity(
+    autojump_clock: MockClock, starts: list[str]
+) -> None:
+    def pool(number: int) -> Tables:
+        flags = {"intensity": 0, "strategy": "one_for_all"}
+        return {"supervisor": {"pool": {"child": [child("a", args=[str(number)])], **flags}}}
+
+    async with open_runtime(pool(0)) as runtime:
+        for number in range(1, 6):
+            result = await runtime.reload(pool(number))
+            assert not result.failed
+
+        assert starts == ["0", "1", "2", "3", "4", "5"]
+
+
+async def test_a_child_that_does_not_start_is_parked_and_told_and_the_rest_goes_on(
+    autojump_clock: MockClock, starts: list[str]
+) -> None:
+    def pool(*children: Tables) -> Tables:
+        return {"supervisor": {"pool": {"child": list(children)}}}
+
+    async with open_runtime(pool(child("a"))) as runtime:
+        result = await runtime.reload(pool(child("a"), {"start": broken, "id": "bad"}, child("c")))
+
+        assert [
+            (each.name.rpartition("/")[2], each.outcome, each.error) for each in result.children
+        ] == [
+            ("bad", "failed", "OSError: no such thing"),
+            ("c", "done", None),
+        ]
+        assert result.failed == result.children[:1]
+        assert starts == ["a", "c"]
+        assert runtime.parked() == ("bad",)
+
+        await runtime.reload(pool(child("a"), child("bad")))
+
+        assert starts == ["a", "c", "bad"]
+        assert runtime.parked() == ()
+
+
+async def test_a_supervisor_that_is_added_starts_and_one_that_is_removed_ends(
+    autojump_clock: MockClock, starts: list[str]
+) -> None:
+    queue = {"queue": {"jobs": timed()}}
+    pool = {"supervisor": {"pool": {"child": [{"queue": "jobs"}, child("a")]}}}
+    async with open_runtime(queue) as runtime:
+        await runtime.queue("jobs").insert("x")
+
+        await runtime.reload(queue | pool)
+        assert str(runtime.tree()).count("supervisor.pool") == 1
+        assert starts == ["a"]
+
+        await runtime.reload(queue)
+        assert "supervisor.pool" not in str(runtime.tree())
+        assert await runtime.queue("jobs").len() == 1
+
+
+# -- an operator's stop ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        {"queue": {"jobs": timed(unique=True)}},
+        {"queue": {"jobs": timed(max_length=3)}},
+        {"queue": {"jobs": timed()}, "supervisor": {"pool": {"child": [{"queue": "jobs"}]}}},
+        {"queue": {"jobs": timed(), "more": timed()}},
+    ],
+    ids=["restart", "live", "move", "other"],
+)
+async def test_an_operators_stop_outlasts_a_reload(autojump_clock: MockClock, new: Tables) -> None:
+    async with open_runtime({"queue": {"jobs": timed()}}) as runtime:
+        queue = runtime.queue("jobs")
+        await runtime.stop("jobs")
+
+        for config in (new, {"queue": {"jobs": timed()}}, new):
+            result = await runtime.reload(config)
+            assert not result.failed
+            assert "queue.jobs (stopped)" in str(runtime.tree())
+            with pytest.raises(ActorDownError):
+                await queue.insert("x")
+
+        await runtime.start("jobs")
+        assert await queue.insert("x") == 1
+
+
+async def test_an_operators_stop_outlasts_a_crash_of_its_group(
+    autojump_clock: MockClock, starts: list[str]
+) -> None:
+    crash = trio.Event()
+
+    async def crashes(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        if not crash.is_set():
+            await crash.wait()
+            raise OSError
+        await trio.sleep_forever()
+
+    pool = {
+        "strategy": "one_for_all",
+        "intensity": 0,
+        "restart": "permanent",
+        "child": [child("a"), {"start": crashes, "id": "c"}],
+    }
+    top = {"intensity": 9, "child": [{"supervisor": "pool"}]}
+    config = {"supervisor": {"top": top, "pool": pool}}
+    async with open_runtime(config) as runtime:
+        await runtime.stop("a")
+        crash.set()
+        await trio.sleep(1)
+
+        assert "a (stopped)" in str(runtime.tree())
+        assert starts == ["a"]
+
+
+# -- what is removed -------------------------------------------------------------------------------
+
+
+async def test_a_removed_queue_is_drained_by_its_worker(autojump_clock: MockClock) -> None:
+    done: list[object] = []
+
+    async def slowly(delivery: Delivery) -> None:
+        await trio.sleep(10)
+        done.append(delivery.value)
+
+    config = {"queue": {"jobs": timed()}, "worker": {"w": {"queue": "jobs", "handler": slowly}}}
+    async with open_runtime(config) as runtime:
+        queue = runtime.queue("jobs")
+        await queue.insert("a", "b", "c")
+
+        result = await runtime.reload({})
+
+        assert [(each.name, each.outcome) for each in result.children] == [
+            ("jobs", "draining"),
+            ("w", "draining"),
+        ]
+        assert "drain.jobs (running)" in str(runtime.tree())
+        with pytest.raises(QueueClosedError):
+            await queue.insert("d")
+        await trio.sleep(29)
+        assert runtime.queue_names() == ("jobs",)
+        await trio.sleep(2)
+        assert done == ["a", "b", "c"]
+        assert (runtime.queue_names(), runtime.workers()) == ((), ())
+        assert "jobs" not in str(runtime.tree())
+        with pytest.raises(QueueNotFoundError):
+            runtime.queue("jobs")
+        with pytest.raises(ActorDownError):
+            await queue.insert("d")
+
+
+async def test_a_queue_that_comes_back_while_it_is_drained_takes_in_again(
+    autojump_clock: MockClock,
+) -> None:
+    config = {"queue": {"jobs": timed()}}
+    async with open_runtime(config) as runtime:
+        queue = runtime.queue("jobs")
+        await queue.insert("a")
+        await runtime.reload({})
+        with pytest.raises(QueueClosedError):
+            await queue.insert("b")
+
+        await runtime.reload(config)
+
+        assert runtime.queue("jobs") is queue
+        assert await queue.insert("b") == 1
+        assert "drain" not in str(runtime.tree())
+        assert incarnations(runtime) == {"jobs": 1}
+        await trio.sleep(100)
+        assert await queue.len() == 2
+
+
+async def test_a_queue_that_is_kept_goes_at_once_and_comes_back_with_its_messages(
+    autojump_clock: MockClock,
+) -> None:
+    config = {"queue": {"jobs": timed()}}
+    async with open_runtime(config) as runtime:
+        await runtime.queue("jobs").insert("a")
+
+        result = await runtime.reload({}, removed="keep")
+        assert [(each.name, each.outcome) for each in result.children] == [("jobs", "done")]
+        assert runtime.queue_names() == ()
+
+        await runtime.reload(config)
+        assert (await runtime.queue("jobs").reserve()).value == "a"
+
+
+async def test_who_waits_for_a_queue_that_goes_is_told(autojump_clock: MockClock) -> None:
+    async with (
+        open_runtime({"queue": {"jobs": timed()}}) as runtime,
+        trio.open_nursery() as nursery,
+    ):
+        told: list[str] = []
+
+        async def take() -> None:
+            with pytest.raises(ActorDownError) as caught:
+                await runtime.queue("jobs").reserve()
+            told.append(caught.value.reason)
+
+        nursery.start_soon(take)
+        await settle()
+
+        await runtime.reload({}, removed="keep")
+        await settle()
+
+        assert told == ["gone"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "add", "take"),
+    [
+        ("timed", {"reservation_time": 30}, "insert", "reserve"),
+        ("message", {}, "enqueue", "claim"),
+        ("capacity", {"codec": "msgpack"}, "push", "pop"),
+        ("channel", {}, "send", "recv"),
+        ("log", {"codec": "msgpack"}, "add", None),
+        ("batch", {"process": "json:dumps", "flush_size": 0}, "push", None),
+    ],
+)
+async def test_every_kind_is_drained(
+    autojump_clock: MockClock, kind: str, options: Tables, add: str, take: str | None
+) -> None:
+    async with open_runtime({"queue": {"q": {"kind": kind, **options}}}) as runtime:
+        queue = runtime.queue("q")
+        await getattr(queue, add)("a")
+        await runtime.reload({})
+        if runtime.queue_names():
+            with pytest.raises((QueueClosedError, ActorDownError)):
+                await getattr(queue, add)("b")
+        if take is not None:
+            taken = await getattr(queue, take)()
+            if kind == "timed":
+                await queue.delete(taken)
+            elif kind == "message":
+                await taken.finish("success")
+        elif kind == "batch":
+            await queue.flush()
+
+        await trio.sleep(1)
+
+        assert runtime.queue_names() == ()
+
+
+async def test_a_queue_for_dead_letters_is_drained_after_those_that_send_there(
+    autojump_clock: MockClock,
+) -> None:
+    config = {
+        "queue": {
+            "jobs": timed(max_reservations=1, on_exhausted="dead", reservation_time=5),
+            "dead": timed(),
+        }
+    }
+    async with open_runtime(config) as runtime:
+        dead = runtime.queue("dead")
+        await runtime.queue("jobs").insert("a")
+        await runtime.queue("jobs").reserve()
+
+        await runtime.reload({})
+        await trio.sleep(7)
+
+        assert runtime.queue_names() == ("dead",)
+        taken = await dead.reserve()
+        assert taken.value.value == "a"
+        await dead.delete(taken)
+        await trio.sleep(1)
+        assert runtime.queue_names() == ()
