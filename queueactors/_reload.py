@@ -274,6 +274,8 @@ class Reload:
         for what, name in self._keys("removed"):
             if what == "store":
                 parts.remove_store(name)
+            elif what == "supervisor":
+                parts.stopped.pop(f"supervisor.{name}", None)
         _reorder(parts.stores, new.stores)
         _reorder(parts.queues, new.queues)
         _reorder(parts.workers, new.workers)
