@@ -44,6 +44,11 @@ def tell_down(start: object, reason: DownReason) -> None:
         told(reason)
 
 
+def hears_of_end(start: object) -> bool:
+    """Whether a start function is of that kind."""
+    return getattr(start, "child_down", None) is not None
+
+
 class Owns:
     """A `ChildSpec.start` that owns what only one child can have, such as a mailbox."""
 

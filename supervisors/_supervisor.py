@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from ._base import BaseSupervisor
-from ._child import tell_down
+from ._child import hears_of_end, tell_down
 from ._children import Child
 from ._errors import (
     ChildAlreadyPresentError,
@@ -238,8 +238,8 @@ class Supervisor(BaseSupervisor):
         child.spec = spec
         if child.status is not None:
             child.status.shutdown_seconds = spec.shutdown_seconds
-        if replaced is spec.start:
-            return
+        if replaced is spec.start or not hears_of_end(replaced):
+            return  # nothing to tell: and what runs for years must not keep what it replaced
 
         def gone() -> None:
             present: object = child.spec.start

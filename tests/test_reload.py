@@ -16,6 +16,7 @@ from queueactors import (
     ConfigError,
     Delivery,
     QueueClosedError,
+    QueueFullError,
     QueueNotFoundError,
     ReloadRefusedError,
     Runtime,
@@ -608,3 +609,158 @@ async def test_a_queue_for_dead_letters_is_drained_after_those_that_send_there(
         await dead.delete(taken)
         await trio.sleep(1)
         assert runtime.queue_names() == ()
+
+
+# -- every live option is live ---------------------------------------------------------------------
+
+
+async def test_the_limits_of_a_timed_queue_are_live(autojump_clock: MockClock) -> None:
+    async with open_runtime({"queue": {"q": timed(max_length=1)}}) as runtime:
+        queue = runtime.queue("q")
+        await queue.insert("a")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(queue.wait_insert, "b")
+            await settle()
+
+            await runtime.reload({"queue": {"q": timed(max_length=2)}})  # lets the waiting one in
+
+        with pytest.raises(QueueFullError):
+            await queue.insert("c")
+        new = timed(reservation_time=5, max_reservations=1, on_exhausted="bury")
+        await runtime.reload({"queue": {"q": new}})
+        start = trio.current_time()
+        taken = await queue.reserve()
+        assert taken.deadline_at - queue.clock.now_ns() == 5 * 10**9
+        await trio.sleep(6)
+        assert (await queue.statistics()).buried == 1
+        assert trio.current_time() - start == 6
+        assert incarnations(runtime) == {"q": 1}
+
+
+async def test_a_refill_is_live(autojump_clock: MockClock) -> None:
+    def refill(value: str) -> list[str]:
+        return [value]
+
+    async def source(value: str) -> list[str]:
+        await trio.lowlevel.checkpoint()
+        return refill(value)
+
+    def tables(**options: object) -> Tables:
+        return {"queue": {"q": timed(**options)}}
+
+    async with open_runtime(tables()) as runtime:
+        queue = runtime.queue("q")
+        for value in "ab":
+            await runtime.reload(tables(sync_fn=source, sync_args=[value], sync_interval=1))
+            assert (await queue.reserve()).value == value
+            await trio.sleep(2)
+
+        await runtime.reload(tables())
+
+        assert "errands" not in str(runtime.tree())
+        with pytest.raises(trio.TooSlowError):
+            await queue.reserve(timeout=5)
+        assert incarnations(runtime) == {"q": 1}
+
+
+async def test_the_options_of_the_other_kinds_are_live(autojump_clock: MockClock) -> None:
+    batches: list[int] = []
+
+    async def process(_queue: object, items: list[object]) -> None:
+        await trio.lowlevel.checkpoint()
+        batches.append(len(items))
+
+    def tables(number: int) -> Tables:
+        return {
+            "queue": {
+                "message": {"kind": "message", "max_length": number, "lock_time": number},
+                "batch": {"kind": "batch", "process": process, "flush_size": number},
+                "log": {"kind": "log", "codec": "msgpack", "ttl": number * 10},
+                "capacity": {"kind": "capacity", "codec": "msgpack", "max_elements": number},
+                "channel": {"kind": "channel", "limit": number, "snapshot": number == 2},
+            }
+        }
+
+    async with open_runtime(tables(2)) as runtime:
+        await runtime.reload(tables(3))
+
+        message, capacity = runtime.queue("message"), runtime.queue("capacity")
+        for each in "abc":
+            assert await message.enqueue(each)
+        with pytest.raises(QueueFullError):
+            await message.enqueue("d")
+        assert (await message.claim()).lock_time == 3
+        await runtime.queue("batch").push_many(range(6))
+        await trio.sleep(1)
+        assert batches == [3, 3]
+        await capacity.push("a", "b", "c")
+        with pytest.raises(QueueFullError):
+            await capacity.push("d")
+        log = runtime.queue("log")
+        await log.add("x")
+        await trio.sleep(25)
+        assert await log.len() == 1
+        given: list[int] = []
+        channel = runtime.queue("channel")
+        assert [await channel.try_send(given) for _ in range(4)] == [True, True, True, False]
+        assert await channel.recv() is given
+        assert set(incarnations(runtime).values()) == {1}
+
+
+async def test_the_options_of_a_worker_are_live(autojump_clock: MockClock) -> None:
+    running = 0
+    most: list[int] = []
+
+    async def busy(_delivery: Delivery) -> None:
+        nonlocal running
+        running += 1
+        most.append(running)
+        try:
+            await trio.sleep(1)
+        finally:
+            running -= 1
+
+    def tables(**options: object) -> Tables:
+        worker = {"queue": "q", "handler": busy, "shutdown": 9, **options}
+        return {"queue": {"q": timed()}, "worker": {"w": worker}}
+
+    async with open_runtime(tables()) as runtime:
+        queue = runtime.queue("q")
+        await queue.insert(*range(6))
+        await trio.sleep(1.5)
+        assert max(most) == 1
+
+        await runtime.reload(tables(concurrency=3, max_runtime=0.5, backoff=100))
+        await trio.sleep(1)
+        assert max(most) == 3
+        assert runtime.worker("w").concurrency == 3
+        assert runtime.worker("w").status().statistics.counts["retry"] > 0
+        assert incarnations(runtime) == {"q": 1, "w": 1}
+
+
+async def test_another_handler_takes_over_and_the_old_one_finishes(
+    autojump_clock: MockClock,
+) -> None:
+    done: list[tuple[str, object]] = []
+
+    async def old(delivery: Delivery) -> None:
+        await trio.sleep(2)
+        done.append(("old", delivery.value))
+
+    async def new(delivery: Delivery) -> None:
+        await trio.lowlevel.checkpoint()
+        done.append(("new", delivery.value))
+
+    def tables(handler: object) -> Tables:
+        return {"queue": {"q": timed()}, "worker": {"w": {"queue": "q", "handler": handler}}}
+
+    async with open_runtime(tables(old)) as runtime:
+        worker = runtime.worker("w")
+        await runtime.queue("q").insert("a", "b")
+        await trio.sleep(1)
+
+        await runtime.reload(tables(new))
+        await trio.sleep(1)
+
+        assert done == [("old", "a"), ("new", "b")]
+        assert runtime.worker("w") is worker

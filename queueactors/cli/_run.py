@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -32,6 +33,8 @@ from ._notify import Notifier
 from ._strays import capture_strays, open_streams, stop_before_the_start
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
     from queueactors import WorkerStatus
     from queueactors._runtime import Runtime
     from queueactors.config import Config
@@ -106,7 +109,8 @@ async def _run(
     beat = Beat(notifier)
     async with bare_nursery() as nursery:  # around the runtime: also its start and its stop count
         nursery.start_soon(beat.run)
-        code = await _run_runtime(config, until_idle, status, beat)
+        with _hangups() as hangups:  # from before the start: by default a hangup ends the process
+            code = await _run_runtime(config, until_idle, status, beat, hangups)
         nursery.cancel_scope.cancel()
     return code
 
@@ -116,13 +120,14 @@ async def _run_runtime(
     until_idle: bool,  # noqa: FBT001
     status: StatusLine,
     beat: Beat,
+    hangups: AsyncIterator[int] | None,
 ) -> int:
     async with open_runtime(config, signals=True, control=True) as runtime:
         try:
             beat.started(runtime)
             async with bare_nursery() as nursery:
                 nursery.start_soon(_show_progress, runtime, status)
-                nursery.start_soon(_reload_on_hangup, runtime, status, beat.notifier)
+                nursery.start_soon(_reload_on_hangup, runtime, hangups, status, beat.notifier)
                 if until_idle:
                     await wait_until_idle(runtime)
                 else:
@@ -149,20 +154,32 @@ def _log() -> structlog.typing.FilteringBoundLogger:
     return log
 
 
-async def _reload_on_hangup(
-    runtime: Runtime, status: StatusLine, notifier: Notifier
-) -> None:
-    """Reload at each SIGHUP; stop if it came because the terminal is gone."""
+@contextmanager
+def _hangups() -> Iterator[AsyncIterator[int] | None]:
+    """Take over SIGHUP, and yield what iterates over those that come; None: there is no such."""
     number = getattr(signal, "SIGHUP", None)
     if number is None:  # Windows
+        yield None
         return
-    with trio.open_signal_receiver(number) as signals:
-        async for _ in signals:
-            if status.is_terminal and not sys.stderr.isatty():
-                runtime.supervisor.stop()
-                return
-            with notifier.reloading():
-                await reload_file(runtime)
+    with trio.open_signal_receiver(number) as hangups:
+        yield hangups
+
+
+async def _reload_on_hangup(
+    runtime: Runtime,
+    hangups: AsyncIterator[int] | None,
+    status: StatusLine,
+    notifier: Notifier,
+) -> None:
+    """Reload at each SIGHUP; stop if it came because the terminal is gone."""
+    if hangups is None:
+        return
+    async for _ in hangups:
+        if status.is_terminal and not sys.stderr.isatty():
+            runtime.supervisor.stop()
+            return
+        with notifier.reloading():
+            await reload_file(runtime)
 
 
 async def reload_file(runtime: Runtime) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .kit import config, read_all, screen
+from .kit import Program, config, read_all, screen
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -280,3 +280,103 @@ def test_on_a_terminal_a_signal_leaves_nothing_behind_either(folder: Path, start
 
     assert program.end()[0] == 130
     assert not any("ready 0" in line for line in screen(text))
+
+
+# -- reloading ---------------------------------------------------------------------------------
+
+
+FEEDER = """
+TOTAL = 3000
+SEEN = set()
+
+async def take(delivery):
+    value = delivery.value
+    if value in SEEN:
+        print("twice", value, flush=True)
+    SEEN.add(value)
+    if value + 10 < TOTAL:
+        await delivery.queue.insert(value + 10)
+    if value == 10:
+        print("begun", flush=True)
+    if len(SEEN) == TOTAL:
+        print("all", flush=True)
+"""
+
+LOADED = """
+schema = 1
+[runtime]
+log_level = "{level}"
+[queue.jobs]
+kind = "timed"
+reservation_time = "30s"
+max_length = {limit}
+unique = {unique}
+values = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+[worker.w]
+queue = "jobs"
+handler = "feeder:take"
+concurrency = {concurrency}
+throttle = "1ms"
+"""
+
+
+def test_hangups_under_load_lose_nothing_and_hand_nothing_out_twice(
+    folder: Path, start: Start
+) -> None:
+    (folder / "feeder.py").write_text(FEEDER, encoding="utf-8")
+
+    def rewrite(number: int) -> str:
+        return write(
+            folder,
+            LOADED.format(
+                level="info",
+                limit=100 + number,
+                unique="true" if number % 2 else "false",
+                concurrency=1 + number % 3,
+            ),
+        )
+
+    program = start("run", rewrite(0), "--log-format", "json")
+    assert program.line() == "begun"
+    for number in range(1, 8):
+        rewrite(number)
+        program.signal(signal.SIGHUP)
+        wait_for(program, "reloaded")
+
+    assert program.line() == "all"
+    program.signal(signal.SIGTERM)
+    code, out, err = program.end()
+    assert (code, out) == (0, "")
+    assert [event["restarts"] for event in named(err, "queue_statistics")] == [7]
+    assert not named(err, "reload_refused")
+
+
+def test_a_hangup_with_faults_changes_nothing_and_tells_each(folder: Path, start: Start) -> None:
+    file = write(folder, config("endless"))
+    program = start("run", file, "--log-format", "json")
+    assert program.line() == "begun x"
+    write(folder, config("endless", more="concurency = 2\nnonsense = 3"))
+
+    program.signal(signal.SIGHUP)
+    refused = wait_for(program, "reload_refused")
+
+    write(folder, config("endless").replace('name = "test"', 'name = "test"\nlog_level = "error"'))
+    program.signal(signal.SIGHUP)
+    assert wait_for(program, "reloaded")["changed"] == 1
+    program.signal(signal.SIGTERM)
+    code, out, err = program.end()
+    assert (code, out) == (0, "cut off x\n")
+    assert refused["error"] == "the configuration has faults (2); nothing has changed"
+    assert events(err) == []  # the level is another one now
+
+
+def wait_for(program: Program, name: str) -> dict[str, object]:
+    """Read the log up to an event."""
+    assert program.process.stderr is not None
+    lines = []
+    for line in program.process.stderr:
+        lines.append(line)
+        event: dict[str, object] = json.loads(line)
+        if event["event"] == name:
+            return event
+    raise AssertionError("".join(lines))

@@ -32,9 +32,7 @@ def between(old: str, new: str, environ: Mapping[str, str] | None = None) -> Pla
 
 def actions(plan: Plan) -> dict[str, str]:
     return {
-        f"{item.what} {item.name}": item.action
-        for item in plan.items
-        if item.action != "unchanged"
+        f"{item.what} {item.name}": item.action for item in plan.items if item.action != "unchanged"
     }
 
 
@@ -109,7 +107,9 @@ def test_a_change_of_an_environment_variable_is_a_change() -> None:
 
 
 def test_a_secret_is_not_shown() -> None:
-    text = QUEUE.format("a") + 'sync_fn = "json:dumps"\nsync_interval = 1\nsync_args = ["${{KEY}}"]\n'
+    text = (
+        QUEUE.format("a") + 'sync_fn = "json:dumps"\nsync_interval = 1\nsync_args = ["${{KEY}}"]\n'
+    )
     text = text.replace("{{", "{").replace("}}", "}")
     before, after = (load(text, {"KEY": key}) for key in ("tops3cret", "other5ecret"))
 
