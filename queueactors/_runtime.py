@@ -549,15 +549,11 @@ class Runtime:
                 outcome = "draining"
             told = Reloaded(item.what, item.name, item.action, outcome, error)
             children.append(told)
-            log = self._log.info if error is None else self._log.error
-            log(
-                "reload_step",
-                what=item.what,
-                name=item.name,
-                action=item.action,
-                outcome=outcome,
-                error=error,
-            )
+            facts = attrs.asdict(told)
+            if error is None:
+                self._log.info("reload_step", **facts)
+            else:
+                self._log.error("reload_step", **facts)
         result = ReloadResult(plan, tuple(children))
         self._log.info("reloaded", changed=len(children), failed=len(result.failed))
         return result

@@ -370,6 +370,24 @@ def test_a_hangup_with_faults_changes_nothing_and_tells_each(folder: Path, start
     assert events(err) == []  # the level is another one now
 
 
+def test_the_plan_between_two_files_is_printed(folder: Path, start: Start) -> None:
+    write(folder, config())
+    (folder / "new.toml").write_text(config().replace("max_reservations = 2", ""))
+    (folder / "bad.toml").write_text(
+        config(more='[store.disk]\ntype = "sqlite"').replace(
+            'kind = "timed"', 'kind = "timed"\nstore = "disk"'
+        )
+    )
+
+    code, out, _ = start("plan", "new.toml", "--against", "queues.toml").end()
+    refused, faulty, _ = start("plan", "bad.toml", "--against", "queues.toml", "--json").end()
+
+    assert code == 0
+    assert "~ queue.jobs\n    max_reservations: 2 -> not set  (live)" in out
+    assert refused == 2
+    assert json.loads(faulty)["faults"][0]["path"] == "queue.jobs.store"
+
+
 def wait_for(program: Program, name: str) -> dict[str, object]:
     """Read the log up to an event."""
     assert program.process.stderr is not None
