@@ -26,6 +26,8 @@ from queueactors import (
 from supervisors import ActorDownError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from supervisors import ChildStatus
 
 Tables = dict[str, Any]  # type: ignore[explicit-any] # as in a file
@@ -764,3 +766,20 @@ async def test_another_handler_takes_over_and_the_old_one_finishes(
 
         assert done == [("old", "a"), ("new", "b")]
         assert runtime.worker("w") is worker
+
+
+async def test_a_durable_queue_is_kept_and_comes_back_with_its_messages(tmp_path: Path) -> None:
+    store = {"disk": {"type": "sqlite", "path": str(tmp_path / "q.sqlite")}}
+    config = {"store": store, "queue": {"jobs": timed(store="disk")}}
+    async with open_runtime(config) as runtime:
+        await runtime.queue("jobs").insert("a")
+
+        for _ in range(2):
+            await runtime.reload({"store": store}, removed="keep")
+            await runtime.reload({}, removed="keep")
+            assert not (await runtime.reload(config)).failed
+
+        new = {"store": store, "queue": {"jobs": timed(store="disk", unique=True)}}
+        assert not (await runtime.reload(new)).failed
+        assert await runtime.queue("jobs").insert("a") == 0
+        assert (await runtime.queue("jobs").reserve()).value == "a"
