@@ -36,6 +36,7 @@ from .workers import BATCH, Worker, WorkerOptions
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Generator, Iterator, Mapping
     from os import PathLike
+    from pathlib import Path
     from random import Random
 
     from ._overview import Overview

@@ -69,7 +69,7 @@ def run(file: str, *, until_idle: bool, log_format: str) -> None:
 
     SIGINT (Ctrl-C) and SIGTERM stop everything in order; a second one stops it at once. The exit
     code is 0 when it is idle or was stopped by SIGTERM, 130 after Ctrl-C, 1 if something failed.
-    SIGHUP reloads FILE: what has changed in it is changed in what runs, or nothing if it has faults.
+    SIGHUP reloads FILE: what is changed in it is changed in what runs; nothing if it has faults.
     """
     from ._run import run_file
 
