@@ -239,6 +239,20 @@ def metrics(operations: int) -> list[Row]:
                 ("piece", "longest piece", "<= 10 ms"),
             )
         ),
+        *(
+            Row(
+                what=f"top: {queues:,} idle queues, {what}",
+                ours=partial(here, "_metrics", measure, queues),
+                unit=unit,
+                rounds=1,
+                target=target,
+            )
+            for measure, what, unit, target in (
+                ("top", "each second", "CPU ms", "< 10 ms: 1 % of a core"),
+                ("top_piece", "longest piece", "CPU ms", "<= 10 ms"),
+                ("top_bytes", "sent each second", "bytes", ""),
+            )
+        ),
     ]
 
 

@@ -17,6 +17,7 @@ import trio
 from bench.peers._measured import answer
 from queueactors import open_runtime
 from queueactors._histogram import Doubling
+from queueactors.control._watch import Watch
 from queueactors.metrics._text import TEXT
 from queueactors.queues import BATCH
 
@@ -94,11 +95,55 @@ def _piece(runtime: Runtime) -> float:
     return min(longest() for _ in range(ROUNDS))
 
 
+def watch(queues: int, measure: Callable[[Watch], float]) -> float:
+    """Return a measure of what a `top` of so many idle queues costs."""
+
+    def measured(runtime: Runtime) -> float:
+        seen = Watch(runtime)
+        for _ in seen._steps():  # noqa: SLF001 - the first is everything
+            pass
+        return measure(seen) / 1e3
+
+    return scrape(measured, queues)
+
+
+def _second(seen: Watch) -> float:
+    """Return the CPU milliseconds of a snapshot, and of what is sent of it."""
+
+    def round_() -> None:
+        for _ in seen._steps():  # noqa: SLF001 - without its waits
+            pass
+        seen.since(seen.round - 1, 1.0)
+
+    return least(round_) * 1e3
+
+
+def _bytes(seen: Watch) -> float:
+    return float(len(seen.since(seen.round, 1.0)))
+
+
+def _step(seen: Watch) -> float:
+    """Return the longest time in which nothing else runs, in ms, of the best round."""
+
+    def longest() -> float:
+        seconds, before = 0.0, time.process_time()
+        for _ in seen._steps():  # noqa: SLF001 - likewise
+            now = time.process_time()
+            seconds, before = max(seconds, now - before), now
+            before = time.process_time()
+        return max(seconds, time.process_time() - before)
+
+    return min(longest() for _ in range(ROUNDS)) * 1e3
+
+
 MEASURES: dict[str, Callable[[int], float]] = {
     "operation": operation_ns,
     "snapshot": partial(scrape, lambda runtime: least(runtime.metrics)),
     "text": partial(scrape, lambda runtime: least(runtime.metrics().text)),
     "piece": partial(scrape, _piece),
+    "top": partial(watch, measure=_second),
+    "top_piece": partial(watch, measure=_step),
+    "top_bytes": partial(watch, measure=_bytes),
 }
 
 

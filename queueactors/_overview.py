@@ -5,14 +5,14 @@ The numbers are those that the metrics have too, as each kind has them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from .engines import ROOM, TAKERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Generator, Iterable, Mapping, Sequence
 
     from supervisors import Supervisor
 
@@ -67,6 +67,7 @@ class WorkerOverview:
       counts: How often its handlers ended how.
       handling_p50: Seconds that a handler took: the median; None: there was none.
       handling_p99: 99 % took no longer; likewise.
+      queueing_p99: Seconds that messages waited for their first attempt; 99 % no longer; likewise.
     """
 
     name: str
@@ -79,6 +80,7 @@ class WorkerOverview:
     counts: Mapping[str, int]
     handling_p50: float | None
     handling_p99: float | None
+    queueing_p99: float | None
 
 
 @attrs.frozen(kw_only=True)
@@ -94,7 +96,31 @@ class Overview:
     workers: tuple[WorkerOverview, ...]
 
 
+SLICE: Final = 50  # queues, or workers, between two steps: 1 to 2 ms
+
 _WORST = ("parked", "restarting", "starting", "stopping", "stopped", "finished", "running")
+
+
+def overview_steps(
+    queues: Sequence[Defined], workers: Sequence[Worker], supervisors: Iterable[Supervisor]
+) -> Generator[None, None, Overview]:
+    """Return the overview; yields now and then, so that others may run in between.
+
+    Args:
+      queues: In the order of their definition.
+      workers: Likewise.
+      supervisors: All that run.
+    """
+    states = child_states(supervisors)
+    found: list[QueueOverview] = []
+    for start in range(0, len(queues), SLICE):
+        yield
+        found += [queue_overview(each, states) for each in queues[start : start + SLICE]]
+    at_work: list[WorkerOverview] = []
+    for start in range(0, len(workers), SLICE):
+        yield
+        at_work += [worker_overview(each, states) for each in workers[start : start + SLICE]]
+    return Overview(queues=tuple(found), workers=tuple(at_work))
 
 
 def child_states(supervisors: Iterable[Supervisor]) -> dict[int, str]:
@@ -133,7 +159,8 @@ def queue_overview(defined: Defined, states: Mapping[int, str]) -> QueueOverview
 
 def worker_overview(worker: Worker, states: Mapping[int, str]) -> WorkerOverview:
     """Return what a worker is at; arguments as for `queue_overview`."""
-    times = worker.status().statistics.handling_time
+    statistics = worker.status().statistics
+    times = statistics.handling_time
     return WorkerOverview(
         name=worker.name,
         queue=worker.queue.name,
@@ -145,4 +172,5 @@ def worker_overview(worker: Worker, states: Mapping[int, str]) -> WorkerOverview
         counts=dict(worker.counters.counts),
         handling_p50=times.p50,
         handling_p99=times.p99,
+        queueing_p99=statistics.queueing_time.p99,
     )

@@ -170,13 +170,23 @@ class Runtime:
 
         As with `metrics`, nobody is asked, and nothing is waited for.
         """
-        from ._overview import Overview, child_states, queue_overview, worker_overview
+        steps = self._overview_steps()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast("Overview", end.value)
 
-        states = child_states(_supervisors(self.supervisor))
-        return Overview(
-            queues=tuple([queue_overview(each, states) for each in self._queues.values()]),
-            workers=tuple([worker_overview(each, states) for each in self._workers.values()]),
-        )
+    def _overview_steps(self) -> Generator[None, None, Overview]:
+        """Return what makes the overview, see `queueactors._overview.overview_steps`."""
+        from ._overview import overview_steps
+
+        return overview_steps(*self._watched())
+
+    def _watched(self) -> tuple[list[Defined], list[Worker], list[Supervisor]]:
+        """Return the queues, the workers and the supervisors that there are at this instant."""
+        queues, workers = list(self._queues.values()), list(self._workers.values())
+        return queues, workers, list(_supervisors(self.supervisor))
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:

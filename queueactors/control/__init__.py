@@ -11,7 +11,7 @@ from ._errors import (
     ControlProtocolError,
     ControlUnreachableError,
 )
-from ._values import Peeked, Redriven, RuntimeStatus, Taken, Top
+from ._values import Peeked, QueueRow, Redriven, RuntimeStatus, Taken, Top, WorkerRow
 
 __all__ = [
     "ControlClient",
@@ -22,9 +22,11 @@ __all__ = [
     "ControlStream",
     "ControlUnreachableError",
     "Peeked",
+    "QueueRow",
     "Redriven",
     "RuntimeStatus",
     "Taken",
     "Top",
+    "WorkerRow",
     "open_control",
 ]

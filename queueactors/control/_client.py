@@ -30,7 +30,17 @@ from ._protocol import (
     request_line,
 )
 from ._socket import connect
-from ._values import Json, Peeked, QueueRow, Redriven, RuntimeStatus, Taken, Top, WorkerRow
+from ._values import (
+    Json,
+    Peeked,
+    QueueRow,
+    Redriven,
+    RuntimeStatus,
+    Taken,
+    Top,
+    TopChange,
+    WorkerRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -63,6 +73,10 @@ class ControlStream(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        return msgspec.json.decode(await self._item(), type=self._made)
+
+    async def _item(self) -> msgspec.Raw:
+        """Return the next item as it came."""
         if self._request is None:
             raise StopAsyncIteration
         answer = await self._client._next(self._request)  # noqa: SLF001 - the two are one thing
@@ -70,7 +84,7 @@ class ControlStream(Generic[T]):
             self._request = None
             _check(answer)
             raise StopAsyncIteration
-        return msgspec.json.decode(answer.item, type=self._made)
+        return answer.item
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,6 +102,43 @@ class ControlStream(Generic[T]):
         request, self._request = self._request, None
         if request is not None:
             await self._client._cancel(request)  # noqa: SLF001 - likewise
+
+
+class _TopStream(ControlStream[Top]):
+    """Everything, again and again; only what has changed travels, and is put together here."""
+
+    def __init__(self, client: ControlClient, request: _Request) -> None:
+        super().__init__(client, request, Top)
+        self._queues: dict[str, QueueRow] = {}
+        self._workers: dict[str, WorkerRow] = {}
+        self._since: dict[str, int] = {}  # when the row of a queue was made
+
+    async def __anext__(self) -> Top:
+        change = msgspec.json.decode(await self._item(), type=TopChange)
+        if change.whole:
+            self._queues, self._workers, self._since = {}, {}, {}
+        self._queues.update((each.name, each) for each in change.queues)
+        self._workers.update((each.name, each) for each in change.workers)
+        self._since.update((each.name, change.at) for each in change.queues)
+        at = change.at
+        return Top(
+            at=at,
+            status=change.status,
+            queues=tuple(
+                [_aged(row, at - self._since[name]) for name, row in self._queues.items()]
+            ),
+            workers=tuple(self._workers.values()),
+            interval=change.interval,
+        )
+
+
+def _aged(row: QueueRow, passed: int) -> QueueRow:
+    """Return a queue in which nothing has happened for so many nanoseconds."""
+    numbers = row.statistics
+    oldest = None if numbers is None or passed <= 0 else numbers.get("oldest_age")
+    if oldest is None:
+        return row
+    return attrs.evolve(row, statistics={**(numbers or {}), "oldest_age": oldest + passed / 1e9})
 
 
 @attrs.define(eq=False)
@@ -163,7 +214,7 @@ class ControlClient:
           interval: Seconds in between (0.1 to 3600), at least: the runtime makes fewer rather than
             spend more than 1 % of a core on them.
         """
-        return await self.stream("top", {"interval": interval}, made=Top)
+        return _TopStream(self, await self._ask("top", {"interval": interval}))
 
     async def logs(self, level: str = "debug") -> ControlStream[dict[str, Json]]:
         """Return a stream of the log events that come from now on.

@@ -6,25 +6,20 @@ method that makes no sense for a kind of queue says what does.
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime
-from importlib.metadata import version
-from time import thread_time
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 import attrs
-import msgspec
 import structlog
 import trio
 
-from queueactors._options import LONGEST
 from supervisors import describe, did_you_mean
 
 from . import _params as p
 from ._intake import put_in, put_lines, values_of
 from ._logs import LogTap
 from ._redrive import redrive
-from ._values import Json, RuntimeStatus, encode, shown
+from ._values import Json, RuntimeStatus, shown
+from ._watch import Watch, status_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
@@ -37,7 +32,6 @@ if TYPE_CHECKING:
     from ._connection import Call, Reply
 
 LEVELS: Final = {"debug": 10, "info": 20}  # as logging has them
-COST: Final = 100  # a snapshot is made so many times its own duration after the last: 1 % of a core
 ONE_BY_ONE: Final = ("timed", "message")  # kinds whose messages are taken and then finished
 
 
@@ -66,9 +60,7 @@ class Methods:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self.logs = LogTap()
-        self._top: bytes = b""
-        self._top_at = -LONGEST
-        self._top_next = -LONGEST
+        self.watch = Watch(runtime)
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
 
     async def answer(self, call: Call) -> Reply:
@@ -99,47 +91,33 @@ class Methods:
         log.log(LEVELS[method.level], "control_called")
         return reply
 
+    async def overview(self) -> Overview:
+        """Return all queues and workers; others run in between."""
+        steps = self.runtime._overview_steps()  # noqa: SLF001 - the front ends are the runtime's
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast("Overview", end.value)
+            await trio.lowlevel.checkpoint()
+
     def status(self, overview: Overview) -> RuntimeStatus:
         """Return what the runtime is at."""
         runtime = self.runtime
-        not_ready = runtime.not_ready()
-        up_since = datetime.fromtimestamp(runtime.opened_at // 10**9, UTC)
-        return RuntimeStatus(
-            name=runtime.config.runtime.name,
-            pid=os.getpid(),
-            version=version("queueactors"),
-            up_since=up_since.isoformat(timespec="seconds"),
-            ready=not not_ready,
-            not_ready=not_ready,
+        return status_of(
+            runtime,
+            not_ready=runtime.not_ready(),
+            parked=runtime.parked(),
+            stopped=tuple(_stopped(runtime.tree())),
             queues=len(overview.queues),
             workers=len(overview.workers),
             messages=sum(each.at_hand or 0 for each in overview.queues),
             in_hand=sum(each.in_hand or 0 for each in overview.queues),
-            parked=runtime.parked(),
-            stopped=tuple(_stopped(runtime.tree())),
-            config=runtime.config.file,
         )
-
-    async def snapshot(self, interval: float) -> bytes:
-        """Return what `top` shows; all who look get the same.
-
-        It is never made so often that it takes more than 1 % of a core.
-        """
-        now = trio.current_time()
-        if now - self._top_at >= interval and now >= self._top_next:
-            begun = thread_time()
-            overview = self.runtime.overview()
-            at = self.runtime.clock.now_ns()
-            facts = {"at": at, "status": self.status(overview)}
-            queues, workers = encode(overview.queues), encode(overview.workers)
-            data = encode(facts)[:-1] + b',"queues":%b,"workers":%b}' % (queues, workers)
-            self._top, self._top_at = data, now
-            self._top_next = now + COST * (thread_time() - begun)
-        return self._top
 
 
 async def _status(methods: Methods, _params: p.Nothing, _call: Call) -> Reply:
-    return methods.status(methods.runtime.overview())
+    return methods.status(await methods.overview())
 
 
 async def _tree(methods: Methods, _params: p.Nothing, _call: Call) -> Reply:
@@ -147,16 +125,16 @@ async def _tree(methods: Methods, _params: p.Nothing, _call: Call) -> Reply:
 
 
 async def _queues(methods: Methods, _params: p.Nothing, _call: Call) -> Reply:
-    return methods.runtime.overview().queues
+    return (await methods.overview()).queues
 
 
 async def _workers(methods: Methods, _params: p.Nothing, _call: Call) -> Reply:
-    return methods.runtime.overview().workers
+    return (await methods.overview()).workers
 
 
 async def _stats(methods: Methods, params: p.OneQueue, _call: Call) -> Reply:
     methods.runtime.queue(params.queue)  # it may not be there
-    overview = methods.runtime.overview()
+    overview = await methods.overview()
     row = next(each for each in overview.queues if each.name == params.queue)
     workers = [each for each in overview.workers if each.queue == params.queue]
     return {"queue": row, "workers": workers}
@@ -342,7 +320,7 @@ async def _metrics(methods: Methods, params: p.MetricsFormat, _call: Call) -> Re
 
 
 async def _watch(methods: Methods, params: p.Interval, _call: Call) -> Reply:
-    return _snapshots(methods, params.interval)
+    return methods.watch.changes(params.interval)
 
 
 async def _listen(methods: Methods, params: p.Logs, _call: Call) -> Reply:
@@ -413,12 +391,6 @@ def _shown(queue: AnyQueue, value: object) -> dict[str, object]:
 async def _stream(items: Iterator[object]) -> AsyncGenerator[object, None]:
     for item in items:
         yield item
-
-
-async def _snapshots(methods: Methods, interval: float) -> AsyncGenerator[object, None]:
-    while True:
-        yield msgspec.Raw(await methods.snapshot(interval * 0.9))
-        await trio.sleep(interval)
 
 
 def _stopped(tree: Tree) -> Iterator[str]:

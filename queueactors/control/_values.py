@@ -102,6 +102,7 @@ class WorkerRow:
       counts: How often its handlers ended how.
       handling_p50: Seconds that a handler took: the median; None: there was none.
       handling_p99: 99 % took no longer; likewise.
+      queueing_p99: Seconds that messages waited for their first attempt; 99 % no longer; likewise.
     """
 
     name: str
@@ -114,6 +115,7 @@ class WorkerRow:
     counts: dict[str, int]
     handling_p50: float | None = None
     handling_p99: float | None = None
+    queueing_p99: float | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -125,12 +127,35 @@ class Top:
       status: The runtime.
       queues: The queues, in the order of their definition.
       workers: The workers, likewise.
+      interval: Seconds until the next one, at least.
     """
 
     at: int
     status: RuntimeStatus
     queues: tuple[QueueRow, ...]
     workers: tuple[WorkerRow, ...]
+    interval: float = 1.0
+
+
+@attrs.frozen(kw_only=True)
+class TopChange:
+    """What `top` sends: what has changed since what it sent before.
+
+    Args:
+      whole: Whether it is everything, and nothing of what was before holds any more.
+      at: As in `Top`.
+      status: As in `Top`.
+      queues: Those that have changed; the age of the oldest message goes on by itself.
+      workers: Those that have changed.
+      interval: As in `Top`.
+    """
+
+    whole: bool
+    at: int
+    status: RuntimeStatus
+    queues: tuple[QueueRow, ...]
+    workers: tuple[WorkerRow, ...]
+    interval: float = 1.0
 
 
 @attrs.frozen(kw_only=True)

@@ -29,6 +29,11 @@ def not_ready(tree: Tree, stores: Mapping[str, Store]) -> Iterator[str]:
     for path, child in descend(tree):
         if child.state in _NOT_READY:
             yield f"{path} is {child.state}"
+    yield from failing(stores)
+
+
+def failing(stores: Mapping[str, Store]) -> Iterator[str]:
+    """Yield a line for each store that is down; by name."""
     for name, store in stores.items():
         statistics = store_statistics(store)
         if statistics is not None and not statistics.works:

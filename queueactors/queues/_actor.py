@@ -63,6 +63,7 @@ class QueueActor:
     turns: Doubling | None = None
     parked: Parked = attrs.field(init=False)
     starts: int = attrs.field(default=0, init=False)
+    turned: int = attrs.field(default=0, init=False)  # turns so far: what tells of a change
     on_errand: Callable[[], None] | None = attrs.field(default=None, init=False)
     durations: Histogram | None = attrs.field(default=None, init=False)  # of a process function
     _drains: bool = attrs.field(default=False, init=False)  # it takes nothing in any more
@@ -188,6 +189,7 @@ class QueueActor:
     ) -> None:
         """Carry out one batch and answer it."""
         resolved: list[Operation] = []
+        self.turned += 1
         if batch and self.turns is not None:
             self.turns.observe(len(batch))
         try:

@@ -19,7 +19,8 @@ from queueactors import (
 )
 from queueactors.control import Redriven
 from queueactors.control._logs import KEPT
-from queueactors.control._methods import COST, METHODS, Methods
+from queueactors.control._methods import METHODS, Methods
+from queueactors.control._watch import COST
 from supervisors import ActorDownError
 
 from .kit import controlled
@@ -250,11 +251,11 @@ async def test_top_shows_everything_again_and_again(tmp_path: Path) -> None:
 
 async def test_top_costs_at_most_one_percent(tmp_path: Path) -> None:
     async with controlled(tmp_path, queue=QUEUES) as (runtime, _):
-        methods = Methods(runtime)
+        watch = Methods(runtime).watch
         begun = trio.current_time()
-        first = await methods.snapshot(0.0)
-        while await methods.snapshot(0.0) is first:
-            await trio.lowlevel.checkpoint()
+        await watch.look(0.0)
+        while watch.round == 1:
+            await watch.look(0.0)
 
         assert trio.current_time() - begun >= COST * 20e-6  # it takes longer than that
 
