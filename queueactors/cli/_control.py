@@ -78,10 +78,14 @@ def on_runtime(
 
         talk(find_socket(socket, data_dir, config), body)
 
-    made: Command = command
+    return runtime_options(command)
+
+
+def runtime_options(command: Command) -> Command:
+    """Give a command the options that find a runtime, and ``--json``."""
     for option in reversed(_OPTIONS):
-        made = option(made)
-    return made
+        command = option(command)
+    return command
 
 
 def find_socket(socket: str | None, data_dir: str, config: str | None) -> Path:

@@ -9,8 +9,7 @@ import click
 from ._control import complete_queue, counted, on_runtime, table
 
 if TYPE_CHECKING:
-    from queueactors.control import ControlClient
-    from queueactors.control._values import QueueRow, WorkerRow
+    from queueactors.control import ControlClient, QueueRow, RuntimeStatus, WorkerRow
 
     from ._control import Output
 
@@ -25,6 +24,11 @@ async def status(client: ControlClient, out: Output) -> None:
     Example: queueactors status --config queues.toml
     """
     told = await client.status()
+    out.tell(told, status_text(told))
+
+
+def status_text(told: RuntimeStatus) -> str:
+    """Return how a runtime is, for people."""
     counts = (counted(told.queues, "queue"), counted(told.workers, "worker"))
     messages = f"{counted(told.messages, 'message')} ready, {told.in_hand:,} in hand"
     lines = [
@@ -38,7 +42,7 @@ async def status(client: ControlClient, out: Output) -> None:
         ),
         *(f"  stopped  {child}" for child in told.stopped),
     ]
-    out.tell(told, "\n".join(lines))
+    return "\n".join(lines)
 
 
 @click.command()

@@ -26,6 +26,7 @@ from ._messages import ABOUT_MESSAGES
 from ._operate import OPERATING
 from ._ready import ready
 from ._store import store_
+from ._top import top
 from ._transfer import export, import_
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ main.add_command(export)
 main.add_command(import_)
 main.add_command(ready)
 main.add_command(store_)
+main.add_command(top)
 for _command in (*LOOKING, *ABOUT_MESSAGES, *OPERATING):
     main.add_command(_command)
 
