@@ -310,8 +310,8 @@ class Parts:
         ]
         roots = [self._supervisor_spec(each, ChildOptions()) for each in config.roots]
         return [
-            self._group_spec("stores", stores),
-            self._group_spec("queues", queues),
+            self.group_spec("stores", stores),
+            self.group_spec("queues", queues),
             child_spec(
                 "supervisors",
                 roots,
@@ -319,11 +319,12 @@ class Parts:
                 random=self._random,
                 stopped=self.stopped["supervisors"],
             ),
-            self._group_spec("workers", workers),
-            *([self._group_spec("front_ends", front_ends)] if front_ends else []),
+            self.group_spec("workers", workers),
+            *([self.group_spec("front_ends", front_ends)] if front_ends else []),
         ]
 
-    def _group_spec(self, name: str, children: list[ChildSpec]) -> ChildSpec:
+    def group_spec(self, name: str, children: list[ChildSpec]) -> ChildSpec:
+        """Return one of the runtime's own groups."""
         return child_spec(
             name,
             children,

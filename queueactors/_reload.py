@@ -32,7 +32,8 @@ from supervisors import (
 )
 
 from ._errors import QueueActorsError
-from .config._plan import slots
+from .config import Plan  # noqa: TC001 - msgspec reads the annotations
+from .config._plan import Action, What, slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,12 +41,12 @@ if TYPE_CHECKING:
     from supervisors import ChildSpec, ChildState
 
     from ._parts import Parts
-    from .config import Config, Item, Plan
-    from .config._plan import Action, Key, Slot, What
+    from .config import Config, Item
+    from .config._plan import Key, Slot
     from .queues import CapacityQueue
 
 Part = TypeVar("Part")
-Outcome = Literal["done", "failed", "draining"]
+Outcome = Literal["done", "failed", "draining", "pending"]
 
 RESIZE: Final = 10.0  # seconds that a store has for a queue's new capacity
 
@@ -59,7 +60,8 @@ class Reloaded:
       name: Its name; of a ``start`` child its path.
       action: What was to happen to it.
       outcome: ``"done"``; ``"failed"``: it did not start, and is parked, or something else is
-        told in ``error``; ``"draining"``: it is removed as soon as it is empty.
+        told in ``error``; ``"draining"``: it is removed as soon as it is empty; ``"pending"``: it
+        is done as soon as whoever has asked for the reload, by the control socket, is answered.
       error: What went wrong; None: nothing.
     """
 
@@ -98,7 +100,7 @@ class Reload:
       old: What runs.
       new: What is to run.
       plan: From the one to the other, without faults.
-      front_ends: What others reach the runtime by, from now on.
+      front_ends: What others reach the runtime by; that changes afterwards.
     """
 
     parts: Parts
@@ -156,31 +158,9 @@ class Reload:
         self._forget()
         after = slots(self.new)
         self._keep_down(after)
-        front = self.root.state_of("front_ends")
         await self._arrange(self.root, self.parts.tree(self.new, self.front_ends))
-        await self._start_front_ends(is_new=front is None)
         for slot in after:
             await self._start(slot)
-
-    async def _start_front_ends(self, *, is_new: bool) -> None:
-        """Start those that are new, or all of them with their group."""
-        try:
-            if is_new and self.front_ends:
-                await self.root.restart_child("front_ends", park=True)
-            elif self.front_ends:
-                group = cast("Supervisor", self.root.value_of("front_ends"))
-                for spec in self.front_ends:
-                    if group.state_of(spec.id) == "stopped" and spec.id in self._changed_tables():
-                        await group.restart_child(spec.id, park=True)
-        except SupervisorsError as error:
-            self._note(("metrics", ""), error)
-
-    def _changed_tables(self) -> set[str]:
-        """Return which front ends are not what they were: one that was stopped stays stopped."""
-        old, new = self.old, self.new
-        tables = {"metrics": (old.metrics.listen, new.metrics.listen)}
-        tables["control"] = (old.control, new.control)
-        return {name for name, (before, after) in tables.items() if before != after}
 
     def _keys(self, *actions: Action) -> Iterator[Key]:
         return (item.key for item in self.plan.items if item.action in actions)
@@ -330,11 +310,7 @@ class Reload:
         """Note what went wrong; if the runtime ends, nothing else counts."""
         if self.root.is_stopping:
             raise SupervisorStoppedError(self.root.path)
-        told = describe(error)
-        while error.__cause__ is not None:
-            error = error.__cause__
-            told = describe(error)
-        self.errors.setdefault(key, told)
+        self.errors.setdefault(key, cause_of(error))
 
     def _at(self, above: tuple[str, ...]) -> Supervisor | None:
         """Return the supervisor of that path; None: it does not run."""
@@ -361,6 +337,13 @@ class Reload:
             return []
         beside = [] if queue is None else [f"{sort}.{name}" for sort in queue.beside]
         return [slot.id, *beside]
+
+
+def cause_of(error: BaseException) -> str:
+    """Return what an error is about in the end."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return describe(error)
 
 
 def _reorder(known: dict[str, Part], first: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ What it consists of, and the tree, is in `_parts`; here is what users do with it
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final, Literal, cast, overload
 
@@ -28,24 +28,26 @@ from supervisors import (
 
 from ._clock import Clock
 from ._errors import QueueNotFoundError, ReloadRefusedError, WorkerNotFoundError
+from ._front_ends import FrontEnds, spare
 from ._options import Checks, Target, make_options
 from ._parts import PARK, Defined, Parts, worker_spec
 from .queues import KINDS, AnyQueue, Options, Queue
 from .workers import BATCH, Worker, WorkerOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Generator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator, Mapping
+    from contextlib import AbstractContextManager
     from os import PathLike
-    from pathlib import Path
     from random import Random
 
+    from supervisors import ChildStatus
+
     from ._overview import Overview
-    from ._reload import Outcome, ReloadResult
+    from ._reload import Outcome, Reloaded, ReloadResult
     from .config import Config, Item, Plan
-    from .config._plan import Key
+    from .config._plan import Key, What
     from .metrics import Metrics
     from .metrics._collect import Collector
-    from .metrics._server import MetricsServer
     from .queues import (
         BatchQueue,
         CapacityQueue,
@@ -57,7 +59,6 @@ if TYPE_CHECKING:
 
     ConfigSource = str | PathLike[str] | Mapping[str, object] | Config | None
 
-FRONT_ENDS: Final = "front_ends"
 ROOT_INTENSITY: Final = 0  # a configured supervisor that gives up ends the runtime
 
 
@@ -73,10 +74,10 @@ class Runtime:
         control: bool = False,
     ) -> None:
         self.config = config
+        self._file = config.file
         self.clock = clock
         self.opened_at = clock.now_ns()
         """Epoch nanoseconds since when it is there."""
-        self._control = control  # whether there is a control socket unless the options say no
         self._supervisor: Supervisor | None = None
         self._opened = trio.Event()  # handlers run, and may call, before all is up
         self._defining = trio.Lock()
@@ -85,10 +86,12 @@ class Runtime:
         self._queues = parts.queues
         self._workers = parts.workers
         self._collector: Collector | None = None  # made, and imported, when somebody asks
-        self._metrics_server: MetricsServer | None = None
-        self._front_ends: list[ChildSpec] = []
+        self._front_ends = FrontEnds(self, control=control)
         self._running = config  # with what is removed and not empty yet
         self._reloading = False
+        self._renewals = 0
+        # What `queueactors run` does beside each reload, whoever asks for it.
+        self._around_reload: Callable[[], AbstractContextManager[object]] = nullcontext
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
 
     def __repr__(self) -> str:
@@ -191,7 +194,8 @@ class Runtime:
     @property
     def metrics_address(self) -> tuple[str, int] | None:
         """The host and port where the metrics are served; None: nowhere, or not at present."""
-        return None if self._metrics_server is None else self._metrics_server.address
+        server = self._front_ends.metrics
+        return None if server is None else server.address
 
     def not_ready(self) -> tuple[str, ...]:
         """Return what is not up, a line each: what starts, restarts or is parked, failing stores.
@@ -488,6 +492,13 @@ class Runtime:
         if removed not in ("drain", "keep"):
             raise ValueError(f"expected removed to be 'drain' or 'keep', got {removed!r}")
         await trio.lowlevel.checkpoint()
+        with self._around_reload():
+            return await self._reload(config, removed)
+
+    async def _reload(
+        self, config: ConfigSource, removed: str, *, spared: Collection[str] = ()
+    ) -> ReloadResult:
+        """Reload; the front ends that are spared wait for `_renew`."""
         new = self._load(config)
         if self._reloading:
             raise ReloadRefusedError("another reload is under way; wait for its end")
@@ -499,7 +510,7 @@ class Runtime:
                     from .config import ConfigError
 
                     raise ConfigError(plan.faults)
-                return await self._carry_out(plan, new, removed)
+                return await self._carry_out(plan, new, removed, spared)
         finally:
             self._reloading = False
 
@@ -511,7 +522,7 @@ class Runtime:
         if self._supervisor.is_stopping:
             raise ReloadRefusedError("the runtime is stopping")
         if source is None:
-            source = self.config.file
+            source = self._file
             if source is None:
                 raise ValueError(
                     "the runtime was not opened from a file; say which configuration is to run"
@@ -539,14 +550,16 @@ class Runtime:
         if item.action == "removed" and item.what == "queue":
             yield from self._parts.users(item.name, self._running)
 
-    async def _carry_out(self, plan: Plan, new: Config, removed: str) -> ReloadResult:
+    async def _carry_out(
+        self, plan: Plan, new: Config, removed: str, spared: Collection[str]
+    ) -> ReloadResult:
         """Do what was planned, and tell what has become of it."""
         from ._reload import Reloaded, ReloadResult
 
         target = new if removed == "keep" else self._with_leftovers(new)
         errors: dict[Key, str] = {}
         with trio.CancelScope(shield=True):  # half of it would be neither the old nor the new
-            errors = await self._apply(target, new)
+            errors = await self._apply(target, new, spared)
         self.config = new
         left = {("queue", name) for name in target.queues}
         left |= {("worker", name) for name in target.workers}
@@ -558,16 +571,51 @@ class Runtime:
             outcome: Outcome = "done" if error is None else "failed"
             if item.action == "removed" and item.key in left and error is None:
                 outcome = "draining"
+            elif item.what in spared and error is None:
+                outcome = "pending"
             told = Reloaded(item.what, item.name, item.action, outcome, error)
             children.append(told)
-            facts = attrs.asdict(told)
-            if error is None:
-                self._log.info("reload_step", **facts)
-            else:
-                self._log.error("reload_step", **facts)
+            self._tell(told)
         result = ReloadResult(plan, tuple(children))
         self._log.info("reloaded", changed=len(children), failed=len(result.failed))
         return result
+
+    def _tell(self, told: Reloaded) -> None:
+        """Log what has become of one part."""
+        facts = attrs.asdict(told)
+        if told.error is None:
+            self._log.info("reload_step", **facts)
+        else:
+            self._log.error("reload_step", **facts)
+
+    async def _reload_for_client(
+        self, config: str | None, removed: Literal["drain", "keep"]
+    ) -> ReloadResult:
+        """Reload for a client of the control socket, which is left alone until it is answered.
+
+        Then `_renew_control` does the rest.
+        """
+        with self._around_reload():
+            return await self._reload(config, removed, spared=("control",))
+
+    async def _renew_control(self) -> None:
+        """Begin with the control socket's change. That ends whoever asks, so a child does it."""
+        self._renewals += 1
+        spec = ChildSpec(
+            id=f"renewal.{self._renewals}", start=self._change_control, restart="temporary"
+        )
+        with suppress(SupervisorStoppedError):
+            await self.supervisor.start_child(spec)
+
+    async def _change_control(self, *, task_status: ChildStatus) -> None:
+        from ._reload import Reloaded
+
+        task_status.started()
+        async with self._defining:
+            specs = self._front_ends.make(self._running)
+            error = (await self._front_ends.change(self.supervisor, specs)).get("control")
+        outcome: Outcome = "done" if error is None else "failed"
+        self._tell(Reloaded("control", "", "changed", outcome, error))
 
     def _with_leftovers(self, new: Config) -> Config:
         """Return a configuration with those queues in it that are removed, and not empty yet."""
@@ -591,13 +639,19 @@ class Runtime:
         )
 
     async def _apply(
-        self, target: Config, wanted: Config, *, drained: str | None = None
+        self,
+        target: Config,
+        wanted: Config,
+        spared: Collection[str] = (),
+        *,
+        drained: str | None = None,
     ) -> dict[Key, str]:
         """Let that run which a configuration says, and return what went wrong.
 
         Args:
           target: What is to run, with what is to be drained.
           wanted: The same without it.
+          spared: Front ends that stay as they are.
           drained: The queue whose drain asks for this.
         """
         from ._reload import Reload
@@ -605,26 +659,18 @@ class Runtime:
 
         root = self.supervisor
         plan = make_plan(self._running, target)
-        front_ends = self._make_front_ends(target)
-        reload = Reload(self._parts, root, self._running, target, plan, front_ends)
+        known = self._front_ends.specs
+        front_ends = spare(known, self._front_ends.make(target), spared)
+        reload = Reload(self._parts, root, self._running, target, plan, known)
         reload.prepare()
-        await self._remove_front_ends(front_ends)
         await reload.carry_out()
+        for what, told in (await self._front_ends.change(root, front_ends)).items():
+            reload.errors[cast("What", what), ""] = told
         if target.metrics != self._running.metrics:
             self._collector = None
         self._running = target
         await self._drain(target.queues.keys() - wanted.queues.keys(), drained)
         return reload.errors
-
-    async def _remove_front_ends(self, wanted: list[ChildSpec]) -> None:
-        """Stop and forget those that are not wanted any more; with the last goes their group."""
-        unwanted = [spec for spec in self._front_ends if spec not in wanted]
-        if unwanted:
-            await _remove(await self._group(FRONT_ENDS), unwanted)
-        self._front_ends = wanted
-        if unwanted and not wanted:
-            await self.supervisor.terminate_child(FRONT_ENDS)
-            await self.supervisor.delete_child(FRONT_ENDS)
 
     async def _drain(self, names: Collection[str], drained: str | None) -> None:
         """Let those queues be drained, and no others."""
@@ -656,14 +702,15 @@ class Runtime:
                 each: worker for each, worker in running.workers.items() if worker.queue != name
             }
             target = attrs.evolve(running, queues=queues, workers=workers)
-            await self._apply(target, self.config, drained=name)
+            # Whoever has asked for the reload may not have the answer yet.
+            await self._apply(target, self.config, ("control",), drained=name)
             self._log.info("queue_drained", queue=name)
 
     def _metrics_steps(self) -> Generator[None, None, Metrics]:
         if self._collector is None:
             from .metrics._collect import Collector
 
-            self._collector = Collector(self.config.metrics, self._parts.turns)
+            self._collector = Collector(self._running.metrics, self._parts.turns)
         return self._collector.steps(
             [(each.kind, each.actor) for each in self._queues.values()],
             self.workers(),
@@ -691,43 +738,8 @@ class Runtime:
 
     def _specs(self) -> list[ChildSpec]:
         """Return the runtime's own children, the groups, with all that is configured in them."""
-        self._front_ends = self._make_front_ends(self.config)
-        return self._parts.specs(self._front_ends)
-
-    def _make_front_ends(self, config: Config) -> list[ChildSpec]:
-        """Return what others reach the runtime by; what has not changed as it is."""
-        known = {spec.id: spec for spec in self._front_ends}
-        running = self._running
-        specs = []
-        if config.metrics.listen is None:
-            self._metrics_server = None
-        elif "metrics" in known and config.metrics.listen == running.metrics.listen:
-            specs.append(known["metrics"])
-        else:
-            specs.append(self._metrics_spec(config.metrics.listen))
-        path = config.control.path(config.runtime.data_dir)
-        if path is not None and (self._control or config.control.socket is not None):
-            if "control" in known and config.control == running.control:
-                specs.append(known["control"])
-            else:
-                specs.append(self._control_spec(config, path))
-        return specs
-
-    def _metrics_spec(self, listen: str) -> ChildSpec:
-        from .metrics._server import MetricsServer  # which needs an extra
-
-        self._metrics_server = MetricsServer(listen, self._metrics_steps, self.not_ready)
-        return ChildSpec(id="metrics", start=self._metrics_server, **PARK)
-
-    def _control_spec(self, config: Config, path: Path) -> ChildSpec:
-        from .control._methods import Methods
-        from .control._server import ControlServer
-
-        required = config.control.socket is not None
-        answer = Methods(self).answer
-        name = config.runtime.name
-        server = ControlServer(path, config.control, name, answer, required=required)
-        return ChildSpec(id="control", start=server, **PARK)
+        self._front_ends.specs = self._front_ends.make(self.config)
+        return self._parts.specs(self._front_ends.specs)
 
     async def _group(self, name: str) -> Supervisor:
         await self._opened.wait()

@@ -32,6 +32,7 @@ LAYERS = (
         "queueactors._parts",
         "queueactors._drain",
         "queueactors._reload",
+        "queueactors._front_ends",
         "queueactors._runtime",
         "queueactors._idle",
         "queueactors._overview",

@@ -11,6 +11,7 @@ import attrs
 import click
 import msgspec
 import trio
+from click.core import ParameterSource
 
 from ._places import FAILED, USAGE, fail
 
@@ -76,16 +77,35 @@ def on_runtime(
         async def body(client: ControlClient) -> None:
             await function(client, Output(as_json), **given)  # type: ignore[arg-type, call-arg] # click's
 
-        talk(find_socket(socket, data_dir, config), body)
+        place = find_socket(socket, data_dir, where_is(config, given.get("file")))
+        talk(place, body)
 
     return runtime_options(command)
 
 
 def runtime_options(command: Command) -> Command:
-    """Give a command the options that find a runtime, and ``--json``."""
+    """Give a command's callback the options that say where the runtime is."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def is_given(option: str) -> bool:
+    """Whether somebody has said that option of the present command."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not ParameterSource.DEFAULT
+
+
+def where_is(config: str | None, file: object) -> str | None:
+    """Return the configuration that says where the runtime is: of two, the one that runs.
+
+    Args:
+      config: Of ``--config``.
+      file: What the command is about, perhaps another configuration.
+    """
+    if config is None and isinstance(file, str) and not is_given("data_dir"):
+        return file
+    return config
 
 
 def find_socket(socket: str | None, data_dir: str, config: str | None) -> Path:
@@ -100,7 +120,7 @@ def find_socket(socket: str | None, data_dir: str, config: str | None) -> Path:
     from queueactors.config._source import Source
 
     source = Source(os.environ)
-    source.add_file(config)
+    source.read_file(config)
     if not source.data and source.faults:
         fail("\n".join(map(str, source.faults)), USAGE)
     tables = {}
@@ -109,7 +129,7 @@ def find_socket(socket: str | None, data_dir: str, config: str | None) -> Path:
         tables[name] = table if isinstance(table, dict) else {}
     given = tables["control"].get("socket", True)
     if given is False:
-        fail(f"{config}: its runtime has no control socket: [control] socket is false", USAGE)
+        fail(f"{config}: [control] socket is false; if there is one, say --socket PATH", USAGE)
     if isinstance(given, str):
         return Path(given)
     return Path(str(tables["runtime"].get("data_dir", data_dir))) / "control.sock"
@@ -125,7 +145,7 @@ def talk(
       body: What to ask.
       nobody: What to say if nobody answers. None: where that was.
     """
-    from queueactors import QueueActorsError
+    from queueactors import ConfigError, QueueActorsError
     from queueactors.control import ControlUnreachableError, open_control
     from supervisors import SupervisorsError
 
@@ -137,6 +157,8 @@ def talk(
         return trio.run(connected, strict_exception_groups=True)
     except ControlUnreachableError as error:
         fail(nobody or _line(error), FAILED)
+    except ConfigError as error:
+        fail(str(error), USAGE)
     except (ValueError, TypeError) as error:
         fail(_line(error), USAGE)
     except trio.TooSlowError as error:

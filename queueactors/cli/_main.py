@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import attrs
 import click
@@ -14,25 +13,18 @@ from queueactors.config import (
     ConfigError,
     as_json,
     json_schema,
-    load_config,
-    make_plan,
-    plan_data,
-    plan_text,
     render,
 )
 
+from ._checked import echo_json, load, told
 from ._look import LOOKING
 from ._messages import ABOUT_MESSAGES
 from ._operate import OPERATING
 from ._ready import ready
+from ._reload import plan, reload
 from ._store import store_
 from ._top import top
 from ._transfer import export, import_
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from queueactors.config import Config, Fault
 
 USAGE, INTERRUPTED = 2, 130  # exit codes
 
@@ -93,21 +85,21 @@ def check(file: str, *, json_: bool) -> None:
 
     Example: queueactors check queues.toml
     """
-    config = _load(file, json_=json_)
+    config = load(file, as_json=json_)
     counts = {
         "queue": len(config.queues),
         "worker": len(config.workers),
         "supervisor": len(config.supervisors),
     }
     if json_:
-        _echo_json({"file": file, "ok": True, "counts": counts, **_told((), config.warnings)})
+        echo_json({"file": file, "ok": True, "counts": counts, **told((), config.warnings)})
         return
     if config.warnings:
         counts["warning"] = len(config.warnings)
     for warning in config.warnings:
         click.echo(str(attrs.evolve(warning, message=f"warning: {warning.message}")), err=True)
-    told = ", ".join(f"{n} {thing}{'' if n == 1 else 's'}" for thing, n in counts.items())
-    click.echo(f"{file}: ok ({told})")
+    counted = ", ".join(f"{n} {thing}{'' if n == 1 else 's'}" for thing, n in counts.items())
+    click.echo(f"{file}: ok ({counted})")
 
 
 @main.command("print")
@@ -119,10 +111,10 @@ def print_(file: str, *, show_secrets: bool, json_: bool) -> None:
 
     What is printed is a configuration again. Example: queueactors print queues.toml
     """
-    config = _load(file, json_=json_)
+    config = load(file, as_json=json_)
     if json_:
         printed = as_json(config, secrets=show_secrets)
-        _echo_json({"file": file, "ok": True, **printed, **_told((), config.warnings)})
+        echo_json({"file": file, "ok": True, **printed, **told((), config.warnings)})
     else:
         click.echo(render(config, secrets=show_secrets), nl=False)
 
@@ -134,28 +126,7 @@ def schema() -> None:
     Example: queueactors schema > queues.schema.json; then write #:schema queues.schema.json into
     the first line of a configuration, for Taplo and Even Better TOML.
     """
-    _echo_json(json_schema(), indent=2)
-
-
-@main.command()
-@click.argument("file")
-@click.option("--against", "old", metavar="OLD", help="The configuration that runs.")
-@_json
-def plan(file: str, *, old: str | None, json_: bool) -> None:
-    """Print what a reload from OLD to FILE would do; without OLD, from nothing.
-
-    Starts nothing and changes nothing. The exit code is 2 if the reload would be refused.
-
-    Example: queueactors plan new.toml --against queues.toml
-    """
-    before = load_config({}) if old is None else _load(old, json_=json_)
-    found = make_plan(before, _load(file, json_=json_))
-    if json_:
-        _echo_json(plan_data(found))
-    else:
-        click.echo(plan_text(found))
-    if found.faults:
-        sys.exit(USAGE)
+    echo_json(json_schema(), indent=2)
 
 
 @main.command()
@@ -175,29 +146,8 @@ main.add_command(import_)
 main.add_command(ready)
 main.add_command(store_)
 main.add_command(top)
-for _command in (*LOOKING, *ABOUT_MESSAGES, *OPERATING):
+for _command in (*LOOKING, *ABOUT_MESSAGES, *OPERATING, plan, reload):
     main.add_command(_command)
-
-
-def _load(file: str, *, json_: bool = False) -> Config:
-    try:
-        return load_config(file)
-    except ConfigError as error:
-        if json_:
-            _echo_json({"file": file, "ok": False, **_told(error.faults, ())})
-            sys.exit(USAGE)
-        _fail(str(error))
-
-
-def _told(faults: Iterable[Fault], warnings: Iterable[Fault]) -> dict[str, object]:
-    return {
-        "faults": [attrs.asdict(each) for each in faults],
-        "warnings": [attrs.asdict(each) for each in warnings],
-    }
-
-
-def _echo_json(value: object, *, indent: int | None = None) -> None:
-    click.echo(json.dumps(value, indent=indent))
 
 
 def _fail(message: str) -> NoReturn:

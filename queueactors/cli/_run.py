@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -125,9 +126,10 @@ async def _run_runtime(
     async with open_runtime(config, signals=True, control=True) as runtime:
         try:
             beat.started(runtime)
+            runtime._around_reload = partial(_reloading, runtime, beat.notifier)  # noqa: SLF001
             async with bare_nursery() as nursery:
                 nursery.start_soon(_show_progress, runtime, status)
-                nursery.start_soon(_reload_on_hangup, runtime, hangups, status, beat.notifier)
+                nursery.start_soon(_reload_on_hangup, runtime, hangups, status)
                 if until_idle:
                     await wait_until_idle(runtime)
                 else:
@@ -169,7 +171,6 @@ async def _reload_on_hangup(
     runtime: Runtime,
     hangups: AsyncIterator[int] | None,
     status: StatusLine,
-    notifier: Notifier,
 ) -> None:
     """Reload at each SIGHUP; stop if it came because the terminal is gone."""
     if hangups is None:
@@ -178,8 +179,15 @@ async def _reload_on_hangup(
         if status.is_terminal and not sys.stderr.isatty():
             runtime.supervisor.stop()
             return
-        with notifier.reloading():
-            await reload_file(runtime)
+        await reload_file(runtime)
+
+
+@contextmanager
+def _reloading(runtime: Runtime, notifier: Notifier) -> Iterator[None]:
+    """Do what belongs to a reload, by whatever way it comes: tell systemd, and set the level."""
+    with notifier.reloading():
+        yield
+        set_level(runtime.config.runtime.log_level)
 
 
 async def reload_file(runtime: Runtime) -> None:
@@ -188,7 +196,6 @@ async def reload_file(runtime: Runtime) -> None:
     refused, faults = None, tuple[Fault, ...]()
     try:
         await runtime.reload()
-        set_level(runtime.config.runtime.log_level)
     except ConfigError as error:
         refused = f"the configuration has faults ({len(error.faults)}); nothing has changed"
         faults = error.faults

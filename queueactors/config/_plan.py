@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ._schema import ChildConfig, Config, SupervisorConfig
 
 How = Literal["live", "beside", "restart", "later", "never"]
-What = Literal["runtime", "metrics", "store", "queue", "worker", "supervisor", "start"]
+What = Literal["runtime", "metrics", "control", "store", "queue", "worker", "supervisor", "start"]
 Action = Literal["added", "removed", "changed", "moved", "unchanged"]
 Key = tuple[What, str]  # a child of yours that only has a start function: by its path
 
@@ -100,6 +100,12 @@ STORES: Final[Mapping[str, Mapping[str, How]]] = {
 }
 """Of a store; what is not there cannot change while the runtime runs."""
 RUNTIME: Final[Mapping[str, How]] = {"name": "never", "data_dir": "never", "log_level": "live"}
+CONTROL: Final[Mapping[str, How]] = {
+    "socket": "restart",
+    "clients": "restart",
+    "timeout": "restart",
+    "max_line": "restart",
+}
 CHILD: Final[Mapping[str, How]] = {
     "restart": "live",
     "shutdown": "live",
@@ -370,6 +376,7 @@ def _parts(config: Config) -> Iterator[tuple[Key, _Part]]:
     metrics = _fields(config.metrics)
     hows: dict[str, How] = dict.fromkeys(metrics, "live")
     yield ("metrics", ""), _Part(metrics, {**hows, "listen": "restart"}, ("metrics",), {})
+    yield ("control", ""), _Part(_fields(config.control), CONTROL, ("control",), {})
     filled = {slot.key: slot for slot in slots(config)}
     for name, store in config.stores.items():
         options = dict(store.options)

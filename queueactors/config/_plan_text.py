@@ -9,7 +9,7 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ._plan import Action, Change, How, Item, Plan
+    from ._plan import Action, Change, How, Item, Key, Plan
 
 _SIGNS: Final[Mapping[Action, str]] = {"added": "+", "removed": "-", "changed": "~", "moved": ">"}
 _HOWS: Final[Mapping[How, str]] = {
@@ -21,32 +21,36 @@ _HOWS: Final[Mapping[How, str]] = {
 }
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: Plan, outcomes: Mapping[Key, str] | None = None) -> str:
     """Return a plan as lines: what cannot be done, then what changes, then a count.
 
     A line begins with ``+`` (added), ``-`` (removed), ``~`` (changed) or ``>`` (moved); below it
     stands each value that differs, and how that is applied.
+
+    Args:
+      plan: The plan.
+      outcomes: What has become of its parts, which is told after their names. None: nothing yet.
     """
-    return "\n".join(_lines(plan))
+    return "\n".join(_lines(plan, outcomes or {}))
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _lines(plan: Plan, outcomes: Mapping[Key, str]) -> Iterator[str]:
     for fault in plan.faults:
         yield f"! {fault}"
     counts: dict[str, int] = dict.fromkeys([*_SIGNS, "unchanged"], 0)
     for item in plan.items:
         counts[item.action] += 1
-        if item.action != "unchanged":
-            yield _line(item)
+        outcome = outcomes.get(item.key)
+        if item.action != "unchanged" or outcome is not None:
+            yield _line(item) if outcome is None else f"{_line(item)}  {outcome}"
             yield from (f"    {_change(each)}" for each in item.changes)
     yield ", ".join(f"{count} {action}" for action, count in counts.items())
 
 
 def _line(item: Item) -> str:
     name = f"{item.what}.{item.name}" if item.name else item.what
-    line = f"{_SIGNS[item.action]} {name}"
-    if item.what == "start":
-        line = f"{_SIGNS[item.action]} {item.name}"
+    sign = _SIGNS.get(item.action, "=")
+    line = f"{sign} {item.name if item.what == 'start' else name}"
     if item.before is not None:
         line += f"  from {item.before} to {item.place}"
     return line

@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     from os import PathLike
     from types import TracebackType
 
+    from queueactors._reload import ReloadResult
+    from queueactors.config import Plan
+
 DEFAULT: Final = "var/control.sock"
 MOST: Final = 1 << 30  # bytes of an answer: the runtime has a limit of its own
 GREETING: Final = 10.0  # seconds for a runtime to say who it is
@@ -398,6 +401,44 @@ class ControlClient:
         """Stop and start; see `Runtime.restart`."""
         await self.call("restart", {"child": child}, made=object)
 
+    async def plan(self, config: str | PathLike[str] | None = None) -> Plan:
+        """Return what a reload would do; nothing happens. See `Runtime.plan`.
+
+        Args:
+          config: A file, which the runtime reads. None: the one that it was opened with.
+
+        Raises:
+          ConfigError: If the configuration has faults.
+        """
+        from queueactors.config import Plan
+
+        return await self.call("plan", {"config": _absolute(config)}, made=Plan)
+
+    async def reload(
+        self,
+        config: str | PathLike[str] | None = None,
+        *,
+        removed: Literal["drain", "keep"] = "drain",
+    ) -> ReloadResult:
+        """Change what runs to another configuration; see `Runtime.reload`.
+
+        If ``[control]`` changes, this connection ends soon after the answer; that part is
+        ``"pending"`` in it.
+
+        Args:
+          config: A file, which the runtime reads. None: the one that it was opened with.
+          removed: What becomes of queues that are not in it any more.
+
+        Raises:
+          ConfigError: If the configuration has faults, or something in it cannot be changed while
+            the runtime runs. Nothing has changed.
+          ReloadRefusedError: If another reload is under way, or the runtime is stopping.
+        """
+        from queueactors._reload import ReloadResult
+
+        params = {"config": _absolute(config), "removed": removed}
+        return await self.call("reload", params, made=ReloadResult)
+
     # -- anything --------------------------------------------------------------------------------
 
     async def call(
@@ -531,6 +572,11 @@ class _Cleared:
 
 
 _MAYBE_TAKEN = cast("type[Taken | None]", Taken | None)
+
+
+def _absolute(path: str | PathLike[str] | None) -> str | None:
+    """Return a path as the runtime finds it, which is in another directory."""
+    return None if path is None else str(Path(os.fspath(path)).absolute())
 
 
 def _check(answer: Answer) -> None:

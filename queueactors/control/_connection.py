@@ -97,12 +97,15 @@ class Call:
       params: The parameters, as JSON.
       peer: Who asks.
       give_back: Undoes what was done, in case nobody gets the answer. None: there is nothing.
+      afterwards: Does what had to wait for the answer, which may end the connection; whether or
+        not anybody got it. None: there is nothing.
     """
 
     method: str
     params: msgspec.Raw
     peer: Peer
     give_back: Callable[[], Awaitable[object]] | None = None
+    afterwards: Callable[[], Awaitable[object]] | None = None
 
 
 Reply = object  # the result; an `AsyncGenerator` is a stream of items
@@ -269,6 +272,9 @@ class Connection:
             if call.give_back is not None and not written:
                 with trio.move_on_after(GRACE, shield=True):
                     await call.give_back()
+            if call.afterwards is not None:
+                with trio.move_on_after(GRACE, shield=True):
+                    await call.afterwards()
 
     async def _carry_out(self, id: int, call: Call) -> bytes:
         """Return the last line about a request."""

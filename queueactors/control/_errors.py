@@ -121,7 +121,7 @@ def fault_of(error: BaseException) -> Fault:
         message = "(its message cannot be shown)"
     message = message.encode("utf-8", "backslashreplace").decode("utf-8")
     name = type(error).__name__
-    if KNOWN.get(name) is not type(error):
+    if _class_of(name) is not type(error):
         return Fault(name, message)
     try:
         args = msgspec.json.decode(msgspec.json.encode(error.args), type=list[object])
@@ -132,15 +132,33 @@ def fault_of(error: BaseException) -> Fault:
 
 def error_of(fault: Fault) -> Exception:
     """Return the error that has come."""
-    known = KNOWN.get(fault.type)
+    known = _class_of(fault.type)
     if known is None or fault.args is None:
         return ControlError(fault.type, fault.message)
     try:
-        made = known(*fault.args)
+        made = known(*_args_of(fault))
         told = str(made)
     except Exception:  # noqa: BLE001 - it is another version's
         return ControlError(fault.type, fault.message)
     return made if told == fault.message else ControlError(fault.type, fault.message)
+
+
+def _class_of(name: str) -> type[Exception] | None:
+    """Return the error of that name; None: it is none that travels as it is."""
+    if name == "ConfigError":
+        from queueactors.config import ConfigError  # importing this package must not cost it
+
+        return ConfigError
+    return KNOWN.get(name)
+
+
+def _args_of(fault: Fault) -> list[object]:
+    """Return an error's facts, as its class takes them."""
+    if fault.type != "ConfigError":
+        return fault.args or []
+    from queueactors.config import Fault as ConfigFault
+
+    return [*msgspec.convert(fault.args, list[list[ConfigFault]])]
 
 
 def _known() -> dict[str, type[Exception]]:

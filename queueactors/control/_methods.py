@@ -314,6 +314,22 @@ async def _restart(methods: Methods, params: p.OneChild, _call: Call) -> Reply:
     return {"restarted": params.child}
 
 
+async def _plan(methods: Methods, params: p.PlanOf, _call: Call) -> Reply:
+    from queueactors.config import plan_data
+
+    return plan_data(await methods.runtime.plan(params.config))
+
+
+async def _reload(methods: Methods, params: p.ReloadTo, call: Call) -> Reply:
+    from queueactors.config import plan_data
+
+    runtime = methods.runtime
+    result = await runtime._reload_for_client(params.config, params.removed)  # noqa: SLF001 - ours
+    if any(each.outcome == "pending" for each in result.children):
+        call.afterwards = runtime._renew_control  # noqa: SLF001 - likewise
+    return {"plan": plan_data(result.plan), "children": result.children}
+
+
 async def _metrics(methods: Methods, params: p.MetricsFormat, _call: Call) -> Reply:
     metrics = methods.runtime.metrics()
     return metrics.text() if params.format == "prometheus" else metrics.openmetrics()
@@ -348,12 +364,16 @@ METHODS: Final = {
     "stop": Method(p.OneChild, _stop, "info"),
     "start": Method(p.OneChild, _start, "info"),
     "restart": Method(p.OneChild, _restart, "info"),
+    "plan": Method(p.PlanOf, _plan),
+    "reload": Method(p.ReloadTo, _reload, "info"),
     "metrics": Method(p.MetricsFormat, _metrics),
     "top": Method(p.Interval, _watch),
     "logs": Method(p.Logs, _listen),
 }
 """By name; docs/control.md has them all."""
 
+
+_TOLD: Final = ("queue", "child", "to", "queues", "all", "config", "removed")
 
 # What to do instead, by method and kind.
 _INSTEAD: Final = {
@@ -404,5 +424,5 @@ def _stopped(tree: Tree) -> Iterator[str]:
 def _named(params: attrs.AttrsInstance) -> dict[str, object]:
     """Return what of parameters is told in the log: names and limits, no values."""
     known = attrs.asdict(params, recurse=False)
-    told = {key: known[key] for key in ("queue", "child", "to", "queues", "all") if key in known}
+    told = {key: known[key] for key in _TOLD if key in known}
     return {key: value for key, value in told.items() if value}

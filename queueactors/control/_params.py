@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 import attrs
@@ -234,6 +235,37 @@ class Pause:
 
     queue: str
     seconds: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class PlanOf:
+    """Of `plan`.
+
+    Args:
+      config: The path of the configuration that may come; None: the file that the runtime was
+        opened with.
+    """
+
+    config: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.config is not None and not Path(self.config).is_absolute():
+            raise ValueError(
+                f"expected config to be an absolute path, got {self.config!r}; "
+                "the runtime is in another directory"
+            )
+
+
+@attrs.frozen(kw_only=True)
+class ReloadTo(PlanOf):
+    """Of `reload`.
+
+    Args:
+      config: As for `PlanOf`.
+      removed: What becomes of queues that are not in it any more.
+    """
+
+    removed: Literal["drain", "keep"] = "drain"
 
 
 @attrs.frozen(kw_only=True)

@@ -55,6 +55,7 @@ class ControlServer:
         required: bool,
     ) -> None:
         self.path = path
+        self.options = options
         self._clients = options.clients
         self._limits = Limits(options.max_line, REQUESTS, options.timeout)
         self._budget = Budget(BUDGET * options.max_line)

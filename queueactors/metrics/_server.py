@@ -51,6 +51,7 @@ class MetricsServer:
         parsed = parse_address(listen)
         if parsed is None:
             raise ValueError(f"expected listen to be an address and a port, got {listen!r}")
+        self.listen = listen
         self._host, self._port = parsed
         self._metrics = metrics
         self._not_ready = not_ready

@@ -74,9 +74,8 @@ def test_a_log_line_takes_whatever_a_message_is(folder: Path, start: Start) -> N
     )
     file = write(folder, config().replace("app:say", "odd:handle"))
 
-    formats = ("json", "console")
-    for program in [start("run", file, "--until-idle", "--log-format", each) for each in formats]:
-        code, _, err = program.end()
+    for each in ("json", "console"):  # one at a time has the control socket
+        code, _, err = start("run", file, "--until-idle", "--log-format", each).end()
         assert code == 0
         assert "handler_failed" in err
         assert "child_crashed" not in err

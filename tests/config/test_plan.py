@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 
-from queueactors.config import RuntimeOptions, load_config, make_plan, plan_data, plan_text
-from queueactors.config._plan import CHILD, QUEUES, RUNTIME, STORES, SUPERVISOR, WORKER
+from queueactors.config import (
+    ControlOptions,
+    RuntimeOptions,
+    load_config,
+    make_plan,
+    plan_data,
+    plan_text,
+)
+from queueactors.config._plan import CHILD, CONTROL, QUEUES, RUNTIME, STORES, SUPERVISOR, WORKER
 from queueactors.queues import KINDS
 from queueactors.stores import SqliteStore
 from queueactors.workers import WorkerOptions
@@ -50,6 +57,7 @@ def test_each_option_of_workers_supervisors_children_and_runtimes_has_a_way_to_c
     assert set(SUPERVISOR) == names(SupervisorFlags)
     assert set(CHILD) == names(ChildSpec) - {"id", "type"}
     assert set(RUNTIME) == names(RuntimeOptions)
+    assert set(CONTROL) == names(ControlOptions)
     assert set(STORES["sqlite"]) < names(SqliteStore)
 
 
@@ -80,7 +88,7 @@ def test_what_is_added_removed_changed_and_moved() -> None:
         "    max_length: not set -> 3  (live)",
         "+ queue.e",
         "- queue.a",
-        "1 added, 1 removed, 1 changed, 1 moved, 4 unchanged",
+        "1 added, 1 removed, 1 changed, 1 moved, 5 unchanged",
     ]
 
 

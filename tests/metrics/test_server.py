@@ -502,7 +502,7 @@ async def test_without_an_address_nothing_listens(autojump_clock: MockClock) -> 
 async def test_a_crash_of_it_is_its_own_and_it_comes_back_where_it_was() -> None:
     async with open_runtime(LISTEN | QUEUE) as runtime:
         before = address(runtime)
-        server = cast("MetricsServer", runtime._metrics_server)  # noqa: SLF001
+        server = cast("MetricsServer", runtime._front_ends.metrics)  # noqa: SLF001
 
         def boom() -> list[str]:
             server._not_ready = runtime.not_ready  # noqa: SLF001

@@ -360,6 +360,7 @@ OPERATIONS: dict[str, Callable[[MessageQueue, Claim], Awaitable[object]]] = {
     "queue_status": lambda queue, _: queue.queue_status(),
     "queue_size": lambda queue, _: queue.queue_size(),
     "queue_content": lambda queue, _: queue.queue_content(),
+    "peek": lambda queue, _: queue.peek(),
     "remove": lambda queue, claim: queue.remove(claim.id, claim.id + 1),
     "len": lambda queue, _: queue.len(),
     "statistics": lambda queue, _: queue.statistics(),
@@ -368,7 +369,15 @@ OPERATIONS: dict[str, Callable[[MessageQueue, Claim], Awaitable[object]]] = {
     "pause": lambda queue, _: queue.pause(),
     "resume": lambda queue, _: queue.resume(),
 }
-READING = {"message_status", "queue_status", "queue_size", "queue_content", "len", "statistics"}
+READING = {
+    "peek",
+    "message_status",
+    "queue_status",
+    "queue_size",
+    "queue_content",
+    "len",
+    "statistics",
+}
 
 
 def test_every_operation_is_swept() -> None:
