@@ -340,8 +340,8 @@ class Reload:
 
 
 def cause_of(error: BaseException) -> str:
-    """Return what an error is about in the end."""
-    while error.__cause__ is not None:
+    """Return what an error of a supervisor is about in the end."""
+    while isinstance(error, SupervisorsError) and error.__cause__ is not None:
         error = error.__cause__
     return describe(error)
 

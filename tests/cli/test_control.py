@@ -53,8 +53,8 @@ def daemon(folder: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> Progr
     return listening(start)
 
 
-def listening(start: Start) -> Program:
-    program = start("run", "q.toml")
+def listening(start: Start, file: str = "q.toml") -> Program:
+    program = start("run", file)
     assert program.process.stderr is not None
     while "control_listening" not in program.process.stderr.readline():
         assert program.process.poll() is None

@@ -380,6 +380,7 @@ def test_the_watchdog_is_fed_while_workers_finish_what_they_began(
     environ = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "100000"}
     program = start("run", write(folder, config("slow")), environ=environ)
     assert program.line() == "begun x"
+    manager.hear_until("READY=1")
 
     program.signal(signal.SIGTERM)
 
