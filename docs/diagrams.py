@@ -155,6 +155,7 @@ def reference() -> str:
         "Outside of any table": {key: tables[key] for key in TOP},
         "`[runtime]`": tables["runtime"]["properties"],
         "`[metrics]`": tables["metrics"]["properties"],
+        "`[control]`": tables["control"]["properties"],
         "`[store.NAME]`": _row_of(tables["store"])["properties"],
         **_kinds('`[store.NAME]` with `type = "{}"`', "type", _row_of(tables["store"])),
         **_kinds('`[queue.NAME]` with `kind = "{}"`', "kind", _row_of(tables["queue"])),

@@ -26,7 +26,7 @@ from supervisors import Backoff, ChildSpec, SupervisorFlags
 
 from ._durations import DURATION
 from ._reader import BACKOFF, POLICIES
-from ._schema import RuntimeOptions
+from ._schema import ControlOptions, RuntimeOptions
 from ._tree import FLAGS, OPTIONS, WHAT
 from ._values import split
 
@@ -69,6 +69,7 @@ def make_schema() -> Schema:
     tables = {
         "runtime": (_table(RuntimeOptions), _summary(RuntimeOptions)),
         "metrics": (_table(MetricsOptions), _summary(MetricsOptions)),
+        "control": (_table(ControlOptions), _summary(ControlOptions)),
         "store": (_named(_store()), "The stores that queues are kept in, by name."),
         "queue": (_named(_queue()), "The queues, by name."),
         "worker": (_named(_table(WorkerOptions)), "The workers, by name."),
