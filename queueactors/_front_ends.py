@@ -81,6 +81,16 @@ class FrontEnds:
         new = [spec.id for spec in specs if spec not in before and spec.id not in down]
         return await _start(group, new)
 
+    def has_control(self, root: Supervisor, places: Collection[tuple[Supervisor, str]]) -> bool:
+        """Whether the control socket is one of some children of the tree, or in it.
+
+        Args:
+          root: The runtime's supervisor.
+          places: The children: each its supervisor, and its id there.
+        """
+        group = root.value_of(GROUP) if self._known("control") is not None else None
+        return any(place in {(root, GROUP), (group, "control")} for place in places)
+
     async def _stop(self, group: Supervisor, specs: list[ChildSpec]) -> None:
         """Stop some, and forget them; of one that comes back, an operator's stop is kept."""
         wanted = {spec.id for spec in self.specs}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast, overload
 
 import attrs
@@ -35,7 +36,15 @@ from .queues import KINDS, AnyQueue, Options, Queue
 from .workers import BATCH, Worker, WorkerOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator, Mapping
+    from collections.abc import (
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Collection,
+        Generator,
+        Iterator,
+        Mapping,
+    )
     from contextlib import AbstractContextManager
     from os import PathLike
     from random import Random
@@ -89,7 +98,7 @@ class Runtime:
         self._front_ends = FrontEnds(self, control=control)
         self._running = config  # with what is removed and not empty yet
         self._reloading = False
-        self._renewals = 0
+        self._asides = 0
         # What `queueactors run` does beside each reload, whoever asks for it.
         self._around_reload: Callable[[], AbstractContextManager[object]] = nullcontext
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
@@ -600,22 +609,67 @@ class Runtime:
 
     async def _renew_control(self) -> None:
         """Begin with the control socket's change. That ends whoever asks, so a child does it."""
-        self._renewals += 1
-        spec = ChildSpec(
-            id=f"renewal.{self._renewals}", start=self._change_control, restart="temporary"
-        )
-        with suppress(SupervisorStoppedError):
-            await self.supervisor.start_child(spec)
+        await self._aside(self._change_control)
 
-    async def _change_control(self, *, task_status: ChildStatus) -> None:
+    async def _change_control(self) -> None:
         from ._reload import Reloaded
 
-        task_status.started()
         async with self._defining:
             specs = self._front_ends.make(self._running)
             error = (await self._front_ends.change(self.supervisor, specs)).get("control")
         outcome: Outcome = "done" if error is None else "failed"
         self._tell(Reloaded("control", "", "changed", outcome, error))
+
+    async def _restart_for_client(self, name: str) -> Callable[[], Awaitable[None]] | None:
+        """Restart for a client of the control socket: wholly, also if it leaves meanwhile.
+
+        Returns:
+          None: It is done. Otherwise it has not begun: it ends whoever asks, who is to be answered
+          before this is called.
+        """
+        if self._front_ends.has_control(self.supervisor, await self._places(name)):
+            return partial(self._aside, partial(self.restart, name))
+        ended = trio.Event()
+        failed: list[Exception] = []
+
+        async def restart() -> None:
+            try:
+                await self.restart(name)
+            except Exception as error:  # noqa: BLE001 - it is the client's
+                failed.append(error)
+            finally:
+                ended.set()
+
+        await self._aside(restart)
+        await ended.wait()
+        if failed:
+            raise failed[0]
+        return None
+
+    async def _stop_for_client(self, name: str) -> None:
+        """Stop for a client of the control socket.
+
+        Raises:
+          ValueError: If that is the socket, by which alone it could be started again.
+        """
+        if self._front_ends.has_control(self.supervisor, await self._places(name)):
+            raise ValueError(
+                f"{name!r} is what answers here, and nobody could start it again; take it out of "
+                "the configuration and reload, or restart it"
+            )
+        await self.stop(name)
+
+    async def _aside(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do something in a child of its own: it goes on when whoever asked for it is gone."""
+
+        async def start(*, task_status: ChildStatus) -> None:
+            task_status.started()
+            await work()
+
+        self._asides += 1
+        spec = ChildSpec(id=f"aside.{self._asides}", start=start, restart="temporary")
+        with suppress(SupervisorStoppedError):
+            await self.supervisor.start_child(spec)
 
     def _with_leftovers(self, new: Config) -> Config:
         """Return a configuration with those queues in it that are removed, and not empty yet."""

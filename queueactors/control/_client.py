@@ -154,7 +154,7 @@ class _Request:
 class ControlClient:
     """A connection to a running runtime. Made by `open_control`.
 
-    Json number of tasks may use it at once. Each method ends with the error that the runtime had,
+    Any number of tasks may use it at once. Each method ends with the error that the runtime had,
     as the class that it is over there: `QueueNotFoundError`, `QueueFullError`,
     `supervisors.ActorDownError` and so on; with `ControlError` if that class is not known here;
     with `ControlClosedError` if the connection ends. Cancelled: the request is cancelled over

@@ -27,7 +27,7 @@ def values_of(
     Args:
       queue: The queue; texts become bytes if its codec is ``bytes``, and JSON its class if it has
         one.
-      values: Json JSON.
+      values: Any JSON.
       data: Bytes.
 
     Raises:

@@ -300,7 +300,7 @@ async def _resume(methods: Methods, params: p.OneQueue, _call: Call) -> Reply:
 
 
 async def _stop(methods: Methods, params: p.OneChild, _call: Call) -> Reply:
-    await methods.runtime.stop(params.child)
+    await methods.runtime._stop_for_client(params.child)  # noqa: SLF001 - ours
     return {"stopped": params.child}
 
 
@@ -309,8 +309,8 @@ async def _start(methods: Methods, params: p.OneChild, _call: Call) -> Reply:
     return {"started": params.child}
 
 
-async def _restart(methods: Methods, params: p.OneChild, _call: Call) -> Reply:
-    await methods.runtime.restart(params.child)
+async def _restart(methods: Methods, params: p.OneChild, call: Call) -> Reply:
+    call.afterwards = await methods.runtime._restart_for_client(params.child)  # noqa: SLF001 - ours
     return {"restarted": params.child}
 
 

@@ -53,7 +53,7 @@ class Insert:
 
     Args:
       queue: Where to.
-      values: Json JSON.
+      values: Any JSON.
       data: Bytes, as base64.
       delay: Seconds before they can be taken: timed and message queues.
       priority: Smaller comes first: timed queues.

@@ -10,6 +10,7 @@ import pytest
 import structlog
 import trio
 import trio.lowlevel
+import trio.testing
 
 from queueactors import (
     QueueClosedError,
@@ -17,16 +18,17 @@ from queueactors import (
     QueueNotFoundError,
     ReservationNotFoundError,
 )
-from queueactors.control import Redriven
+from queueactors.control import ControlClosedError, ControlError, Redriven, open_control
 from queueactors.control._logs import KEPT
 from queueactors.control._methods import METHODS, Methods
 from queueactors.control._watch import COST
-from supervisors import ActorDownError
+from supervisors import ActorDownError, ChildSpec
 
-from .kit import controlled
+from .kit import controlled, raw, serving
 
 if TYPE_CHECKING:
     from queueactors.control import ControlClient, Peeked
+    from supervisors import ChildStatus
     from tests.conftest import Events
 
 QUEUES: dict[str, dict[str, object]] = {
@@ -200,6 +202,63 @@ async def test_a_queue_is_paused_stopped_and_started(tmp_path: Path) -> None:
         assert await client.reserve("dead") is not None
         with pytest.raises(LookupError, match="there is no child 'deed'"):
             await client.stop("deed")
+
+
+@pytest.mark.parametrize("child", ["control", "front_ends"])
+async def test_what_answers_is_restarted_after_its_answer_and_never_stopped(
+    tmp_path: Path, child: str
+) -> None:
+    async with controlled(tmp_path) as (runtime, client):
+        with pytest.raises(ValueError, match="and nobody could start it again; take it out of"):
+            await client.stop(child)
+        async with await client.logs() as events:
+            await client.restart(child)
+            with pytest.raises(ControlClosedError):
+                async for _ in events:
+                    pass
+        while [child.state for child in runtime.tree().children[-1].children] != ["running"]:  # noqa: ASYNC110 - real time
+            await trio.sleep(0.001)
+        async with open_control(tmp_path / "control.sock") as other:
+            assert (await other.status()).stopped == ()
+
+
+async def test_a_restart_is_whole_also_if_its_client_leaves(tmp_path: Path) -> None:
+    begun, go_on = trio.Event(), trio.Event()
+
+    async def slow(*, task_status: ChildStatus) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            begun.set()
+            with trio.CancelScope(shield=True):
+                await go_on.wait()
+
+    async with serving(tmp_path) as runtime:
+        await runtime.supervisor.start_child(ChildSpec(id="slow", start=slow))
+        async with raw(tmp_path) as client:
+            await client.say({"id": 1, "method": "restart", "params": {"child": "slow"}})
+            await begun.wait()
+        await trio.testing.wait_all_tasks_blocked(0.01)  # its leaving is noticed
+        go_on.set()
+        while runtime.supervisor.state_of("slow") != "running":  # noqa: ASYNC110 - real time
+            await trio.sleep(0.001)
+
+
+async def test_a_restart_that_fails_tells_why(tmp_path: Path) -> None:
+    starts = []
+
+    async def once(*, task_status: ChildStatus) -> None:
+        starts.append(1)
+        if len(starts) > 1:
+            raise OSError("no more")
+        task_status.started()
+        await trio.sleep_forever()
+
+    async with controlled(tmp_path) as (runtime, client):
+        await runtime.supervisor.start_child(ChildSpec(id="once", start=once))
+        with pytest.raises(ControlError, match="it failed to start: OSError: no more"):
+            await client.restart("once")
 
 
 async def test_a_closed_channel_says_so(tmp_path: Path) -> None:

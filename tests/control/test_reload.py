@@ -286,7 +286,7 @@ async def test_a_socket_can_go_elsewhere_and_be_turned_off(
         assert not await trio.Path(tmp_path / "other.sock").exists()
         assert runtime.supervisor.state_of("front_ends") is None
         await until(lambda: len(runtime.tree().children) == 4)
-        assert not [each.id for each in runtime.tree().children if "renewal" in each.id]
+        assert not [each.id for each in runtime.tree().children if "aside" in each.id]
 
         await runtime.reload(write())
 

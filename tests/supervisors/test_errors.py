@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pickle
 import signal
+from typing import NoReturn
 
 import pytest
 import trio
@@ -208,3 +209,13 @@ def test_an_exception_that_refuses_assignment_is_released_too() -> None:
     release_frames(error)
 
     assert error.__traceback__ is None
+
+
+def test_no_near_word_is_looked_for_if_there_can_be_none() -> None:
+    class Unread(str):
+        __slots__ = ()
+
+        def __iter__(self) -> NoReturn:  # as difflib does, for a second each million
+            raise AssertionError
+
+    assert did_you_mean(Unread("x" * 10_000_000), ["x", "y"]) == ""
