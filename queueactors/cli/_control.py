@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias, TypeVar
 
@@ -163,8 +164,13 @@ def talk(
         fail(_line(error), USAGE)
     except trio.TooSlowError as error:
         fail(_line(error) or "there was no room in time", FAILED)
-    except (QueueActorsError, SupervisorsError, LookupError, OSError) as error:
+    except (QueueActorsError, SupervisorsError, LookupError) as error:
         fail(_line(error), FAILED)
+    except BrokenPipeError:
+        raise  # nobody reads what is printed, so nobody is told: click ends silently
+    except OSError as error:
+        sys.stdout = None  # what is still to be written there cannot be: no second error at exit
+        fail(f"{error.filename or 'the output'}: {error.strerror or error}", FAILED)
 
 
 def _line(error: Exception) -> str:

@@ -75,7 +75,11 @@ async def reserve(
     if taken is None:
         fail(f"{queue}: there is no message ready", FAILED)
     head = f"id {taken.id}, key {taken.key}, attempt {taken.attempt}"
-    out.tell(taken, f"{head}\n{_value(taken)}")
+    try:
+        out.tell(taken, f"{head}\n{_value(taken)}")
+    except OSError:
+        await client.release(queue, taken.key)  # nobody has seen its key
+        raise
 
 
 @click.command()
@@ -195,7 +199,7 @@ async def clear(
     if all_ is bool(queues):
         fail("say which queues, or --all", USAGE)
     if all_ and not yes:
-        if not sys.stdin.isatty():
+        if sys.stdin is None or not sys.stdin.isatty():
             fail("--all removes all messages of all queues; say --yes, too", USAGE)
         if not click.confirm(f"Remove all messages of all queues of {client.name}?", err=True):
             fail("nothing was removed", FAILED)

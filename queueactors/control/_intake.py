@@ -37,8 +37,11 @@ def values_of(
 
 
 def _value(queue: AnyQueue, value: object) -> object:
-    if isinstance(value, str) and getattr(queue.options, "codec", None) == "bytes":
-        return value.encode()
+    if getattr(queue.options, "codec", None) == "bytes":
+        if isinstance(value, str):
+            return value.encode()
+        told = "give it as a text, or on the command line with --text"
+        raise ValueError(f"queue {queue.name!r} takes bytes, got {value!r}; {told}")
     type_ = getattr(queue.options, "type", None)
     if type_ is None:
         return value

@@ -13,6 +13,8 @@ not known are ignored, so that later ones can be added.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -166,8 +168,27 @@ def request_line(id: int, method: str, params: dict[str, object]) -> bytes:
 
     Raises:
       TypeError: If a parameter is no JSON.
+      ValueError: If a number is not finite, or a text is no Unicode.
     """
-    return _encode({"id": id, "method": method, "params": params}) + b"\n"
+    try:
+        line = _encode({"id": id, "method": method, "params": params})
+    except UnicodeEncodeError as error:
+        raise ValueError(f"expected text in UTF-8, got {error.object!r}") from None
+    if b"null" in line:  # as what msgspec writes NaN
+        _check_numbers(params)
+    return line + b"\n"
+
+
+def _check_numbers(value: object) -> None:
+    """Refuse what JSON has no number for."""
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"expected a finite number, got {value!r}")
+    if isinstance(value, Mapping):
+        for each in value.values():
+            _check_numbers(each)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _check_numbers(each)
 
 
 def cancel_line(id: int) -> bytes:

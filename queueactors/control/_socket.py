@@ -58,7 +58,7 @@ class SocketFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._owner = Owner(path)
+        self._owner: Owner | None = None
         self._inode: int | None = None
 
     async def open(self) -> trio.SocketListener:
@@ -69,26 +69,30 @@ class SocketFile:
           OSError: If it cannot be made.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._check_kind()  # first, as the lock of what is a link would be where that leads to
+        owner = Owner(self.path)
         try:
-            self._owner.take()
+            owner.take()
         except OwnedError as error:
             raise ControlLockedError(str(self.path), error.pid, error.started_at) from None
         try:
             await self._check_stale()
-            return await self._bind()
+            listener = await self._bind()
         except BaseException:
-            self._owner.release()
+            owner.release()
             raise
+        self._owner = owner
+        return listener
+
+    def _check_kind(self) -> None:
+        """See that what is there, if anything, is a socket."""
+        with suppress(FileNotFoundError):
+            if not stat.S_ISSOCK(self.path.lstat().st_mode):
+                told = f"{self.path} is no socket; remove it, or give another [control] socket"
+                raise FileExistsError(errno.EEXIST, told)
 
     async def _check_stale(self) -> None:
-        """See that what is there, if anything, is a socket that nobody listens at."""
-        try:
-            mode = self.path.lstat().st_mode
-        except FileNotFoundError:
-            return
-        if not stat.S_ISSOCK(mode):
-            told = f"{self.path} is no socket; remove it, or give another [control] socket"
-            raise FileExistsError(errno.EEXIST, told)
+        """See that nobody listens at a socket that is there."""
         with trio.socket.socket(socket.AF_UNIX) as probe, address(self.path) as at:
             try:
                 await probe.connect(at)
@@ -119,7 +123,8 @@ class SocketFile:
             if self._inode is not None and self.path.lstat().st_ino == self._inode:
                 self.path.unlink()
         self._inode = None
-        self._owner.release()
+        if self._owner is not None:
+            self._owner.release()
 
 
 async def connect(path: Path) -> trio.SocketStream:

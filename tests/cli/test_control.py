@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 from contextlib import suppress
@@ -196,6 +197,22 @@ def test_a_command_that_waits_ends_with_ctrl_c(daemon: Program, start: Start) ->
     assert waiting.end() == (130, "", "")
     while json.loads(ok("stats", "emails", "--json"))["queue"]["waiting"]:
         pass
+
+
+def test_an_output_that_takes_nothing_is_told_or_nobody_is(daemon: Program, start: Start) -> None:
+    ok("insert", "emails", "1")
+    with open("/dev/full", "wb") as full:  # noqa: PTH123 - a device
+        program = start("reserve", "emails", stdout=full.fileno())
+        assert program.end() == (1, "", "the output: No space left on device\n")
+    assert json.loads(ok("stats", "emails", "--json"))["queue"]["in_hand"] == 0  # given back
+    ok("insert", "emails", "2")
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        program = start("peek", "emails", stdout=writing)
+        assert program.end() == (1, "", "")
+    finally:
+        os.close(writing)
 
 
 def test_a_shell_is_told_the_names(daemon: Program, folder: Path, start: Start) -> None:

@@ -106,6 +106,8 @@ async def test_what_is_not_for_a_kind_is_refused_with_what_to_do(tmp_path: Path)
             await client.insert("log", "x", delay=1)
         with pytest.raises(QueueNotFoundError, match="did you mean 'timed'"):
             await client.pause("timd")
+        with pytest.raises(ValueError, match="'log' takes bytes, got 1; give it as a text, or on"):
+            await client.insert("log", 1)
 
 
 async def test_a_message_is_taken_finished_or_given_back(tmp_path: Path) -> None:

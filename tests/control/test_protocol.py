@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf, nan
+
 import pytest
 import trio
 from hypothesis import given
@@ -144,3 +146,17 @@ def test_what_is_not_known_here_arrives_as_a_control_error() -> None:
 def test_no_error_that_travels_can_do_more_than_tell() -> None:
     assert all(issubclass(each, Exception) for each in KNOWN.values())
     assert not {"SystemExit", "KeyboardInterrupt", "OSError"} & set(KNOWN)
+
+
+@pytest.mark.parametrize("number", [nan, inf, -inf])
+def test_a_number_that_is_no_json_is_refused_and_does_not_become_null(number: float) -> None:
+    for params in ({"x": number}, {"values": [None, {"a": (1, number)}]}):
+        with pytest.raises(ValueError, match=rf"^expected a finite number, got {number!r}$"):
+            request_line(1, "insert", params)  # type: ignore[arg-type] # any values
+
+    assert request_line(1, "x", {"a": None}) == b'{"id":1,"method":"x","params":{"a":null}}\n'
+
+
+def test_a_text_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^expected text in UTF-8, got '\\udcff'$"):
+        request_line(1, "insert", {"values": ["\udcff"]})

@@ -110,6 +110,20 @@ async def test_a_file_that_is_no_socket_is_not_taken_away(tmp_path: Path) -> Non
     assert (tmp_path / "control.sock").read_text() == "precious"
 
 
+async def test_links_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    precious = tmp_path / "other" / "precious"
+    precious.write_text("precious")
+    (tmp_path / "control.sock").symlink_to(precious)
+    (tmp_path / "second.lock").symlink_to(precious)
+
+    for name in ("control.sock", "second"):
+        with pytest.raises(OSError, match=r"is no socket|symbolic links"):
+            await SocketFile(tmp_path / name).open()
+    assert precious.read_text() == "precious"
+    assert [*(tmp_path / "other").iterdir()] == [precious]
+
+
 async def test_a_path_may_be_longer_than_an_address(tmp_path: Path) -> None:
     folder = tmp_path / ("d" * 100) / ("e" * 100)
 
