@@ -37,7 +37,7 @@ class _Came:
 def import_live(  # noqa: PLR0913, PLR0917 - what the command knows
     source: str,
     place: Place,
-    owner: OwnedError,
+    owner: OwnedError | None,
     queue: str,
     lines: Import,
     file: str,
@@ -50,7 +50,7 @@ def import_live(  # noqa: PLR0913, PLR0917 - what the command knows
     Args:
       source: The store's file, or the runtime's configuration.
       place: The store's file.
-      owner: The process that has it.
+      owner: The process that has it. None: there is no file, as the queue is in memory.
       queue: The name of the queue.
       lines: Checked.
       file: Where they are.
@@ -61,7 +61,7 @@ def import_live(  # noqa: PLR0913, PLR0917 - what the command knows
     came = _Came(file, queue, lines.messages, taken=skip)
 
     async def body(client: ControlClient) -> None:
-        if client.pid != owner.pid:
+        if owner is not None and client.pid != owner.pid:
             told = f"belongs to process {owner.pid}, and process {client.pid} answers at {path}"
             fail(f"{place.path} {told}; stop the first", FAILED)
         texts = lines.texts(skip)
@@ -75,7 +75,7 @@ def import_live(  # noqa: PLR0913, PLR0917 - what the command knows
 
     done = False
     try:
-        talk(path, body, nobody=owned_told(place.path, owner))
+        talk(path, body, nobody=None if owner is None else owned_told(place.path, owner))
         done = True
     finally:
         if not done and came.taken:

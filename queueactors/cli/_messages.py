@@ -119,14 +119,17 @@ async def release(
 async def peek(
     client: ControlClient, out: Output, queue: str, *, state: str | None, limit: int
 ) -> None:
-    """Show the first messages of a timed, message or batch queue; nothing changes.
+    """Show the first messages of a queue, of whatever kind; nothing changes.
 
-    With --json, one a line.
+    What is in a log is shown once, whoever has read it. With --json, one a line.
 
     Example: queueactors peek emails --state buried
     """
     async with await client.peek(queue, state, limit=limit) as messages:
         async for each in messages:
+            if each.id is None:  # an item, of which there is no more to say
+                out.tell(each, _value(each))
+                continue
             facts = [f"id {each.id}", each.state]
             facts += [f"mid {each.mid}"] if each.mid is not None else []
             facts += [f"attempts {each.attempts}"] if each.attempts else []

@@ -33,12 +33,14 @@ class Place:
       configured: Whether a configuration names it: then it may be made.
       values: How the values of queues are encoded, where a configuration says it.
       kinds: Of what kind they are, likewise.
+      elsewhere: A queue that was named and is in no file: in memory. None: there is none.
     """
 
     path: Path
     configured: bool = False
     values: Mapping[str, Values] = attrs.field(factory=dict)
     kinds: Mapping[str, str] = attrs.field(factory=dict)
+    elsewhere: str | None = None
 
 
 def find_place(source: str, store: str | None, queues: Sequence[str] = ()) -> Place:
@@ -70,7 +72,11 @@ def _configured(source: str, config: Config, store: str | None, queues: Sequence
         made = each.factory(**each.options)
         if isinstance(made, SqliteStore):
             files[name] = made.file(name, Path(config.runtime.data_dir))
+    kinds = {name: queue.kind for name, queue in config.queues.items()}
     if store is None:
+        for name in queues:
+            if name in config.queues and config.queues[name].options.store not in files:
+                return Place(Path(source), configured=True, kinds=kinds, elsewhere=name)
         named = {config.queues[queue].options.store for queue in queues if queue in config.queues}
         found = [name for name in files if name in named] or list(files)
         if len(found) != 1:
@@ -85,7 +91,6 @@ def _configured(source: str, config: Config, store: str | None, queues: Sequence
         for name, queue in config.queues.items()
         if queue.options.store == store and (codec := queue.options.codec_made)
     }
-    kinds = {name: queue.kind for name, queue in config.queues.items()}
     return Place(files[store], configured=True, values=values, kinds=kinds)
 
 

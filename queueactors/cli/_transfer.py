@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING
 import click
 
 from ._live_import import import_live
-from ._places import failures, find_place, kind_of, owned, owner_of, readable, require, tables
+from ._places import (
+    USAGE,
+    fail,
+    failures,
+    find_place,
+    kind_of,
+    owned,
+    owner_of,
+    readable,
+    require,
+    tables,
+)
 from ._progress import Progress
 
 if TYPE_CHECKING:
@@ -45,7 +56,11 @@ def export(
     from queueactors.stores._transfer import Export
 
     begun = perf_counter()
-    with readable(find_place(source, store, queues)) as file:
+    place = find_place(source, store, queues)
+    if place.elsewhere is not None:
+        told = f"queue {place.elsewhere!r} is in no file, so it cannot be exported; look at it with"
+        fail(f"{source}: {told}: queueactors peek {place.elsewhere} --json", USAGE)
+    with readable(place) as file:
         made = Export(file, tables(), queues)
         total = sum(made.messages.values())
         with Progress("exporting", total) as progress, _interruptible():
@@ -89,9 +104,9 @@ def import_(  # noqa: PLR0913 - as many as the command has
     """Put the messages of FILE, JSON lines, into QUEUE of SOURCE.
 
     SOURCE is a store's file, or a configuration (.toml). An import that was interrupted goes on
-    when it is run again; one that is complete does nothing then. If a runtime uses the store, it
-    takes them in, as new messages, and --skip says where to go on. A line needs a value only:
-    {"value": "ann@example.org"}.
+    when it is run again; one that is complete does nothing then. If a runtime uses the store, or
+    QUEUE is in memory, the runtime takes them in, as new messages, and --skip says where to go on.
+    A line needs a value only: {"value": "ann@example.org"}.
 
     Example: queueactors import queues.toml emails emails.jsonl
     """
@@ -107,8 +122,8 @@ def import_(  # noqa: PLR0913 - as many as the command has
         lines = Import(path, queue, tables(), now, kind_of(place, queue))
         with Progress("checking", lines.messages) as progress:
             lines.check(progress)
-    owner = owner_of(place)
-    if owner is not None:
+    owner = None if place.elsewhere is not None else owner_of(place)
+    if owner is not None or place.elsewhere is not None:
         import_live(source, place, owner, queue, lines, file, skip=skip, as_json=as_json)
         return
     with (

@@ -339,12 +339,12 @@ class ControlClient:
     async def peek(
         self, queue: str, state: str | None = None, *, limit: int = 10
     ) -> ControlStream[Peeked]:
-        """Return a stream of the first messages of a timed, message or batch queue.
+        """Return a stream of the first messages, or items, of a queue of any kind.
 
         Args:
           queue: Its name.
-          state: What they wait for, in the words of the kind. None: what is ready; in a message
-            queue, whatever they wait for.
+          state: What they wait for, in the words of the kind: timed, message and batch queues.
+            None: what is ready; in a message queue, whatever they wait for.
           limit: How many at most (1 to 1000).
         """
         params = {"queue": queue, "state": state, "limit": limit}

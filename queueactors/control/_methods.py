@@ -218,7 +218,12 @@ async def _release(methods: Methods, params: p.Release, _call: Call) -> Reply:
 
 
 async def _peek(methods: Methods, params: p.Peek, _call: Call) -> Reply:
-    queue = _of_kind(methods, params.queue, "peek", (*ONE_BY_ONE, "batch"))
+    queue: AnyQueue = methods.runtime.queue(params.queue)
+    if queue.kind in {"channel", "log", "capacity"}:
+        if params.state not in {None, "ready"}:
+            raise ValueError(f"expected no state: in a {queue.kind} queue there is only ready")
+        items = await queue.peek(params.limit)
+        return _stream({"state": "ready", **_shown(queue, item)} for item in items)
     if queue.kind == "message":
         infos = await queue.peek(params.state, params.limit)
         now = queue.clock.now_ns()

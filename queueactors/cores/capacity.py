@@ -153,6 +153,7 @@ class CapacityCore:
         "length",
         "pause",
         "payload_size",
+        "peek",
         "pop",
         "push",
         "resize",
@@ -322,6 +323,14 @@ class CapacityCore:
         records.taken = taken - (size - chunks.size)
         records.counters.popped += count
         return items
+
+    def peek(self, _now: int, limit: int = 1) -> list[object]:
+        """Return up to ``limit`` of the oldest items; they stay.
+
+        Raises:
+          StoreError: If they cannot be read from the store.
+        """
+        return self._chunks.gather(self.records.begin, limit)[0]
 
     # -- the whole queue -----------------------------------------------------------------------
 

@@ -152,6 +152,7 @@ class ChannelCore:
         "is_empty",
         "length",
         "pause",
+        "peek",
         "recv",
         "recv_many",
         "resume",
@@ -291,6 +292,10 @@ class ChannelCore:
         records.received += count
         self.places.taken -= count
         return values
+
+    def peek(self, _now: int, limit: int = 1) -> list[object]:
+        """Return up to ``limit`` of the oldest values; they stay."""
+        return list(islice(self.records.items, limit))
 
     # -- the whole channel -----------------------------------------------------------------------
 

@@ -171,6 +171,7 @@ class LogCore:
         "length",
         "next",
         "pause",
+        "peek",
         "read",
         "remove_label",
         "resume",
@@ -386,6 +387,14 @@ class LogCore:
             self._refuse_if_over(now, position)
         self._stand(now, name, label, position, len(items))
         return read if items else None
+
+    def peek(self, now: int, limit: int = 1) -> list[object]:
+        """Return up to ``limit`` of the oldest items, for nobody: all labels stay where they are.
+
+        Raises:
+          StoreError: If they cannot be read from the store.
+        """
+        return self._chunks.gather(self._begin(now), limit)[0]
 
     def _look(
         self, now: int, name: str, start: Start, limit: int

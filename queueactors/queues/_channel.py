@@ -5,7 +5,7 @@ What the operations do is decided by `queueactors.cores.channel`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 import trio
@@ -21,7 +21,7 @@ from ._operations import Ask, AskStatistics, check_limit, operation, submitted
 from ._snapshot import snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 
     from ._actor import QueueActor
     from ._options import ChannelOptions
@@ -229,6 +229,20 @@ class ChannelQueue(
                 return
             yield batch
 
+    @operation
+    def peek(self, limit: int = 1) -> Ask[list[Value]]:  # type: ignore[misc] # any values
+        """Look at the oldest values without taking them, also while a receiver waits.
+
+        With ``snapshot`` they are copies, as what was sent.
+
+        Args:
+          limit: >= 1; how many at most.
+
+        Raises:
+          ValueError: If ``limit`` is out of its range.
+        """
+        return _Peeked(self._taken_in, check_limit(limit))
+
     # -- the whole channel -----------------------------------------------------------------------
 
     @operation
@@ -290,6 +304,7 @@ class ChannelSubmit(SubmitView["ChannelQueue"]):
     send = submitted(ChannelQueue.send)
     send_timeout = submitted(ChannelQueue.send_timeout)
     try_send = submitted(ChannelQueue.try_send)
+    peek = submitted(ChannelQueue.peek)
     close = submitted(ChannelQueue.close)
     is_closed = submitted(ChannelQueue.is_closed)
     is_empty = submitted(ChannelQueue.is_empty)
@@ -319,6 +334,19 @@ class _Received(Ask[Value]):
         if isinstance(answer, tuple):
             return answer[0]
         raise trio.WouldBlock
+
+
+class _Peeked(Ask[list[Value]]):
+    """The values stay in the channel, so nobody else gets the same objects."""
+
+    __slots__ = ("_copy",)
+
+    def __init__(self, copy: Callable[[object], object], limit: int) -> None:
+        super().__init__("peek", (limit,))
+        self._copy = copy
+
+    def unwrap(self) -> object:
+        return list(map(self._copy, cast("list[object]", super().unwrap())))
 
 
 class _Promised(Ask[bool]):

@@ -81,6 +81,18 @@ async def _items_come_out_in_the_order_in_which_they_went_in(make: MakeStore) ->
         equal((await queue.pop(), await queue.pop(5)), ([], []))
 
 
+async def _who_looks_takes_nothing(make: MakeStore) -> None:
+    async with a_queue(make) as queue:
+        equal(await queue.peek(), [])
+        await queue.push(*some(0, 1000))
+        await queue.pop(3)
+        await queue.pause()
+        before = await told(queue)
+        found = [await queue.peek(), await queue.peek(500), await queue.submit.peek(9999).get()]
+        equal(found, [[b"3"], some(3, 500), some(3, 997)])
+        equal((await told(queue), await queue.len()), (before, 997))
+
+
 async def _pushing_nothing_changes_nothing(make: MakeStore) -> None:
     async with a_queue(make, max_elements=1) as queue, trio.open_nursery() as nursery:
         await queue.push(b"a")
@@ -498,6 +510,7 @@ async def _submitted_operations_answer_later(make: MakeStore) -> None:
 
 CAPACITY_RULES: Final[tuple[CapacityRule, ...]] = (
     _items_come_out_in_the_order_in_which_they_went_in,
+    _who_looks_takes_nothing,
     _pushing_nothing_changes_nothing,
     _all_items_of_many_pushes_come_out_once,
     _large_and_empty_items_come_out_as_they_went_in,

@@ -86,6 +86,17 @@ async def _values_come_in_the_order_in_which_they_went_in(make: MakeStore) -> No
         equal(await drain(channel), ["a", "b", "c", "d", "e"])
 
 
+async def _who_looks_takes_nothing_and_gets_copies(make: MakeStore) -> None:
+    async with a_channel(make, limit=3) as channel:
+        equal(await channel.peek(), [])
+        await fill(channel, 1, [2], None)
+        found = await channel.peek(2)
+        equal(found, [1, [2]])
+        found[1].append("changed")
+        equal((await channel.submit.peek(9).get(), await channel.len()), ([1, [2], None], 3))
+        equal(await drain(channel), [1, [2], None])
+
+
 async def _every_way_to_receive_takes_the_oldest(make: MakeStore) -> None:
     async with a_channel(make) as channel:
         await fill(channel, *"abcdef")
@@ -597,6 +608,7 @@ async def _submitted_operations_answer_later(make: MakeStore) -> None:
 
 CHANNEL_RULES: Final[tuple[ChannelRule, ...]] = (
     _values_come_in_the_order_in_which_they_went_in,
+    _who_looks_takes_nothing_and_gets_copies,
     _every_way_to_receive_takes_the_oldest,
     _none_and_other_empty_values_are_values,
     _a_receiver_waits_for_a_value,

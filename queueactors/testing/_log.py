@@ -86,6 +86,22 @@ async def _each_label_reads_every_item_in_order(make: MakeStore) -> None:
         equal(await queue.len(), 6)
 
 
+async def _who_looks_is_no_label_and_moves_none(make: MakeStore) -> None:
+    async with a_queue(make, ttl=100) as queue:
+        equal(await queue.peek(), [])
+        await queue.add(b"old")
+        await trio.sleep(99)
+        await queue.add(*some(0, 1000))
+        await queue.next("r", limit=5)
+        await queue.pause()
+        equal(await queue.peek(2), [b"old", b"0"])
+        await trio.sleep(1)
+        found = [await queue.peek(500), await queue.submit.peek(9999).get()]
+        equal(found, [some(0, 500), some(0, 1000)])
+        await queue.resume()
+        equal((await queue.labels(), await queue.next("r")), (["r"], ([b"4"], 0)))
+
+
 async def _a_label_begins_at_the_oldest_or_at_the_newest_item(make: MakeStore) -> None:
     async with a_queue(make) as queue:
         equal((await queue.next("o"), await queue.next("n", "newest")), (([], 0), ([], 0)))
@@ -652,6 +668,7 @@ async def _submitted_operations_answer_later(make: MakeStore) -> None:
 
 LOG_RULES: Final[tuple[LogRule, ...]] = (
     _each_label_reads_every_item_in_order,
+    _who_looks_is_no_label_and_moves_none,
     _a_label_begins_at_the_oldest_or_at_the_newest_item,
     _labels_are_listed_as_they_were_made,
     _a_removed_label_begins_anew,

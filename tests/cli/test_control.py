@@ -188,6 +188,28 @@ def test_export_and_import_work_while_the_runtime_runs(
     assert values == [1, 2, "x", 1, 2, "x", "x"]
 
 
+def test_what_is_in_memory_is_shown_and_taken_in_but_not_exported(
+    daemon: Program, folder: Path
+) -> None:
+    (folder / "in.jsonl").write_text('{"value": "x"}\n', encoding="utf-8")
+
+    assert ok("import", "q.toml", "dead", "in.jsonl") == "dead: 1 message from in.jsonl\n"
+    assert ok("peek", "dead") == 'id 1, ready\n  "x"\n'
+    ok("insert", "news", "a", "b")
+    assert ok("peek", "news") == '"a"\n"b"\n'
+    told = "queue 'dead' is in no file, so it cannot be exported; look at it with"
+    assert command("export", "q.toml", "dead", "-o", "out") == (
+        2,
+        "",
+        f"q.toml: {told}: queueactors peek dead --json\n",
+    )
+    daemon.process.kill()
+    daemon.process.wait(PATIENCE)
+    code, _, err = command("import", "q.toml", "dead", "in.jsonl")  # it led into the file before
+    assert code == 1
+    assert "no runtime answers there; start one with" in err
+
+
 def test_a_command_that_waits_ends_with_ctrl_c(daemon: Program, start: Start) -> None:
     waiting = start("reserve", "emails", "--wait", "60")
     while json.loads(ok("stats", "emails", "--json"))["queue"]["waiting"] == 0:

@@ -161,6 +161,19 @@ async def test_peek_shows_what_a_message_waits_for(tmp_path: Path) -> None:
                 await anext(messages)
 
 
+@pytest.mark.parametrize("kind", ["channel", "log", "capacity"])
+async def test_peek_shows_what_has_no_states(tmp_path: Path, kind: str) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        await client.insert(kind, "a", "b", "c")
+        async with await client.peek(kind, limit=2) as items:
+            found = [(each.id, each.state, each.value) async for each in items]
+
+        assert found == [(None, "ready", "a"), (None, "ready", "b")]
+        assert await runtime.queue(kind).len() == 3
+        with pytest.raises(ValueError, match=f"expected no state: in a {kind} queue there is only"):
+            await peeked(client, kind, "buried")
+
+
 async def test_dead_letters_go_back_where_they_came_from(tmp_path: Path) -> None:
     async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
         await client.insert("timed", "x", "y")

@@ -37,9 +37,9 @@ KINDS = [
     # the handle and its view; what the view leaves out on purpose; how many it has
     (TimedQueue, TimedSubmit, {"reserved"}, 22),
     (MessageQueue, MessageSubmit, set[str](), 18),
-    (CapacityQueue, CapacitySubmit, set[str](), 14),
-    (LogQueue, LogSubmit, set[str](), 15),
-    (ChannelQueue, ChannelSubmit, {"recv", "receive", "try_recv", "recv_many"}, 11),
+    (CapacityQueue, CapacitySubmit, set[str](), 15),
+    (LogQueue, LogSubmit, set[str](), 16),
+    (ChannelQueue, ChannelSubmit, {"recv", "receive", "try_recv", "recv_many"}, 12),
 ]
 
 
