@@ -113,9 +113,15 @@ Reply = object  # the result; an `AsyncGenerator` is a stream of items
 
 @attrs.define(eq=False)
 class _Line:
-    """A line for the writer."""
+    """A line for the writer.
+
+    Args:
+      data: The line.
+      ends: The number of the request that it is the last line about. None: it is not.
+    """
 
     data: bytes
+    ends: int | None = None
     done: trio.Event = attrs.field(factory=trio.Event)
     written: bool = False
 
@@ -140,7 +146,8 @@ class Connection:
     limits: Limits
     budget: Budget
     idle_since: float = attrs.field(factory=trio.current_time)
-    _running: dict[int, trio.CancelScope] = attrs.field(factory=dict)
+    _running: dict[int, trio.CancelScope] = attrs.field(factory=dict)  # not answered yet
+    _busy: int = 0  # requests that have not ended, some of which are just being answered
     _lines: Lines = attrs.field(init=False)
     _line_ends: float = inf  # by then the line that has begun must have ended
     _everything: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -155,7 +162,7 @@ class Connection:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is under way, not even a line."""
-        return not self._running and not len(self._lines)
+        return not self._busy and not len(self._lines)
 
     def end(self) -> None:
         """End it now."""
@@ -178,7 +185,7 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has left
         else:
-            if self._running and not _has_hung_up(self.stream):
+            if self._busy and not _has_hung_up(self.stream):
                 # It has only said all that it has to say, and may wait for answers.
                 self._done = trio.Event()
                 with trio.move_on_after(self.limits.timeout):
@@ -240,6 +247,7 @@ class Connection:
             return
         self.budget.change(0, len(line))
         scope = self._running[request.id] = trio.CancelScope()
+        self._busy += 1
         requests.start_soon(self._run, request, scope, len(line))
 
     # -- answering -----------------------------------------------------------------------------
@@ -259,15 +267,17 @@ class Connection:
             except ControlError as error:
                 line = error_line(request.id, fault_of(error))
             else:
-                written = await self._send(line)
+                written = await self._send(line, ends=request.id)
                 return
-            await self._send(line)
+            await self._send(line, ends=request.id)
         finally:
             self.budget.change(size, 0)
             self.budget.change(kept, 0)
-            del self._running[request.id]
+            if self._running.get(request.id) is scope:  # otherwise it has been answered
+                del self._running[request.id]
+            self._busy -= 1
             self.idle_since = trio.current_time()
-            if self._done is not None and not self._running:
+            if self._done is not None and not self._busy:
                 self._done.set()
             if call.give_back is not None and not written:
                 with trio.move_on_after(GRACE, shield=True):
@@ -309,12 +319,12 @@ class Connection:
 
     # -- writing -------------------------------------------------------------------------------
 
-    async def _send(self, data: bytes) -> bool:
+    async def _send(self, data: bytes, *, ends: int | None = None) -> bool:
         """Send a line, and wait until the client's socket has it; return whether it has.
 
         Cancelled before the writer took it: it is not sent at all.
         """
-        line = _Line(data)
+        line = _Line(data, ends)
         await self._sender.send(line)
         with trio.CancelScope(shield=True):  # the writer ends in its time, whatever happens
             await line.done.wait()
@@ -324,6 +334,8 @@ class Connection:
         """Send what there is to send; end the connection when nobody reads it."""
         async with self._outbox:
             async for line in self._outbox:
+                if line.ends is not None:  # whoever reads it may use its number at once
+                    self._running.pop(line.ends, None)
                 try:
                     await self._write_line(line)
                 except (trio.BrokenResourceError, trio.ClosedResourceError):

@@ -78,6 +78,18 @@ async def test_a_request_that_is_under_way_has_its_number_for_itself(tmp_path: P
         assert "request 1 is under way already" in fault(await client.line())
 
 
+async def test_the_number_of_a_request_that_was_answered_may_be_used_at_once(
+    tmp_path: Path,
+) -> None:
+    ask = {"method": "resume", "params": {"queue": "q"}}
+    async with serving(tmp_path, queue=QUEUE), raw(tmp_path) as client:
+        for _ in range(100):
+            await client.say(*({"id": number, **ask} for number in range(16)))
+            for _ in range(16):
+                assert "result" in await client.line()
+            assert "result" in await client.ask(1, "resume", queue="q")
+
+
 async def test_a_cancelled_request_ends_and_takes_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path, queue=QUEUE), raw(tmp_path) as client:
         await client.say(
