@@ -29,7 +29,7 @@ from ._protocol import (
     read_greeting,
     request_line,
 )
-from ._socket import connect
+from ._socket import PATIENCE, STUCK, connect
 from ._values import (
     Json,
     Peeked,
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 DEFAULT: Final = "var/control.sock"
 MOST: Final = 1 << 30  # bytes of an answer: the runtime has a limit of its own
-GREETING: Final = 10.0  # seconds for a runtime to say who it is
 GRACE: Final = 2.0  # seconds for the end of a request that is cancelled
 ITEMS: Final = 64  # of a stream that wait for whoever reads it
 LINES: Final = 500  # lines of an import in one request
@@ -615,7 +614,7 @@ async def _greeted(
 ) -> tuple[Greeting, list[bytes]]:
     """Return the greeting, and lines that came with it."""
     found: list[bytes] = []
-    with trio.move_on_after(GREETING):
+    with trio.move_on_after(PATIENCE):
         while not found:
             try:
                 data = bytes(await stream.receive_some())
@@ -625,8 +624,7 @@ async def _greeted(
                 raise ControlUnreachableError(str(path), "what answers there says nothing")
             found += lines.feed(data)
     if not found:
-        told = f"the runtime there has not answered within {GREETING:g} seconds; it may be stuck"
-        raise ControlUnreachableError(str(path), told)
+        raise ControlUnreachableError(str(path), STUCK)
     refused = read_answer(found[0]).error
     if refused is not None and refused.type != "ControlProtocolError":
         raise ControlError(refused.type, refused.message)

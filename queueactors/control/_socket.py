@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 
 MODE: Final = 0o600
 BACKLOG: Final = 128
+PATIENCE: Final = 10.0  # seconds for a runtime to take somebody in, and to say who it is
+AGAIN: Final = 0.05  # seconds until one that has too many on its hands is asked again
+STUCK: Final = (
+    f"the runtime there has not answered within {PATIENCE:g} seconds; it may be stuck: see its log"
+)
 _LONGEST: Final = 100  # bytes of a path; the address has 108 on Linux, 104 elsewhere
 _CREDENTIALS: Final = struct.Struct("3i")  # pid, uid, gid
 
@@ -76,7 +81,7 @@ class SocketFile:
         except OwnedError as error:
             raise ControlLockedError(str(self.path), error.pid, error.started_at) from None
         try:
-            await self._check_stale()
+            self._check_stale()
             listener = await self._bind()
         except BaseException:
             owner.release()
@@ -91,11 +96,14 @@ class SocketFile:
                 told = f"{self.path} is no socket; remove it, or give another [control] socket"
                 raise FileExistsError(errno.EEXIST, told)
 
-    async def _check_stale(self) -> None:
+    def _check_stale(self) -> None:
         """See that nobody listens at a socket that is there."""
-        with trio.socket.socket(socket.AF_UNIX) as probe, address(self.path) as at:
+        with socket.socket(socket.AF_UNIX) as probe, address(self.path) as at:
+            probe.setblocking(False)
             try:
-                await probe.connect(at)
+                probe.connect(at)
+            except BlockingIOError:
+                raise ControlLockedError(str(self.path), None, None) from None
             except OSError:
                 return  # it is replaced
             owner = peer_of(probe).pid
@@ -133,18 +141,37 @@ async def connect(path: Path) -> trio.SocketStream:
     Raises:
       ControlUnreachableError: If nobody answers there, or another user.
     """
-    connecting = trio.socket.socket(socket.AF_UNIX)
+    connecting = socket.socket(socket.AF_UNIX)
+    connecting.setblocking(False)
     try:
-        with address(path) as at:
-            await connecting.connect(at)
+        with address(path) as at, trio.fail_after(PATIENCE):
+            await _connect(connecting, at)
         _check_owner(path, peer_of(connecting))
+    except trio.TooSlowError:
+        connecting.close()
+        raise ControlUnreachableError(str(path), STUCK) from None
     except OSError as error:
         connecting.close()
         raise ControlUnreachableError(str(path), _told(error)) from error
     except BaseException:
         connecting.close()
         raise
-    return trio.SocketStream(connecting)
+    return trio.SocketStream(trio.socket.from_stdlib_socket(connecting))
+
+
+async def _connect(connecting: socket.socket, at: str) -> None:
+    """Connect; wait while more have come than the runtime has taken in.
+
+    trio's own takes the kernel's "try again" of a Unix socket for success.
+    """
+    while True:
+        await trio.lowlevel.checkpoint()
+        try:
+            connecting.connect(at)
+        except BlockingIOError:
+            await trio.sleep(AGAIN)
+        else:
+            return
 
 
 def _check_owner(path: Path, owner: Peer) -> None:
@@ -166,7 +193,7 @@ def _told(error: OSError) -> str:
     return f"no runtime can be reached there: {error.strerror or error}"
 
 
-def peer_of(sock: trio.socket.SocketType) -> Peer:
+def peer_of(sock: socket.socket | trio.socket.SocketType) -> Peer:
     """Return who is at the other end, as far as the system tells."""
     option = getattr(socket, "SO_PEERCRED", None)
     if option is None:

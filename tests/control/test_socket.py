@@ -21,6 +21,8 @@ from .kit import controlled, serving
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from trio.testing import MockClock
+
     from tests.conftest import Events
 
 NOBODY = 65534
@@ -108,6 +110,45 @@ async def test_a_file_that_is_no_socket_is_not_taken_away(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="is no socket; remove it"):
         await SocketFile(tmp_path / "control.sock").open()
     assert (tmp_path / "control.sock").read_text() == "precious"
+
+
+async def test_whoever_comes_while_many_wait_is_taken_in_later(tmp_path: Path) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        async with await connect(path):
+            with trio.move_on_after(0.2) as waiting:
+                await connect(path)
+            with pytest.raises(ControlLockedError):  # it is busy, and not stale
+                await SocketFile(path).open()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_accept_two, listener)
+                async with await connect(path):
+                    pass
+
+    assert waiting.cancelled_caught
+
+
+async def _accept_two(listener: socket.socket) -> None:
+    for _ in range(2):
+        accepted, _ = await trio.to_thread.run_sync(listener.accept)
+        accepted.close()
+
+
+async def test_a_runtime_that_takes_nobody_in_may_be_stuck(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        async with await connect(path):
+            for _ in range(2):  # the second time it has room, and says nothing
+                with pytest.raises(ControlUnreachableError, match="10 seconds; it may be stuck"):
+                    async with open_control(path):
+                        pass
+                listener.accept()[0].close()
 
 
 async def test_links_lead_nowhere(tmp_path: Path) -> None:
