@@ -282,7 +282,7 @@ async def _redrive(methods: Methods, params: p.Redrive, _call: Call) -> Reply:
     queue = _of_kind(methods, params.queue, "redrive", ONE_BY_ONE)
     to = None if params.to is None else methods.runtime.queue(params.to).name
     if to == queue.name:
-        raise ValueError(f"expected to to be another queue than {to!r}")
+        raise ValueError(f"{to!r} is where they are; say another queue that they go to")
     return await redrive(methods.runtime, queue, to, params.limit)
 
 
@@ -383,7 +383,7 @@ _TOLD: Final = ("queue", "child", "to", "queues", "all", "config", "removed")
 # What to do instead, by method and kind.
 _INSTEAD: Final = {
     ("reserve", "channel"): "give it a worker: what is taken from a channel does not come back",
-    ("reserve", "capacity"): "what is popped does not come back; stop the runtime, and export it",
+    ("reserve", "capacity"): "what is popped does not come back; look at it with peek",
     ("reserve", "log"): "a log is read by label, and nothing is taken from it",
     ("reserve", "batch"): "its process function takes the batches; look at them with peek",
     ("kick", "message"): "nothing is buried in it; redrive its dead letter queue instead",
@@ -402,7 +402,7 @@ def _of_kind(methods: Methods, name: str, method: str, kinds: tuple[str, ...]) -
     if queue.kind in kinds:
         return queue
     base = "reserve" if method in {"delete", "release"} else method
-    instead = _INSTEAD.get((base, queue.kind), "see its numbers with stats")
+    instead = _INSTEAD.get((base, queue.kind), "look into it with peek")
     known = ", ".join(kinds)
     raise ValueError(
         f"queue {name!r} is of kind {queue.kind}, and {method} is for {known}; {instead}"

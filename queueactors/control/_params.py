@@ -114,6 +114,14 @@ class Reserve:
     seconds: float | None = None
     wait: float | None = 0
 
+    def __attrs_post_init__(self) -> None:
+        checks = Checks()
+        if self.seconds is not None:
+            checks.seconds("seconds", self.seconds, positive=True)
+        if self.wait is not None:
+            checks.seconds("wait", self.wait, positive=False)
+        checks.done()
+
 
 @attrs.frozen(kw_only=True)
 class Delete:

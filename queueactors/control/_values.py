@@ -237,7 +237,7 @@ def encode(value: object) -> bytes:
     """Return a result as JSON; what cannot be is shown.
 
     Raises:
-      ControlError: Never; a value that no JSON is made of is a bug, and a `TypeError`.
+      TypeError: If no JSON can be made of it, which is a bug.
     """
     return _ENCODER.encode(value)
 

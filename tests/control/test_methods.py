@@ -104,6 +104,16 @@ async def test_what_is_not_for_a_kind_is_refused_with_what_to_do(tmp_path: Path)
             await client.kick("message")
         with pytest.raises(ValueError, match="and delay is for timed and message queues"):
             await client.insert("log", "x", delay=1)
+        with pytest.raises(
+            ValueError, match="and remove is for timed, message, batch; look into it"
+        ):
+            await client.remove("log", 1)
+        with pytest.raises(ValueError, match="'dead' is where they are; say another queue"):
+            await client.redrive("dead", "dead")
+        with pytest.raises(ValueError, match="reserve: expected wait to be seconds >= 0, got -1"):
+            await client.reserve("dead", wait=-1)
+        with pytest.raises(ValueError, match="reserve: expected seconds to be seconds > 0, got 0"):
+            await client.reserve("dead", seconds=0)
         with pytest.raises(QueueNotFoundError, match="did you mean 'timed'"):
             await client.pause("timd")
         with pytest.raises(ValueError, match="'log' takes bytes, got 1; give it as a text, or on"):
