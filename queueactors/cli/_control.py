@@ -15,6 +15,7 @@ import trio
 from click.core import ParameterSource
 
 from ._places import FAILED, USAGE, fail
+from ._text import fit, len_of, plain, say
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -44,7 +45,7 @@ class Output:
         if self.as_json:
             click.echo(msgspec.json.encode(result))
         elif text:
-            click.echo(text)
+            say(text)
 
 
 _OPTIONS: Final = (
@@ -212,15 +213,15 @@ def complete_child(ctx: click.Context, _param: click.Parameter, begun: str) -> l
 
 def table(rows: list[tuple[object, ...]]) -> str:
     """Return rows as columns; numbers are on the right."""
-    texts = [["-" if cell is None else str(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    texts = [["-" if cell is None else plain(str(cell)) for cell in row] for row in rows]
+    widths = [max(map(len_of, column)) for column in zip(*texts, strict=True)]
     right = [
         all(isinstance(row[number], int | float | None) for row in rows[1:])
         for number in range(len(widths))
     ]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if is_right else cell.ljust(width)
+            " " * (width - len_of(cell)) + cell if is_right else fit(cell, width)
             for cell, width, is_right in zip(row, widths, right, strict=True)
         ).rstrip()
         for row in texts

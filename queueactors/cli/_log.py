@@ -6,13 +6,16 @@ import json
 import logging
 import os
 from collections import deque
+from io import StringIO
 from threading import RLock
 from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 
+from ._text import plain
+
 if TYPE_CHECKING:
-    from structlog.typing import EventDict, Processor, WrappedLogger
+    from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 _CLEAR_LINE = "\r\x1b[2K"
 _METHODS = ("debug", "info", "warning", "error", "exception", "critical", "log")
@@ -105,10 +108,11 @@ def configure_log(stream: StatusLine, *, level: str, log_format: str, final: boo
     if log_format == "json":
         processors += [structlog.processors.format_exc_info, render_json]
     else:
+        processors.append(_escape)
         processors.append(
             structlog.dev.ConsoleRenderer(
                 colors=stream.is_terminal,
-                exception_formatter=structlog.dev.plain_traceback,
+                exception_formatter=_traceback,
             )
         )
     structlog.configure(
@@ -117,6 +121,22 @@ def configure_log(stream: StatusLine, *, level: str, log_format: str, final: boo
         logger_factory=structlog.WriteLoggerFactory(stream),  # type: ignore[arg-type] # it writes
         cache_logger_on_first_use=final,
     )
+
+
+def _escape(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Let no text of somebody's command the terminal, or look like a line of ours."""
+    return {
+        plain(key): plain(fact, keep="\n" if key == "stack" else "")
+        if isinstance(fact, str)
+        else fact
+        for key, fact in event.items()
+    }
+
+
+def _traceback(stream: TextIO, error: ExcInfo) -> None:
+    whole = StringIO()
+    structlog.dev.plain_traceback(whole, error)
+    stream.write(plain(whole.getvalue(), keep="\n"))
 
 
 def render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:

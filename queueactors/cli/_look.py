@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ._control import complete_queue, counted, on_runtime, table
+from ._text import plain
 
 if TYPE_CHECKING:
     from queueactors.control import ControlClient, QueueRow, RuntimeStatus, WorkerRow
@@ -42,7 +43,7 @@ def status_text(told: RuntimeStatus) -> str:
         ),
         *(f"  stopped  {child}" for child in told.stopped),
     ]
-    return "\n".join(lines)
+    return "\n".join(map(plain, lines))
 
 
 @click.command()

@@ -23,6 +23,7 @@ from ._operate import OPERATING
 from ._ready import ready
 from ._reload import plan, reload
 from ._store import store_
+from ._text import say
 from ._top import top
 from ._transfer import export, import_
 
@@ -97,9 +98,9 @@ def check(file: str, *, json_: bool) -> None:
     if config.warnings:
         counts["warning"] = len(config.warnings)
     for warning in config.warnings:
-        click.echo(str(attrs.evolve(warning, message=f"warning: {warning.message}")), err=True)
+        say(str(attrs.evolve(warning, message=f"warning: {warning.message}")), err=True)
     counted = ", ".join(f"{n} {thing}{'' if n == 1 else 's'}" for thing, n in counts.items())
-    click.echo(f"{file}: ok ({counted})")
+    say(f"{file}: ok ({counted})")
 
 
 @main.command("print")
@@ -151,5 +152,5 @@ for _command in (*LOOKING, *ABOUT_MESSAGES, *OPERATING, plan, reload):
 
 
 def _fail(message: str) -> NoReturn:
-    click.echo(message, err=True)
+    say(message, err=True)
     sys.exit(USAGE)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import attrs
-import click
 
 from supervisors import did_you_mean
+
+from ._text import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -220,5 +221,5 @@ _HELP = {
 
 def fail(message: str, code: int) -> NoReturn:
     """Tell what is wrong, and end the program."""
-    click.echo(message, err=True)
+    say(message, err=True)
     sys.exit(code)

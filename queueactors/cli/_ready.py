@@ -12,6 +12,7 @@ import click
 from queueactors.metrics._options import parse_address
 
 from ._places import FAILED, USAGE, fail
+from ._text import say
 
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - who listens everywhere, listens here
 
@@ -41,7 +42,7 @@ def ready(source: str, *, timeout: float, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ready": not missing, "missing": missing}))
     else:
-        click.echo("\n".join(missing or ["ready"]))
+        say("\n".join(missing or ["ready"]))
     sys.exit(FAILED if missing else 0)
 
 

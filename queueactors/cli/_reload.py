@@ -13,6 +13,7 @@ from queueactors.config import ConfigError, load_config, make_plan, plan_data, p
 from ._checked import echo_json, load, refuse
 from ._control import find_socket, is_given, on_runtime, runtime_options, talk, where_is
 from ._places import FAILED, USAGE
+from ._text import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,7 +72,7 @@ def _show(found: Plan, *, as_json: bool) -> None:
     if as_json:
         echo_json(plan_data(found))
     else:
-        click.echo(plan_text(found))
+        say(plan_text(found))
     if found.faults:
         sys.exit(USAGE)
 
@@ -102,7 +103,7 @@ async def reload(client: ControlClient, out: Output, file: str | None, *, drain:
         children = [attrs.asdict(each) for each in result.children]
         echo_json({"plan": plan_data(result.plan), "children": children})
     else:
-        click.echo(
+        say(
             plan_text(
                 result.plan,
                 {
@@ -113,5 +114,5 @@ async def reload(client: ControlClient, out: Output, file: str | None, *, drain:
         )
     if result.failed:
         names = ", ".join(f"{each.what} {each.name}".rstrip() for each in result.failed)
-        click.echo(f"failed: {names}; see: queueactors status", err=True)
+        say(f"failed: {names}; see: queueactors status", err=True)
         sys.exit(FAILED)

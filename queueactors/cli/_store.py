@@ -11,6 +11,7 @@ import click
 
 from ._places import FAILED, failures, find_place, owned, require, tables
 from ._progress import Progress
+from ._text import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +48,9 @@ def check(source: str, store: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**attrs.asdict(report), "ok": not report.faults}))
     else:
-        click.echo("\n".join(_told(report)))
+        say("\n".join(_told(report)))
         for fault in report.faults:
-            click.echo(f"{report.path}: {fault}", err=True)
+            say(f"{report.path}: {fault}", err=True)
     sys.exit(FAILED if report.faults else 0)
 
 
@@ -73,7 +74,7 @@ def vacuum(source: str, store: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"path": str(place.path), "before": before, "bytes": after}))
     else:
-        click.echo(f"{place.path}: {_size(before)} before, {_size(after)} now")
+        say(f"{place.path}: {_size(before)} before, {_size(after)} now")
 
 
 def _told(report: FileReport) -> Iterator[str]:

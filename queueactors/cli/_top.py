@@ -6,6 +6,7 @@ was before, however it ends.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import shutil
@@ -14,8 +15,8 @@ import sys
 import termios
 import tty
 from codecs import getincrementaldecoder
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeAlias
 
 import attrs
 import click
@@ -25,21 +26,27 @@ import trio
 from supervisors import bare_nursery
 
 from ._control import find_socket, runtime_options, talk
+from ._text import plain, say
 from ._top_screen import Screen, read_keys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+    from typing import Self
 
     from queueactors.control import ControlClient, Top
 
     from ._top_numbers import Line
 
+P = ParamSpec("P")
+
 AGAIN: Final = 1.0  # seconds between two looks for a runtime that is gone
 ESCAPE: Final = 0.05  # seconds for the rest of a key: Esc alone is one, too
-HEAD: Final = 3  # the line with the titles
-ENTER: Final = "\x1b[?1049h\x1b[?25l\x1b[2J"  # alternate screen, no cursor, empty
-LEAVE: Final = "\x1b[0m\x1b[?25h\x1b[?1049l"
+# Alternate screen, no cursor, empty; and what is wider than we think goes into no other line.
+ENTER: Final = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
+LEAVE: Final = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
+ENDS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+STOPS: Final = (signal.SIGTSTP, signal.SIGCONT)
 
 
 @click.command()
@@ -63,14 +70,15 @@ def top(  # noqa: PLR0913 - its options
 ) -> None:
     """Watch a running runtime: queues and workers, with rates; press ? for the keys.
 
-    Without a terminal, or with --json, it prints a line for each queue, or a JSON document, each
-    time. If the runtime goes away it waits for it to come back; with --once, or if there never was
-    one, the exit code is 1.
+    Without a terminal (or on a dumb one), or with --json, it prints a line for each queue, or a
+    JSON document, each time. If the runtime goes away it waits for it to come back; with --once, or
+    if there never was one, the exit code is 1.
 
     Example: queueactors top --interval 5
     """
     path = find_socket(socket, data_dir, config)
     drawn = not as_json and not once and sys.stdin.isatty() and sys.stdout.isatty()
+    drawn = drawn and os.environ.get("TERM", "") not in {"", "dumb"}  # one that obeys nothing
     show: Callable[[Top], None] = _print_json if as_json else _Plain()
     if once:
         show = _print_json if as_json else _print_frame if sys.stdout.isatty() else _Plain()
@@ -117,7 +125,7 @@ async def _print(path: Path, interval: float, show: Callable[[Top], None]) -> in
     def lost(why: str) -> None:
         nonlocal told
         if why != told:
-            click.echo(f"{why}; waiting for it", err=True)
+            say(f"{why}; waiting for it", err=True)
         told = why
 
     def shown(snapshot: Top) -> None:
@@ -136,7 +144,7 @@ def _print_json(snapshot: Top) -> None:
 def _print_frame(snapshot: Top) -> None:
     screen = Screen()
     screen.take(snapshot)
-    click.echo("\n".join(screen.text(shutil.get_terminal_size().columns)))
+    say("\n".join(screen.text(shutil.get_terminal_size().columns)))
 
 
 class _Plain:
@@ -149,7 +157,7 @@ class _Plain:
         self._screen.take(snapshot)
         lines = [_plain(each) for each in self._screen.lines if not each.is_worker]
         if lines:
-            click.echo("\n".join(lines))
+            say("\n".join(lines))
 
 
 def _plain(line: Line) -> str:
@@ -167,7 +175,7 @@ def _plain(line: Line) -> str:
         "restarts": line.restarts,
     }
     told = [f"{key}={value}" for key, value in facts.items() if value is not None]
-    return " ".join([line.name if line.name.isprintable() else repr(line.name), *told])
+    return " ".join([plain(line.name), *told])
 
 
 def _rounded(value: float | None) -> float | None:
@@ -177,23 +185,59 @@ def _rounded(value: float | None) -> float | None:
 # -- on a terminal -----------------------------------------------------------------------------
 
 
-@contextmanager
-def _terminal(keys: int) -> Iterator[None]:
-    """Take the terminal over: keys come at once and are not shown; give it back, always."""
-    before = termios.tcgetattr(keys)
-    try:
-        tty.setcbreak(keys)
+_Attributes: TypeAlias = "list[int | list[bytes | int]]"  # of `termios`
+
+
+@attrs.define(eq=False)
+class _Terminal:
+    """The terminal, taken over: keys come at once and are not shown.
+
+    Args:
+      keys: Where they come from.
+    """
+
+    keys: int
+    _before: _Attributes | None = None  # how it was; None: it is not ours
+
+    def __enter__(self) -> Self:
+        self.take()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError, termios.error):  # it is gone
+            self.give_back()
+
+    def take(self) -> None:
+        """Take it over, also if it is so already: somebody may have changed it meanwhile."""
+        if self._before is None:
+            self._before = termios.tcgetattr(self.keys)
+        _insist(tty.setcbreak, self.keys)
         _write(ENTER)
-        yield
-    finally:
+
+    def give_back(self) -> None:
+        """Let it be as it was."""
         try:
             _write(LEAVE)
         finally:
-            termios.tcsetattr(keys, termios.TCSADRAIN, before)
+            before, self._before = self._before, None
+            if before is not None:
+                _insist(termios.tcsetattr, self.keys, termios.TCSADRAIN, before)
+
+
+def _insist(change: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Change the terminal; a job in the background is stopped at that, and tries again later."""
+    while True:
+        try:
+            change(*args, **kwargs)
+        except termios.error as error:
+            if error.args[0] != errno.EINTR:
+                raise
+        else:
+            return
 
 
 def _write(text: str) -> None:
-    data = text.encode("utf-8", "replace")
+    data = text.encode(sys.stdout.encoding, "replace")
     while data:
         data = data[os.write(sys.stdout.fileno(), data) :]
 
@@ -205,30 +249,41 @@ class Painter:
     _before: list[str] = attrs.field(factory=list)
     _size: tuple[int, int] = (0, 0)
 
-    def paint(self, lines: list[str], size: tuple[int, int]) -> str:
+    def forget(self) -> None:
+        """Somebody else has written there."""
+        self._size = (0, 0)
+
+    def paint(self, lines: list[str], size: tuple[int, int], head: int | None = None) -> str:
         """Return what makes ``lines`` of what is there; only those that have changed.
 
         Args:
           lines: The screen.
           size: Its columns and lines; after a change all is drawn anew.
+          head: The line that is shown reversed.
         """
         text = ""
         if size != self._size:
             text, self._before, self._size = "\x1b[2J", [], size
-        for number, line in enumerate(lines):
+        shown = list(lines)
+        if head is not None:
+            shown[head] = f"\x1b[7m{lines[head].ljust(size[0])}\x1b[0m"
+        for number, line in enumerate(shown):
             if number >= len(self._before) or self._before[number] != line:
-                shown = f"\x1b[7m{line.ljust(size[0])}\x1b[0m" if number == HEAD else line
-                text += f"\x1b[{number + 1};1H\x1b[2K{shown}"
-        self._before = lines
+                text += f"\x1b[{number + 1};1H\x1b[2K{line}"
+        self._before = shown
         return text
 
 
 async def _draw(path: Path, interval: float, _show: Callable[[Top], None]) -> int:
     """Draw until somebody ends it; return the exit code."""
-    with _terminal(sys.stdin.fileno()):
+    # The signals around the terminal: one that nobody has taken ends the process in the end.
+    with (
+        trio.open_signal_receiver(*ENDS, *STOPS, signal.SIGWINCH) as signals,
+        _Terminal(sys.stdin.fileno()) as terminal,
+    ):
         async with bare_nursery() as nursery:
-            drawing = _Drawing(Screen(interval), nursery.cancel_scope)
-            nursery.start_soon(drawing.listen)
+            drawing = _Drawing(Screen(interval), terminal, nursery.cancel_scope)
+            nursery.start_soon(drawing.listen, signals)
             nursery.start_soon(drawing.press)
             nursery.start_soon(_follow, path, interval, drawing.show, drawing.lost)
     return drawing.code
@@ -240,20 +295,32 @@ class _Drawing:
 
     Args:
       screen: What is drawn.
+      terminal: Where.
       everything: What ends when somebody ends it.
     """
 
     screen: Screen
+    terminal: _Terminal
     everything: trio.CancelScope
     code: int = 0
     _painter: Painter = attrs.field(factory=Painter)
 
     def paint(self) -> None:
-        """Let the terminal show what the screen has."""
-        columns, lines = os.get_terminal_size(sys.stdout.fileno())
-        text = self._painter.paint(self.screen.frame(columns, lines), (columns, lines))
-        if text:
-            _write(text)
+        """Let the terminal show what the screen has; if it is gone, end."""
+        try:
+            columns, lines = os.get_terminal_size(sys.stdout.fileno())
+            size = (columns or 80, lines or 24)  # one that does not know
+            frame = self.screen.frame(*size)
+            text = self._painter.paint(frame, size, self.screen.head)
+            if text:
+                _write(text)
+        except OSError:
+            self.end(signal.SIGHUP)
+
+    def end(self, number: int) -> None:
+        """End as that signal would have it."""
+        self.code = self.code or 128 + number
+        self.everything.cancel()
 
     def show(self, snapshot: Top) -> None:
         """Take a snapshot."""
@@ -266,17 +333,25 @@ class _Drawing:
         self.screen.note = f"GONE: {why}; waiting for it to come back"
         self.paint()
 
-    async def listen(self) -> None:
-        """Take signals: another size, and the end."""
-        with trio.open_signal_receiver(
-            signal.SIGWINCH, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT
-        ) as signals:
-            async for number in signals:
-                if number in {signal.SIGTERM, signal.SIGHUP}:
-                    self.code = 128 + number
-                    self.everything.cancel()
-                else:
-                    self.paint()
+    async def listen(self, signals: AsyncIterator[int]) -> None:
+        """Take signals: another size, a stop and its end, and the end."""
+        async for number in signals:
+            if number in ENDS:
+                self.end(number)
+                return
+            if number == signal.SIGTSTP:
+                self.suspend()
+            if number in STOPS:
+                self.terminal.take()
+                self._painter.forget()
+            self.paint()
+
+    def suspend(self) -> None:
+        """Stop, as Ctrl-Z says, with the terminal as it was; return when the shell goes on."""
+        self.terminal.give_back()
+        ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGTSTP)
+        signal.signal(signal.SIGTSTP, ours)
 
     async def press(self) -> None:
         """Take keys until one of them ends it, or the terminal is gone."""
@@ -285,11 +360,18 @@ class _Drawing:
         while not self.screen.ended:
             self.paint()
             await trio.lowlevel.wait_readable(keys)
-            data = os.read(keys, 1024)
+            data = _read(keys)
             if data == b"\x1b" and select.select([keys], [], [], ESCAPE)[0]:
-                data += os.read(keys, 1024)
+                data += _read(keys)
             if not data:
-                break
+                self.end(signal.SIGHUP)
             for key in read_keys(decode(data)):
                 self.screen.press(key)
         self.everything.cancel()
+
+
+def _read(keys: int) -> bytes:
+    try:
+        return os.read(keys, 1024)
+    except OSError:  # EIO: the terminal is gone
+        return b""

@@ -6,10 +6,10 @@ Pure: it knows no terminal and no clock. `_top` is the shell around it.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from unicodedata import combining, east_asian_width
 
 import attrs
 
+from ._text import fit, len_of, plain
 from ._top_numbers import Line, Numbers
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from queueactors.control import Top
 
 NAME: Final = 14  # columns of a name, at least
+SHORT: Final = 10  # lines of a screen that has no room for more than a line above the titles
 BARS: Final = "▁▂▃▄▅▆▇█"
 HELP: Final = (
     "q          quit",
@@ -162,6 +163,8 @@ class Screen:
     helps: bool = False
     first: int = 0
     ended: bool = False
+    head: int | None = None
+    """The line of the last frame that has the titles; None: it has none."""
     _numbers: Numbers = attrs.field(factory=Numbers)
     _lines: tuple[Line, ...] = ()
     _top: Top | None = None
@@ -225,7 +228,12 @@ class Screen:
 
     def frame(self, width: int, height: int) -> list[str]:
         """Return the lines of the screen: exactly ``height``, none wider than ``width``."""
-        lines = list(HELP) if self.helps else [*self._head(), *self._table(width, height - 4)]
+        if self.helps:
+            lines, self.head = list(HELP), None
+        else:
+            above = self._head()[: 1 if height < SHORT else None]
+            self.head = len(above) if height > len(above) + 1 else None
+            lines = [*above, *self._table(width, height - len(above) - 1)]
         lines = [*lines[: height - 1], *[""] * (height - 1 - len(lines)), self._foot()]
         return [fit(line, width).rstrip() for line in lines[-height:]]
 
@@ -300,53 +308,27 @@ class Screen:
 
 
 def _name(line: Line, *, tree: bool) -> str:
-    return f"  {line.name}" if line.is_worker and tree else line.name
+    name = plain(line.name)
+    return f"  {name}" if line.is_worker and tree else name
 
 
 def _choose(width: int, longest: int) -> tuple[tuple[Column, ...], int]:
     """Return the columns that there is room for, and how wide names may be."""
-    left = width - NAME
+    least = min(NAME, width // 2)
+    left = width - least
     chosen: list[Column] = []
     for column in COLUMNS:
         if column.width + 1 > left:
             break
         chosen.append(column)
         left -= column.width + 1
-    return tuple(chosen), min(longest, NAME + left)
+    return tuple(chosen), min(longest, least + left)
 
 
 def _aligned(text: str, column: Column) -> str:
     text = fit(text, column.width).rstrip()
     pad = " " * (column.width - len_of(text))
     return text + pad if column.title in _LEFT else pad + text
-
-
-def len_of(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    if text.isascii():
-        return len(text)
-    return sum(_wide(each) for each in text)
-
-
-def _wide(character: str) -> int:
-    if combining(character):
-        return 0
-    return 2 if east_asian_width(character) in "WF" else 1
-
-
-def fit(text: str, width: int) -> str:
-    """Return a text in exactly ``width`` columns; what a terminal would obey is a ``?``."""
-    if not text.isprintable():
-        text = "".join(each if each.isprintable() else "?" for each in text)
-    if len_of(text) <= width:
-        return text + " " * (width - len_of(text))
-    kept, used = "", 0
-    for each in text:
-        if used + _wide(each) > width - 1:
-            break
-        kept += each
-        used += _wide(each)
-    return kept + "~" * min(width, 1) + " " * (width - used - 1)
 
 
 _NAMED: Final = {

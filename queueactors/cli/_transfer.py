@@ -26,6 +26,7 @@ from ._places import (
     tables,
 )
 from ._progress import Progress
+from ._text import say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,4 +164,7 @@ def _messages(number: int) -> str:
 
 
 def _tell(result: dict[str, object], text: str, *, as_json: bool) -> None:
-    click.echo(json.dumps(result) if as_json else text)
+    if as_json:
+        click.echo(json.dumps(result))
+    else:
+        say(text)

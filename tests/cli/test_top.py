@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from .conftest import Start
     from .kit import Program
 
-_PIECE = re.compile(r"\x1b\[(\?1049|\?25)?([\d;]*)([A-Za-z])|([^\x1b]+)")
+SHOWN = {"?1049": True, "?25": False, "?7": False}  # modes of a terminal while it is ours
+_PIECE = re.compile(r"\x1b\[(\?1049|\?25|\?7)?([\d;]*)([A-Za-z])|([^\x1b]+)")
 
 
 class Display:
@@ -78,7 +79,7 @@ class Display:
 class Terminal:
     """A pseudo terminal with a process on it."""
 
-    def __init__(self, folder: Path, *args: str) -> None:
+    def __init__(self, folder: Path, *args: str, term: str = "xterm") -> None:
         self._ours, theirs = pty.openpty()
         self.resize(80, 24, tell=False)
         self.before = termios.tcgetattr(theirs)
@@ -86,7 +87,14 @@ class Terminal:
         self.display = Display()
         command = [sys.executable, "-W", "error", "-m", "queueactors", "top", *args]
         self.process = subprocess.Popen(
-            command, cwd=folder, stdin=theirs, stdout=theirs, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=folder,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TERM": term},
+            process_group=0,  # one of its own can be stopped
         )
 
     def resize(self, columns: int, lines: int, *, tell: bool = True) -> None:
@@ -112,23 +120,35 @@ class Terminal:
         self.display.feed(os.read(self._ours, 1 << 20).decode())
         return True
 
+    def drain(self) -> None:
+        """Read all that is there."""
+        while self._read(0):
+            pass
+
+    def restore(self) -> None:
+        termios.tcsetattr(self._theirs, termios.TCSANOW, self.before)
+
+    def hang_up(self) -> None:
+        os.close(self._theirs)
+        os.close(self._ours)
+        self._ours = self._theirs = -1
+
     def end(self) -> int:
         """Wait for the end; return the exit code."""
         code = self.process.wait(PATIENCE)
-        while self._read(0):
-            pass
+        self.drain()
         return code
 
     def is_restored(self) -> bool:
         modes = self.display.modes
         as_before = termios.tcgetattr(self._theirs) == self.before
-        return as_before and modes == {"?1049": False, "?25": True}
+        return as_before and modes == {"?1049": False, "?25": True, "?7": True}
 
     def close(self) -> None:
         self.process.kill()
         self.process.communicate()
-        os.close(self._ours)
-        os.close(self._theirs)
+        if self._ours >= 0:
+            self.hang_up()
 
 
 @pytest.fixture
@@ -150,7 +170,7 @@ def test_a_terminal_shows_queues_as_they_change(terminal: Terminal) -> None:
     shown = terminal.until(lambda text: "news" in text)
     assert shown.splitlines()[0].startswith("mailer: process ")
     assert shown.splitlines()[3].split()[:4] == ["NAME", "STATE", "READY", "RSVD"]
-    assert terminal.display.modes == {"?1049": True, "?25": False}
+    assert terminal.display.modes == SHOWN
 
     ok("insert", "emails", "1", "2", "3")
 
@@ -166,20 +186,72 @@ def test_a_terminal_shows_queues_as_they_change(terminal: Terminal) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("end", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (None, 130)]
+    ("ends", "code"),
+    [
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+        ([signal.SIGINT], 130),
+        ([signal.SIGQUIT], 131),
+        ([signal.SIGSTOP, signal.SIGTERM, signal.SIGHUP, signal.SIGCONT], None),  # both at once
+    ],
 )
 def test_a_terminal_is_as_before_whatever_ends_it(
-    terminal: Terminal, end: signal.Signals | None, code: int
+    terminal: Terminal, ends: list[signal.Signals], code: int | None
 ) -> None:
     terminal.until(lambda text: "news" in text)
 
-    if end is None:
-        terminal.process.send_signal(signal.SIGINT)
-    else:
+    for end in ends:
         terminal.process.send_signal(end)
 
-    assert terminal.end() == code
+    assert terminal.end() == code or code is None
     assert terminal.is_restored()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGTSTP, signal.SIGSTOP])
+def test_after_a_stop_all_is_drawn_anew(terminal: Terminal, stop: signal.Signals) -> None:
+    shown = terminal.until(lambda text: "news" in text)
+
+    terminal.process.send_signal(stop)
+
+    os.waitid(os.P_PID, terminal.process.pid, os.WSTOPPED)
+    terminal.drain()
+    assert terminal.is_restored() or stop == signal.SIGSTOP  # which nobody can take
+    terminal.restore()  # as a shell does
+    terminal.display.feed("\x1b[?1049l\x1b[2J$ fg")
+
+    terminal.process.send_signal(signal.SIGCONT)
+
+    again = terminal.until(lambda text: "q quit" in text and "$" not in text)
+    assert again.splitlines()[3:] == shown.splitlines()[3:]
+    assert terminal.display.modes == SHOWN
+    terminal.press("q")
+    assert terminal.end() == 0
+    assert terminal.is_restored()
+
+
+@pytest.mark.slow
+def test_a_terminal_that_is_gone_ends_it_without_a_word(terminal: Terminal) -> None:
+    terminal.until(lambda text: "news" in text)
+
+    terminal.hang_up()
+
+    assert terminal.process.wait(PATIENCE) == 129
+    assert terminal.process.stderr is not None
+    assert terminal.process.stderr.read() == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("term", ["", "dumb"])
+def test_a_dumb_terminal_gets_lines(daemon: Program, folder: Path, term: str) -> None:
+    made = Terminal(folder, term=term)
+    try:
+        shown = made.until(lambda text: "news" in text)
+    finally:
+        made.close()
+
+    assert shown.startswith("emails state=running ready=0")
+    assert made.display.modes == {}
 
 
 @pytest.mark.slow

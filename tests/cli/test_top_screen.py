@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from queueactors.cli._look import status_text
-from queueactors.cli._top_screen import HELP, Screen, fit, len_of, read_keys, sparkline
+from queueactors.cli._text import len_of
+from queueactors.cli._top_screen import HELP, Screen, read_keys, sparkline
 from queueactors.control import QueueRow, RuntimeStatus, Top, WorkerRow
 
 SECOND = 10**9
@@ -272,9 +273,26 @@ def test_whatever_happens_a_screen_fits(
     assert all(len_of(line) <= width and line.isprintable() for line in lines)
 
 
-def test_a_name_cannot_command_the_terminal() -> None:
-    assert fit("a\x1b[2Jb", 10) == "a?[2Jb    "
-    assert fit("漢字漢字", 6) == "漢字~ "
+def test_a_short_screen_has_room_for_queues() -> None:
+    screen = example()
+
+    assert screen.frame(20, 5) == [
+        "mailer: process 471~",
+        "NAME        STATE",
+        "emails      running",
+        "  sender    running",
+        "q quit  ? help  / f~",
+    ]
+    assert screen.head == 1
+
+
+def test_help_has_no_titles() -> None:
+    screen = Screen()
+    screen.press("?")
+
+    screen.frame(80, 24)
+
+    assert screen.head is None
 
 
 @pytest.mark.parametrize(
