@@ -37,6 +37,7 @@ from .workers import BATCH, Worker, WorkerOptions
 
 if TYPE_CHECKING:
     from collections.abc import (
+        AsyncIterable,
         AsyncIterator,
         Awaitable,
         Callable,
@@ -890,7 +891,7 @@ async def open_runtime(
     *,
     clock: Clock | None = None,
     random: Random | None = None,
-    signals: bool = False,
+    signals: bool | AsyncIterable[int] = False,
     control: bool = False,
 ) -> AsyncIterator[Runtime]:
     """Run a runtime around the body of an ``async with``.
@@ -903,7 +904,7 @@ async def open_runtime(
       clock: None: one that starts at the system's time.
       random: For the jitter of backoffs; None: a new one.
       signals: SIGINT and SIGTERM stop the runtime in order, a second one at once. Only in the
-        main thread.
+        main thread. Or what iterates over them, if the program has taken them over itself.
       control: Serve the control socket also if the configuration does not say where: that is what
         ``queueactors run`` does. If it says ``socket = false``, there is none.
 

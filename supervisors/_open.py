@@ -21,7 +21,7 @@ from ._spec import ChildSpec, SupervisorFlags, check_childspecs, child_list
 from ._supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterable, AsyncIterator, Iterable
     from contextlib import AbstractContextManager
     from random import Random
 
@@ -41,7 +41,7 @@ async def open_supervisor(  # noqa: PLR0913 - all keyword-only, all with default
     period: float = 5.0,
     auto_shutdown: AutoShutdown = "never",
     name: str = "root",
-    signals: bool = False,
+    signals: bool | AsyncIterable[int] = False,
     registry: Registry | None = None,
     random: Random | None = None,
 ) -> AsyncIterator[Supervisor]:
@@ -59,7 +59,8 @@ async def open_supervisor(  # noqa: PLR0913 - all keyword-only, all with default
         cancelled then, silently.
       name: Of the supervisor, in logs and errors.
       signals: SIGINT and SIGTERM stop the supervisor in order, and cancel the body; a second
-        one kills the children. Only in the main thread.
+        one kills the children. Only in the main thread. Or what iterates over
+        them, if the program has taken them over itself.
       registry: Where the children's names are kept; None: a new one.
       random: For the jitter of backoffs; None: a new one.
 
@@ -89,7 +90,7 @@ async def open_dynamic_supervisor(  # noqa: PLR0913 - all keyword-only, all with
     period: float = 5.0,
     auto_shutdown: AutoShutdown = "never",
     name: str = "root",
-    signals: bool = False,
+    signals: bool | AsyncIterable[int] = False,
     registry: Registry | None = None,
     random: Random | None = None,
 ) -> AsyncIterator[DynamicSupervisor]:
@@ -107,7 +108,8 @@ async def open_dynamic_supervisor(  # noqa: PLR0913 - all keyword-only, all with
         cancelled then, silently.
       name: Of the supervisor, in logs and errors.
       signals: SIGINT and SIGTERM stop the supervisor, and cancel the body; a second one kills
-        the children. Only in the main thread.
+        the children. Only in the main thread. Or what iterates over them, if the program has
+        taken them over itself.
       registry: Where the children's names are kept; None: a new one.
       random: For the jitter of backoffs; None: a new one.
 
@@ -127,9 +129,11 @@ async def open_dynamic_supervisor(  # noqa: PLR0913 - all keyword-only, all with
 
 
 @asynccontextmanager
-async def _running(supervisor: BaseSupervisor, *, signals: bool) -> AsyncIterator[None]:
+async def _running(
+    supervisor: BaseSupervisor, *, signals: bool | AsyncIterable[int]
+) -> AsyncIterator[None]:
     started = False
-    with _signals() if signals else nullcontext() as received:
+    with _received(signals) as received:
         async with bare_nursery() as nursery:
             with trio.CancelScope() as body:
                 if received is not None:
@@ -145,8 +149,12 @@ async def _running(supervisor: BaseSupervisor, *, signals: bool) -> AsyncIterato
             nursery.cancel_scope.cancel()
 
 
-def _signals() -> AbstractContextManager[AsyncIterator[int]]:
-    return trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM)
+def _received(
+    signals: bool | AsyncIterable[int],  # noqa: FBT001 - the argument of those above
+) -> AbstractContextManager[AsyncIterable[int] | None]:
+    if not isinstance(signals, bool):
+        return nullcontext(signals)
+    return trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) if signals else nullcontext()
 
 
 async def _run_root(
@@ -161,7 +169,7 @@ async def _cancel_when_ended(supervisor: BaseSupervisor, body: trio.CancelScope)
 
 
 async def _stop_at_signals(
-    received: AsyncIterator[int], supervisor: BaseSupervisor, body: trio.CancelScope
+    received: AsyncIterable[int], supervisor: BaseSupervisor, body: trio.CancelScope
 ) -> None:
     """Cancel the body at the first signal, so that all stops in order; kill at the second."""
     async for number in received:

@@ -50,14 +50,15 @@ class Beat:
         self._look()
 
     def stopping(self) -> None:
-        """The runtime is about to stop: it was asked to, or has ended by itself."""
-        if not self._failed and self._runtime is not None:
+        """The runtime, or its start, is about to stop: it was asked to, or has ended by itself."""
+        if self._asked:
+            return
+        self._asked = True
+        if self._runtime is not None:
             # One that has given up stops before anybody asks.
             signal = self._runtime.supervisor.stop_signal
             self._failed = self._runtime.supervisor.state != "running" and signal is None
-        if not self._asked:
-            self._asked = True
-            self.notifier.stopping()
+        self.notifier.stopping()
         self._look()
 
     def _look(self) -> None:

@@ -17,6 +17,7 @@ from queueactors.config import (
 )
 
 from ._checked import echo_json, load, told
+from ._early import end_at_signals, take_signals
 from ._look import LOOKING
 from ._messages import ABOUT_MESSAGES
 from ._operate import OPERATING
@@ -65,12 +66,14 @@ def run(file: str, *, until_idle: bool, log_format: str) -> None:
     code is 0 when it is idle or was stopped by SIGTERM, 130 after Ctrl-C, 1 if something failed.
     SIGHUP reloads FILE: what is changed in it is changed in what runs; nothing if it has faults.
     """
+    hangup = take_signals()  # before anything that takes time
     from ._run import run_file
 
     try:
-        code = run_file(file, until_idle=until_idle, log_format=log_format)
+        code = run_file(file, until_idle=until_idle, log_format=log_format, hangup=hangup)
     except ConfigError as error:
         _fail(str(error))
+    end_at_signals(code)
     sys.stdout.flush()  # what handlers printed: here a closed pipe is no traceback
     sys.exit(code)
 

@@ -31,7 +31,7 @@ from supervisors import (
 from ._beat import Beat
 from ._log import StatusLine, configure_log, set_level
 from ._notify import Notifier
-from ._strays import capture_strays, open_streams, stop_before_the_start
+from ._strays import capture_strays, open_streams
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -41,16 +41,24 @@ if TYPE_CHECKING:
     from queueactors.config import Config
     from queueactors.cores import QueueStatistics
 
+    from ._early import Hangup
+
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # exit codes
 REDRAW: Final = 0.25  # seconds between two status lines on a terminal
 REPORT: Final = 10.0  # seconds between two progress events without one
 LAST_WORD: Final = 2.0  # seconds for the final statistics of a run that is being stopped
 
 
-def run_file(file: str, *, until_idle: bool, log_format: str) -> int:
+def run_file(file: str, *, until_idle: bool, log_format: str, hangup: Hangup) -> int:
     """Run a configuration's file until it is idle or stopped; return the exit code.
 
     The process belongs to it from here on: its signals, its standard streams, its log.
+
+    Args:
+      file: The configuration's.
+      until_idle: Whether to end when there is nothing left to do.
+      log_format: As of `configure_log`.
+      hangup: What has taken SIGHUP until now.
 
     Raises:
       ConfigError: If the configuration has faults, and people read the log; otherwise they are
@@ -58,7 +66,6 @@ def run_file(file: str, *, until_idle: bool, log_format: str) -> int:
     """
     notifier = Notifier.take(os.environ)  # before a handler's module can start a process
     open_streams()
-    stop_before_the_start()
     status = StatusLine(sys.stderr, plain=log_format == "json")
     configure_log(status, level="info", log_format=log_format, final=False)
     capture_strays()
@@ -77,7 +84,7 @@ def run_file(file: str, *, until_idle: bool, log_format: str) -> int:
             )
         return USAGE
     configure_log(status, level=config.runtime.log_level, log_format=log_format)
-    return run_config(config, until_idle, status, notifier)
+    return run_config(config, until_idle, status, notifier, hangup)
 
 
 def run_config(
@@ -85,10 +92,13 @@ def run_config(
     until_idle: bool,  # noqa: FBT001 - `trio.run` has no names
     status: StatusLine,
     notifier: Notifier,
+    hangup: Hangup,
 ) -> int:
     """Run a configuration until it is idle or stopped; return the exit code."""
     try:
-        return trio.run(_run, config, until_idle, status, notifier, strict_exception_groups=True)
+        return trio.run(
+            _run, config, until_idle, status, notifier, hangup, strict_exception_groups=True
+        )
     except SupervisorStoppedError as error:
         if error.signal is not None:  # during the start
             return _stopped_by(error.signal)
@@ -106,24 +116,38 @@ async def _run(
     until_idle: bool,  # noqa: FBT001
     status: StatusLine,
     notifier: Notifier,
+    hangup: Hangup,
 ) -> int:
     beat = Beat(notifier)
     async with bare_nursery() as nursery:  # around the runtime: also its start and its stop count
         nursery.start_soon(beat.run)
-        with _hangups() as hangups:  # from before the start: by default a hangup ends the process
-            code = await _run_runtime(config, until_idle, status, beat, hangups)
+        # From before the start until after the stop.
+        with (
+            _hangups(hangup) as hangups,
+            trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received,
+        ):
+            code = await _run_runtime(
+                config,
+                until_idle=until_idle,
+                status=status,
+                beat=beat,
+                hangups=hangups,
+                signals=_telling(received, beat),
+            )
         nursery.cancel_scope.cancel()
     return code
 
 
-async def _run_runtime(
+async def _run_runtime(  # noqa: PLR0913 - all by name
     config: Config,
-    until_idle: bool,  # noqa: FBT001
+    *,
+    until_idle: bool,
     status: StatusLine,
     beat: Beat,
     hangups: AsyncIterator[int] | None,
+    signals: AsyncIterator[int],
 ) -> int:
-    async with open_runtime(config, signals=True, control=True) as runtime:
+    async with open_runtime(config, signals=signals, control=True) as runtime:
         try:
             beat.started(runtime)
             runtime._around_reload = partial(_reloading, runtime, beat.notifier)  # noqa: SLF001
@@ -147,6 +171,13 @@ async def _run_runtime(
     return FAILED if parked else DONE
 
 
+async def _telling(signals: AsyncIterator[int], beat: Beat) -> AsyncIterator[int]:
+    """Yield the signals that stop the runtime; also during its start somebody is told."""
+    async for number in signals:
+        beat.stopping()
+        yield number
+
+
 def _stopped_by(number: signal.Signals) -> int:
     return INTERRUPTED if number == signal.SIGINT else DONE
 
@@ -157,13 +188,19 @@ def _log() -> structlog.typing.FilteringBoundLogger:
 
 
 @contextmanager
-def _hangups() -> Iterator[AsyncIterator[int] | None]:
-    """Take over SIGHUP, and yield what iterates over those that come; None: there is no such."""
+def _hangups(before: Hangup) -> Iterator[AsyncIterator[int] | None]:
+    """Take over SIGHUP, and yield what iterates over those that come; None: there is no such.
+
+    Args:
+      before: What has taken it until now; one that came then is the first.
+    """
     number = getattr(signal, "SIGHUP", None)
     if number is None:  # Windows
         yield None
         return
     with trio.open_signal_receiver(number) as hangups:
+        if before.came:
+            signal.raise_signal(number)
         yield hangups
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-import signal
 import sys
 import threading
 import warnings
@@ -39,15 +38,6 @@ def open_streams() -> None:
     for name, number in (("stdout", 1), ("stderr", 2)):
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace"))
-
-
-def stop_before_the_start() -> None:
-    """Let SIGTERM end the program at once, in order, until a runtime takes the signals over.
-
-    While modules are imported there is nothing that could be stopped.
-    """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def capture_strays() -> None:

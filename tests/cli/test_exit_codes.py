@@ -106,6 +106,64 @@ def test_sigterm_while_modules_are_imported_ends_it_at_once(folder: Path, start:
     assert program.end() == (0, "", "")
 
 
+def test_a_hangup_while_modules_are_imported_is_a_reload_once_all_is_up(
+    folder: Path, start: Start
+) -> None:
+    (folder / "heavy.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(0.5)\ndef handle(delivery): ...\n",
+        encoding="utf-8",
+    )
+    file = write(folder, config().replace("app:say", "heavy:handle"))
+    program = start("run", file)
+    assert program.line() == "importing"
+
+    program.signal(signal.SIGHUP)
+
+    assert program.process.stderr is not None
+    while " reloaded " not in program.process.stderr.readline():
+        assert program.process.poll() is None
+    program.signal(TERM)
+    assert program.end()[0] == 0
+
+
+def test_a_hangup_during_the_stop_is_too_late(folder: Path, start: Start) -> None:
+    program = start("run", write(folder, config("slow")))
+    assert program.line() == "begun x"
+    program.signal(TERM)
+    assert program.process.stderr is not None
+    while "supervisor_signal" not in program.process.stderr.readline():
+        pass
+
+    program.signal(signal.SIGHUP)
+    code, out, err = program.end()
+
+    assert (code, out) == (0, "done x\n")
+    assert "reload" not in err
+
+
+def test_a_signal_after_the_end_changes_nothing_about_it(folder: Path, start: Start) -> None:
+    (folder / "late.py").write_text(
+        "import atexit, sys, time\n"
+        "@atexit.register\n"
+        "def leave():\n"
+        "    print('leaving', file=sys.stderr, flush=True)\n"
+        "    time.sleep(60)\n"
+        "async def handle(delivery): print('handled')\n",  # kept until the end
+        encoding="utf-8",
+    )
+    program = start("run", write(folder, config().replace("app:say", "late:handle")))
+    assert program.process.stderr is not None
+    while "control_listening" not in program.process.stderr.readline():
+        pass
+    program.signal(INT)
+    while "leaving" not in program.process.stderr.readline():
+        pass
+
+    program.signal(TERM)
+
+    assert program.end()[:2] == (130, "handled\n")
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [(TERM, TERM, 0), (TERM, INT, 0)],

@@ -42,6 +42,11 @@ async def stick(delivery):
     print("sticks", flush=True)
     time.sleep(60)
 
+async def stubborn_start(*, task_status):
+    print("starting", flush=True)
+    with task_status.shield():
+        await trio.sleep(60)
+
 async def crash(*, task_status):
     task_status.started()
     await trio.sleep(0.3)
@@ -302,6 +307,25 @@ def test_a_service_is_starting_then_ready_then_stopping(
         "STOPPING=1",
         "STATUS=stopping",
     ]
+
+
+@pytest.mark.slow
+def test_a_service_that_is_stopped_while_it_starts_says_so_at_once(
+    folder: Path, start: Start, manager: Manager
+) -> None:
+    more = '[supervisor.mine]\n[[supervisor.mine.child]]\nstart = "svc:stubborn_start"\n'
+    program = start(
+        "run", write(folder, config(more=more)), environ={"NOTIFY_SOCKET": manager.address}
+    )
+    assert program.line() == "starting"
+
+    program.signal(signal.SIGTERM)
+
+    manager.hear_until("STOPPING=1")
+    assert manager.hear() == "STATUS=stopping"
+    program.signal(signal.SIGTERM)
+    assert program.end()[0] == 0
+    assert manager.drain() == ["STATUS=starting", "STOPPING=1", "STATUS=stopping"]
 
 
 @pytest.mark.slow

@@ -9,6 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+import trio
+
+from supervisors import open_supervisor
 
 PROGRAM = """
 import sys, trio, structlog
@@ -100,3 +103,13 @@ def test_a_signal_during_the_start_stops_what_is_up_and_the_body_never_begins(
         f"supervisor 'root' was stopped by {number.name} at its start",
         f"at its start {number.name}",
     ]
+
+
+async def test_a_program_may_take_the_signals_over_and_pass_them_on() -> None:
+    send, receive = trio.open_memory_channel[int](1)
+
+    async with open_supervisor([], signals=receive) as supervisor:
+        send.send_nowait(signal.SIGTERM)
+        await supervisor.wait()
+
+    assert supervisor.stop_signal == signal.SIGTERM
