@@ -242,6 +242,12 @@ def test_the_container_stops_in_order_and_is_nobody_special() -> None:
     assert step("WORKDIR").text == step("VOLUME").text == variables()["STATE_DIRECTORY"]
 
 
+def test_commands_within_the_container_find_the_daemon() -> None:
+    config = load_config(SERVICE / "queues.toml", environ=variables())
+
+    assert variables()["QUEUEACTORS_SOCKET"] == f"{config.runtime.data_dir}/control.sock"
+
+
 def test_the_health_check_asks_where_the_daemon_listens() -> None:
     config = load_config(SERVICE / "queues.toml", environ=variables())
     _, _, check = step("HEALTHCHECK").text.partition("CMD ")
