@@ -255,3 +255,11 @@ def test_docs_list_no_key_of_an_event_that_no_code_gives_it() -> None:
     for name, row in documented_events().items():
         if name not in opened:
             assert row.keys <= given[name] | row.common | bound_keys(), name
+
+
+def test_the_glossary_is_in_order() -> None:
+    lines = (ROOT / "docs/glossary.md").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("|")[1].strip().lower() for line in lines if line.startswith("| ")][2:]
+    words = [row.partition(" (")[0] for row in rows]
+
+    assert words == sorted(words)

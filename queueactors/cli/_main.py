@@ -65,6 +65,8 @@ def run(file: str, *, until_idle: bool, log_format: str) -> None:
     SIGINT (Ctrl-C) and SIGTERM stop everything in order; a second one stops it at once. The exit
     code is 0 when it is idle or was stopped by SIGTERM, 130 after Ctrl-C, 1 if something failed.
     SIGHUP reloads FILE: what is changed in it is changed in what runs; nothing if it has faults.
+
+    Example: queueactors run queues.toml --log-format json
     """
     hangup = take_signals()  # before anything that takes time
     from ._run import run_file
@@ -136,7 +138,10 @@ def schema() -> None:
 @main.command()
 @click.argument("file", default="queues.toml")
 def init(file: str) -> None:
-    """Write a commented configuration to FILE, which must not exist."""
+    """Write a commented configuration to FILE, which must not exist.
+
+    Example: queueactors init queues.toml
+    """
     try:
         with open(file, "x", encoding="utf-8") as stream:  # noqa: PTH123 - "x" creates, or fails
             stream.write(TEMPLATE)

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
+
+from queueactors.cli import main
 
 from .kit import config
 
@@ -230,3 +233,16 @@ def test_schema_prints_a_json_schema(start: Start) -> None:
 
     assert (code, err) == (0, "")
     assert json.loads(out)["properties"]["schema"]["const"] == 1
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    todo: list[tuple[str, click.Command]] = [("", main)]
+    without = []
+    while todo:
+        name, command = todo.pop()
+        if isinstance(command, click.Group):
+            todo += [(f"{name} {sub}".strip(), each) for sub, each in command.commands.items()]
+        elif f"Example: queueactors {name}" not in " ".join((command.help or "").split()):
+            without.append(name)
+
+    assert without == []
