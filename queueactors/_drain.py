@@ -1,7 +1,7 @@
 """Empties a queue that a reload has removed: it takes nothing in, and goes when it is empty.
 
 Until then it, and the workers that were removed with it, go on under the runtime's groups; this is
-the child beside them that waits for the end, in the group ``workers``.
+a child of the runtime's own supervisor that waits for the end.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import trio
 
 from queueactors._errors import StoreError
 from supervisors import ActorError
+
+from .queues import BatchQueue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -64,6 +66,8 @@ class Drain:
             return False
         try:
             with trio.move_on_after(POLL):
+                if isinstance(defined.handle, BatchQueue):
+                    await defined.handle.flush()  # nothing comes in that would fill the buffer
                 return (await defined.handle.statistics()).is_quiet
         except (ActorError, StoreError):
             pass

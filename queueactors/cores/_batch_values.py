@@ -300,6 +300,11 @@ class BatchRecords(Resumable[BatchCounters]):
     def _new_intake(self) -> Intake:
         return Intake(self.new_buffer())
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost with them but counters."""
+        return super().is_empty and self.intake.first_at is None
+
     def snapshot(self) -> tuple[object, ...]:
         """Return what is never written, because it ends with the process.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 import attrs
 
@@ -52,6 +52,12 @@ class Resumable(Generic[CountersT]):
     _unwritten: ClassVar[Unwritten]
     _counts: ClassVar[Unwritten]
     counters: CountersT
+    messages: dict[int, Any]  # type: ignore[explicit-any] # each kind has its own
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost with them but counters."""
+        return not self.messages
 
     def snapshot(self) -> tuple[object, ...]:
         """Return what is never written, because it ends with the process."""

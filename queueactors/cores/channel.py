@@ -130,6 +130,11 @@ class ChannelRecords:
     closed: bool = False
     paused_until: int | None = None  # epoch nanoseconds, or `FOR_EVER`
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost with them but counters."""
+        return not self.items
+
 
 class ChannelCore:
     """The state machine of one channel.

@@ -35,6 +35,10 @@ SLICE: Final = 1000  # messages that become due, between two turns of others: so
 class Records(Protocol):
     """All that a queue is, apart from what can be rebuilt."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be lost with them but counters."""
+
     def snapshot(self) -> tuple[object, ...]:
         """Return what is never written, because it ends with the process."""
 

@@ -90,15 +90,18 @@ class SqliteJournal:
         self.changed.aside.clear()
         self._head, self._next_id = None, 1
         stored = file.queue(self.queue)
+        if stored is not None and stored.kind != kind.table.name:
+            if file.count(stored):
+                raise NotAStoreError(
+                    f"queue {self.queue!r} in {file.path} is of kind {stored.kind!r}, "
+                    f"not {kind.table.name!r}, and not empty"
+                )
+            await self._actor.write(self.queue)  # nothing is left of it: the name is free
+            stored = None
         self._is_new = stored is None
         if stored is None:
             self._number = self._number or self._actor.new_number()
             return kind.new_records()
-        if stored.kind != kind.table.name:
-            raise NotAStoreError(
-                f"queue {self.queue!r} in {file.path} is of kind {stored.kind!r}, "
-                f"not {kind.table.name!r}"
-            )
         self._number = stored.number
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         log = log.bind(queue=self.queue)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 from trio.lowlevel import checkpoint
 
-from queueactors.engines import LocalEngine
+from queueactors._errors import StoreError
+from queueactors.engines import LocalEngine, Records  # the configuration reads annotations
 
 if TYPE_CHECKING:
     from queueactors.engines import Parked
@@ -20,16 +21,23 @@ class MemoryStore:
     """Keeps every queue's records in this process."""
 
     durable: ClassVar[bool] = False
-    _records: dict[str, object] = attrs.field(factory=dict, init=False)
+    _records: dict[str, Records] = attrs.field(factory=dict, init=False)
 
     def child(self, _place: Place) -> None:
         """Return None: it needs no task of its own."""
 
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> LocalEngine:
-        """Return an engine for a new incarnation of a queue's actor."""
-        records = self._records.get(queue)
-        if records is None:
-            records = self._records[queue] = kind.new_records()
+        """Return an engine for a new incarnation of a queue's actor.
+
+        Raises:
+          StoreError: If there is one of another kind, and something in it.
+        """
+        records, fresh = self._records.get(queue), kind.new_records()
+        if type(records) is not type(fresh):
+            if records is not None and not records.is_empty:
+                told = f"queue {queue!r} is kept in memory as one of another kind, and not empty"
+                raise StoreError("memory", "not applied", told)
+            records = self._records[queue] = fresh
         core = kind.core(records, None)
         for _ in core.rebuild():
             await checkpoint()
