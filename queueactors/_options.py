@@ -101,6 +101,13 @@ class Checks:
         elif not is_text(value):
             self.refuse(option, "text that can be encoded", value)
 
+    def path(self, option: str, value: object) -> None:
+        """Check the name of a file or a directory."""
+        if isinstance(value, str) and "\0" in value:
+            self.refuse(option, "a path", value)
+        else:
+            self.string(option, value)
+
     def target(self, option: str, value: object) -> None:
         """Check a callable."""
         if not callable(value):

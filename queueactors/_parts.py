@@ -323,6 +323,11 @@ class Parts:
             *([self.group_spec("front_ends", front_ends)] if front_ends else []),
         ]
 
+    def child_ids(self, supervisor: str) -> set[str]:
+        """Return the ids of the children that a configured supervisor has by the configuration."""
+        children = self.config.supervisors[supervisor].children
+        return {spec.id for child in children for spec in self._child_specs(child)}
+
     def group_spec(self, name: str, children: list[ChildSpec]) -> ChildSpec:
         """Return one of the runtime's own groups."""
         return child_spec(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from functools import partial
+from os import PathLike
 from typing import TYPE_CHECKING, Final, Literal, cast, overload
 
 import attrs
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
         Mapping,
     )
     from contextlib import AbstractContextManager
-    from os import PathLike
     from random import Random
 
     from supervisors import ChildStatus
@@ -98,7 +98,7 @@ class Runtime:
         self._collector: Collector | None = None  # made, and imported, when somebody asks
         self._front_ends = FrontEnds(self, control=control)
         self._running = config  # with what is removed and not empty yet
-        self._reloading = False
+        self._reloading = trio.Lock()
         self._asides = 0
         # What `queueactors run` does beside each reload, whoever asks for it.
         self._around_reload: Callable[[], AbstractContextManager[object]] = nullcontext
@@ -467,8 +467,7 @@ class Runtime:
           ReloadRefusedError: If the runtime is starting or stopping.
           ValueError: If ``config`` is None, and the runtime was not opened from a file.
         """
-        await trio.lowlevel.checkpoint()
-        return self._plan(self._load(config))
+        return self._plan(await self._load(config))
 
     async def reload(
         self, config: ConfigSource = None, *, removed: Literal["drain", "keep"] = "drain"
@@ -501,43 +500,60 @@ class Runtime:
         """
         if removed not in ("drain", "keep"):
             raise ValueError(f"expected removed to be 'drain' or 'keep', got {removed!r}")
-        await trio.lowlevel.checkpoint()
-        with self._around_reload():
-            return await self._reload(config, removed)
+        return await self._reload(config, removed)
+
+    async def _reload_file(self) -> ReloadResult:
+        """Reload the file that it was opened with; after one that is under way, not instead."""
+        return await self._reload(None, "drain", waits=True)
 
     async def _reload(
-        self, config: ConfigSource, removed: str, *, spared: Collection[str] = ()
+        self,
+        config: ConfigSource,
+        removed: str,
+        *,
+        spared: Collection[str] = (),
+        waits: bool = False,
     ) -> ReloadResult:
-        """Reload; the front ends that are spared wait for `_renew`."""
-        new = self._load(config)
-        if self._reloading:
+        """Reload; the front ends that are spared wait for `_renew_control`."""
+        if self._reloading.locked() and not waits:
+            await trio.lowlevel.checkpoint()
             raise ReloadRefusedError("another reload is under way; wait for its end")
-        self._reloading = True
-        try:
-            async with self._defining:  # nobody defines or drops anything meanwhile
-                plan = self._plan(new)
-                if plan.faults:
-                    from .config import ConfigError
+        async with self._reloading:
+            with self._around_reload():
+                new = await self._load(config)
+                async with self._defining:  # nobody defines or drops anything meanwhile
+                    plan = self._plan(new)
+                    if plan.faults:
+                        from .config import ConfigError
 
-                    raise ConfigError(plan.faults)
-                return await self._carry_out(plan, new, removed, spared)
-        finally:
-            self._reloading = False
+                        raise ConfigError(plan.faults)
+                    return await self._carry_out(plan, new, removed, spared)
 
-    def _load(self, source: ConfigSource) -> Config:
+    async def _load(self, source: ConfigSource) -> Config:
+        """Return a checked configuration; a file is read in a thread, as it may be large."""
         from .config import load_config
 
-        if self._supervisor is None:
-            raise ReloadRefusedError("the runtime is starting; wait until it is up")
-        if self._supervisor.is_stopping:
-            raise ReloadRefusedError("the runtime is stopping")
+        self._check_up()
         if source is None:
             source = self._file
             if source is None:
                 raise ValueError(
                     "the runtime was not opened from a file; say which configuration is to run"
                 )
-        return load_config(source)
+        if isinstance(source, str | PathLike):
+            new = await trio.to_thread.run_sync(load_config, source, abandon_on_cancel=True)
+        else:  # it is the program's own, which may change it meanwhile
+            await trio.lowlevel.checkpoint()
+            new = load_config(source)
+        self._check_up()
+        return new
+
+    def _check_up(self) -> None:
+        """Refuse to reload while the runtime starts or stops."""
+        if self._supervisor is None:
+            raise ReloadRefusedError("the runtime is starting; wait until it is up")
+        if self._supervisor.is_stopping:
+            raise ReloadRefusedError("the runtime is stopping")
 
     def _plan(self, new: Config) -> Plan:
         """Return what a change to a configuration does, and what forbids it."""
@@ -559,6 +575,16 @@ class Runtime:
             yield f"the program has defined a {item.what} of that name; choose another one"
         if item.action == "removed" and item.what == "queue":
             yield from self._parts.users(item.name, self._running)
+        if item.what == "supervisor" and (item.action == "removed" or item.restarts):
+            own = self._parts.child_ids(item.name)
+            place = f"{self.supervisor.path}/{item.before or item.place}"
+            above = [each for each in _supervisors(self.supervisor) if each.path == place]
+            for info in (info for each in above for info in each.which_children()):
+                if info.id not in own:
+                    yield (
+                        f"it cannot be removed or moved: it has a child {info.id!r}, which the "
+                        "program has added; terminate and delete that first"
+                    )
 
     async def _carry_out(
         self, plan: Plan, new: Config, removed: str, spared: Collection[str]
@@ -605,8 +631,7 @@ class Runtime:
 
         Then `_renew_control` does the rest.
         """
-        with self._around_reload():
-            return await self._reload(config, removed, spared=("control",))
+        return await self._reload(config, removed, spared=("control",))
 
     async def _renew_control(self) -> None:
         """Begin with the control socket's change. That ends whoever asks, so a child does it."""
@@ -731,18 +756,18 @@ class Runtime:
         """Let those queues be drained, and no others."""
         from ._drain import Drain
 
-        group = await self._group("workers")
-        for info in group.which_children():
-            drain: object = group.get_childspec(info.id).start
+        root = self.supervisor  # not a group, which an operator may stop or restart
+        for info in root.which_children():
+            drain: object = root.get_childspec(info.id).start
             if isinstance(drain, Drain) and drain.name not in {*names, drained}:
-                await group.terminate_child(info.id)
+                await root.terminate_child(info.id)
                 if drain.name in self._queues:
                     self._queues[drain.name].actor.drains = False
         for name in names:
             drain = Drain(self._parts, name, self._drained)
             drain.begin()
             with suppress(ChildAlreadyStartedError):
-                await group.start_child(
+                await root.start_child(
                     ChildSpec(id=f"drain.{name}", start=drain, restart="temporary")
                 )
 
@@ -758,8 +783,9 @@ class Runtime:
             }
             target = attrs.evolve(running, queues=queues, workers=workers)
             # Whoever has asked for the reload may not have the answer yet.
-            await self._apply(target, self.config, ("control",), drained=name)
-            self._log.info("queue_drained", queue=name)
+            with suppress(SupervisorStoppedError):  # it goes with all the others
+                await self._apply(target, self.config, ("control",), drained=name)
+                self._log.info("queue_drained", queue=name)
 
     def _metrics_steps(self) -> Generator[None, None, Metrics]:
         if self._collector is None:

@@ -5,8 +5,10 @@ Over 500 lines, because a reload is one list of promises.
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -23,7 +25,7 @@ from queueactors import (
     load_config,
     open_runtime,
 )
-from supervisors import ActorDownError
+from supervisors import ActorDownError, ChildSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -282,6 +284,95 @@ async def test_a_reload_is_refused_while_the_runtime_starts_or_stops(
     assert refused == ["the runtime is starting; wait until it is up", "the runtime is stopping"]
 
 
+async def test_what_a_store_refuses_is_a_fault_also_where_its_options_are_live(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    def tables(**options: object) -> Tables:
+        return {"store": {"disk": {"type": "sqlite", "path": str(tmp_path / "s"), **options}}}
+
+    async with open_runtime(tables()) as runtime:
+        for options, told in (
+            ({"timeout": 0}, "store.disk.timeout: expected timeout to be seconds > 0, got 0"),
+            ({"path": "a\0b"}, "store.disk.path: expected path to be a path, got "),
+        ):
+            with pytest.raises(ConfigError, match=f"^{told}"):
+                await runtime.reload(tables(**options))
+
+        assert runtime.config.stores["disk"].options["timeout"] == 10
+
+
+@attrs.frozen(kw_only=True)
+class Picky:
+    """A store of one's own, which has rules of its own."""
+
+    size: int
+
+    def __attrs_post_init__(self) -> None:
+        if self.size > 5:
+            raise RuntimeError("size is too large")
+
+
+async def test_what_a_store_of_ones_own_refuses_is_a_fault(autojump_clock: MockClock) -> None:
+    async with open_runtime({}) as runtime:
+        with pytest.raises(ConfigError, match=r"^store.s.size: RuntimeError: size is too large$"):
+            await runtime.reload({"store": {"s": {"type": Picky, "size": 6}}})
+
+
+async def test_a_supervisor_with_children_of_the_programs_is_not_removed_or_moved(
+    autojump_clock: MockClock,
+) -> None:
+    low: Tables = {"child": [child("x")]}
+    async with open_runtime({"supervisor": {"low": low}}) as runtime:
+        groups: Any = runtime.supervisor.value_of("supervisors")  # type: ignore[explicit-any]
+        supervisor = groups.value_of("supervisor.low")
+        await supervisor.start_child(ChildSpec(id="mine", start=serve, args=("mine",)))
+        moved = {"low": low, "top": {"child": [{"supervisor": "low"}]}}
+
+        for new in ({}, {"supervisor": moved}):
+            with pytest.raises(ConfigError, match="has a child 'mine', which the program has add"):
+                await runtime.reload(new)
+        assert (await runtime.plan({})).faults
+        await runtime.reload({"supervisor": {"low": {"child": [], "intensity": 3}}})
+        assert [info.id for info in supervisor.which_children()] == ["mine"]
+
+        await supervisor.terminate_child("mine")
+        await supervisor.delete_child("mine")
+        assert not (await runtime.reload({})).failed
+
+
+async def test_a_file_is_read_in_a_thread_and_a_signal_waits_for_its_turn(tmp_path: Path) -> None:
+    file = tmp_path / "q.toml"
+    file.write_text("schema = 1\n", encoding="utf-8")
+    (tmp_path / "slow_gate.py").write_text(
+        "import threading\nentered, gate = threading.Event(), threading.Event()\n",
+        encoding="utf-8",
+    )
+    (tmp_path / "slow_to_import.py").write_text(
+        "import slow_gate\nslow_gate.entered.set()\nslow_gate.gate.wait(10)\n"
+        "def handle(delivery): ...\n",
+        encoding="utf-8",
+    )
+    async with open_runtime(file) as runtime:
+        gate: Any = importlib.import_module("slow_gate")  # type: ignore[explicit-any]
+        file.write_text(
+            "schema = 1\n[queue.q]\nkind = 'timed'\nreservation_time = 1\n"
+            "[worker.w]\nqueue = 'q'\nhandler = 'slow_to_import:handle'\n",
+            encoding="utf-8",
+        )
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runtime.reload)
+            assert await trio.to_thread.run_sync(gate.entered.wait, 10)
+
+            with pytest.raises(ReloadRefusedError, match=r"^another reload is under way"):
+                await runtime.reload({})
+            nursery.start_soon(runtime._reload_file)  # noqa: SLF001 - as a signal does
+            assert runtime.queue_names() == ()
+            file.write_text("schema = 1\n[queue.last]\nkind = 'channel'\n", encoding="utf-8")
+            gate.gate.set()
+
+        assert runtime.config.queues.keys() == {"last"}
+
+
 async def test_without_a_file_a_configuration_must_be_given(autojump_clock: MockClock) -> None:
     async with open_runtime({}) as runtime:
         with pytest.raises(ValueError, match=r"^the runtime was not opened from a file"):
@@ -496,6 +587,32 @@ async def test_a_removed_queue_is_drained_by_its_worker(autojump_clock: MockCloc
             await queue.insert("d")
 
 
+async def test_a_drain_outlasts_a_stop_and_a_start_of_all_workers(
+    autojump_clock: MockClock,
+) -> None:
+    rest = {"queue": {"q": timed()}}
+    old = {
+        "queue": {**rest["queue"], "jobs": timed()},
+        "worker": {"w": {"queue": "jobs", "handler": handle, "auto_start": 60}},
+    }
+    async with open_runtime(old) as runtime:
+        await runtime.queue("jobs").insert("a")
+        await runtime.stop("queueactors/workers")
+
+        result = await runtime.reload(rest)
+        await trio.sleep(1)
+
+        assert [(each.what, each.outcome) for each in result.children] == [
+            ("queue", "draining"),
+            ("worker", "draining"),
+        ]
+        assert runtime.config.queues.keys() == {"q"}
+        await runtime.start("queueactors/workers")
+        await runtime.restart("queueactors/workers")
+        await trio.sleep(61)
+        assert runtime.queue_names() == ("q",)
+
+
 async def test_a_queue_that_comes_back_while_it_is_drained_takes_in_again(
     autojump_clock: MockClock,
 ) -> None:
@@ -561,7 +678,6 @@ async def test_who_waits_for_a_queue_that_goes_is_told(autojump_clock: MockClock
         ("capacity", {"codec": "msgpack"}, "push", "pop"),
         ("channel", {}, "send", "recv"),
         ("log", {"codec": "msgpack"}, "add", None),
-        ("batch", {"process": "json:dumps", "flush_size": 0}, "push", None),
     ],
 )
 async def test_every_kind_is_drained(
@@ -580,12 +696,92 @@ async def test_every_kind_is_drained(
                 await queue.delete(taken)
             elif kind == "message":
                 await taken.finish("success")
-        elif kind == "batch":
-            await queue.flush()
 
         await trio.sleep(1)
 
         assert runtime.queue_names() == ()
+
+
+@pytest.mark.parametrize("store", ["memory", "disk"])
+async def test_a_batch_queue_that_is_drained_flushes_its_buffer(
+    autojump_clock: MockClock, tmp_path: Path, store: str
+) -> None:
+    got: list[object] = []
+
+    async def process(_queue: object, items: list[object]) -> None:
+        await trio.sleep(2)
+        got.extend(items)
+
+    queue = {"kind": "batch", "process": process, "flush_size": 100, "store": store}
+    stores = {"disk": {"type": "sqlite", "path": str(tmp_path / "s"), "commit": "loop"}}
+    async with open_runtime({"store": stores, "queue": {"rows": queue}}) as runtime:
+        await runtime.queue("rows").push_many([1, 2, 3])
+
+        await runtime.reload({"store": stores})
+        await trio.sleep(1)
+        assert runtime.queue_names() == ("rows",)
+        await trio.sleep(2)
+
+        assert got == [1, 2, 3]
+        assert runtime.queue_names() == ()
+
+
+KINDS: dict[str, Tables] = {
+    "timed": {"reservation_time": 30},
+    "message": {},
+    "batch": {"process": handle},
+    "log": {"codec": "msgpack"},
+    "capacity": {"codec": "msgpack"},
+    "channel": {},
+}
+
+
+@pytest.mark.parametrize("store", ["memory", "disk"])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_empty_queue_that_was_taken_out_may_come_back_as_another_kind(
+    autojump_clock: MockClock, tmp_path: Path, kind: str, store: str
+) -> None:
+    if (kind, store) == ("channel", "disk"):
+        return
+    stores = {"disk": {"type": "sqlite", "path": str(tmp_path / "s"), "commit": "loop"}}
+    rest = {"store": stores}
+    async with open_runtime(rest) as runtime:
+        for other in KINDS.keys() - {kind, "channel"}:
+            before = {"kind": kind, "store": store, **KINDS[kind]}
+            after = {"kind": other, "store": store, **KINDS[other]}
+            await runtime.reload({**rest, "queue": {"q": before}})
+            assert await runtime.queue("q").len() == 0
+            await runtime.reload(rest, removed="keep")
+
+            result = await runtime.reload({**rest, "queue": {"q": after}})
+
+            assert not result.failed
+            assert await runtime.queue("q").len() == 0
+            await runtime.reload(rest, removed="keep")
+
+
+@pytest.mark.parametrize(
+    ("store", "told"),
+    [
+        ("memory", "queue 'q' is kept in memory as one of another kind, and not empty"),
+        ("disk", "is of kind 'timed', not 'message', and not empty"),
+    ],
+)
+async def test_a_queue_that_is_not_empty_does_not_come_back_as_another_kind(
+    autojump_clock: MockClock, tmp_path: Path, store: str, told: str
+) -> None:
+    stores = {"disk": {"type": "sqlite", "path": str(tmp_path / "s"), "commit": "loop"}}
+    rest, queue = {"store": stores}, timed(store=store)
+    async with open_runtime({**rest, "queue": {"q": queue}}) as runtime:
+        await runtime.queue("q").insert("a")
+        await runtime.reload(rest, removed="keep")
+
+        result = await runtime.reload({**rest, "queue": {"q": {"kind": "message", "store": store}}})
+
+        assert [each.error and told in each.error for each in result.children] == [True]
+        await runtime.reload(rest, removed="keep")
+        await runtime.reload({**rest, "queue": {"q": queue}})
+        assert await runtime.queue("q").len() == 1
 
 
 async def test_a_queue_for_dead_letters_is_drained_after_those_that_send_there(

@@ -17,7 +17,7 @@ from queueactors._errors import QueueActorsError
 from queueactors._idle import wait_until_idle
 from queueactors._insist import insist
 from queueactors._runtime import open_runtime
-from queueactors.config import ConfigError, Fault, load_config
+from queueactors.config import ConfigError, load_config
 from supervisors import (
     ActorError,
     ChildStartError,
@@ -34,11 +34,11 @@ from ._notify import Notifier
 from ._strays import capture_strays, open_streams
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from queueactors import WorkerStatus
     from queueactors._runtime import Runtime
-    from queueactors.config import Config
+    from queueactors.config import Config, Fault
     from queueactors.cores import QueueStatistics
 
     from ._early import Hangup
@@ -74,14 +74,7 @@ def run_file(file: str, *, until_idle: bool, log_format: str, hangup: Hangup) ->
     except ConfigError as error:
         if log_format != "json":
             raise
-        for fault in error.faults:
-            _log().error(
-                "config_fault",
-                file=fault.file,
-                line=fault.line,
-                path=fault.path,
-                message=fault.message,
-            )
+        _tell_faults(error.faults, during="start")
         return USAGE
     configure_log(status, level=config.runtime.log_level, log_format=log_format)
     return run_config(config, until_idle, status, notifier, hangup)
@@ -187,6 +180,11 @@ def _log() -> structlog.typing.FilteringBoundLogger:
     return log
 
 
+def _tell_faults(faults: Iterable[Fault], *, during: str) -> None:
+    for fault in faults:
+        _log().error("config_fault", during=during, **attrs.asdict(fault))
+
+
 @contextmanager
 def _hangups(before: Hangup) -> Iterator[AsyncIterator[int] | None]:
     """Take over SIGHUP, and yield what iterates over those that come; None: there is no such.
@@ -229,19 +227,16 @@ def _reloading(runtime: Runtime, notifier: Notifier) -> Iterator[None]:
 
 async def reload_file(runtime: Runtime) -> None:
     """Reload the file that the runtime was opened with, and log what comes of it."""
-    log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
-    refused, faults = None, tuple[Fault, ...]()
+    refused = None
     try:
-        await runtime.reload()
+        await runtime._reload_file()  # noqa: SLF001 - a signal is not refused, it waits
     except ConfigError as error:
         refused = f"the configuration has faults ({len(error.faults)}); nothing has changed"
-        faults = error.faults
+        _tell_faults(error.faults, during="reload")
     except (QueueActorsError, SupervisorsError) as error:
         refused = describe(error)
     if refused is not None:
-        for fault in faults:
-            log.error("reload_fault", **attrs.asdict(fault))
-        log.error("reload_refused", error=refused)
+        _log().error("reload_refused", error=refused)
 
 
 async def _show_progress(runtime: Runtime, status: StatusLine) -> None:

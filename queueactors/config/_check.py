@@ -124,6 +124,7 @@ def _stores(reader: Reader, tables: Tables) -> dict[str, StoreConfig]:
         if factory is not None:
             given = {key: value for key, value in table.items() if key != "type"}
             options = reader.read(path, given, reader.hints(factory), required(factory))
+            reader.make(factory, path, options)  # opens nothing; but what it refuses is a fault
             kind = table["type"]
             type_ = kind if isinstance(kind, str) else target_text(kind) or repr(kind)
             stores[name] = StoreConfig(

@@ -40,7 +40,7 @@ class RuntimeOptions:
     def __attrs_post_init__(self) -> None:
         checks = Checks()
         checks.string("name", self.name)
-        checks.string("data_dir", self.data_dir)
+        checks.path("data_dir", self.data_dir)
         checks.done()
 
 
@@ -68,9 +68,7 @@ class ControlOptions:
     def __attrs_post_init__(self) -> None:
         checks = Checks()
         if isinstance(self.socket, str):
-            checks.string("socket", self.socket)
-            if "\0" in self.socket:
-                checks.refuse("socket", "a path", self.socket)
+            checks.path("socket", self.socket)
         checks.integer("clients", self.clients, least=1)
         checks.seconds("timeout", self.timeout, positive=True)
         checks.integer("max_line", self.max_line, least=1024)

@@ -72,7 +72,7 @@ class SqliteStore:
     def __attrs_post_init__(self) -> None:
         checks = Checks()
         if self.path is not None:
-            checks.string("path", self.path)
+            checks.path("path", self.path)
         checks.choice("durability", self.durability, Durability)
         checks.choice("commit", self.commit, CommitIn)
         checks.seconds("timeout", self.timeout, positive=True)

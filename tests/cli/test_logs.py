@@ -291,7 +291,7 @@ def test_faults_of_the_configuration_are_an_event_each(folder: Path, start: Star
         ("config_fault", "queue.jobs.max_res"),
         ("config_fault", "worker.w.backof"),
     ]
-    assert {each["file"] for each in events(err)} == {"queues.toml"}
+    assert {(each["during"], each["file"]) for each in events(err)} == {("start", "queues.toml")}
     assert all(isinstance(each["line"], int) for each in events(err))
 
 

@@ -357,6 +357,7 @@ def test_a_hangup_with_faults_changes_nothing_and_tells_each(folder: Path, start
     write(folder, config("endless", more="concurency = 2\nnonsense = 3"))
 
     program.signal(signal.SIGHUP)
+    assert wait_for(program, "config_fault")["during"] == "reload"
     refused = wait_for(program, "reload_refused")
 
     write(folder, config("endless").replace('name = "test"', 'name = "test"\nlog_level = "error"'))

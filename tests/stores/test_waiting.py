@@ -66,7 +66,7 @@ class _Switched:
         self._connection.close()
 
 
-class _SwitchedDriver(StandardDriver):
+class SwitchedDriver(StandardDriver):
     def __init__(self, switch: Switch) -> None:
         self._switch = switch
 
@@ -79,7 +79,7 @@ def switched(switch: Switch) -> type[SqliteStore]:
 
     @attrs.define(eq=False)
     class SwitchedStore(SqliteStore):
-        driver: ClassVar[Driver] = _SwitchedDriver(switch)
+        driver: ClassVar[Driver] = SwitchedDriver(switch)
 
     return SwitchedStore
 
