@@ -43,7 +43,9 @@ class Drain:
     def begin(self) -> None:
         """Refuse what comes in, unless others still send here: they are drained first."""
         defined = self.parts.queues.get(self.name)
-        if defined is not None and not self.parts.gets_letters(self.name):
+        if defined is None or defined.actor.drains:
+            return
+        if not self.parts.gets_letters(self.name):
             defined.actor.drains = True
 
     async def __call__(self, *, task_status: ChildStatus) -> None:

@@ -112,6 +112,7 @@ class Reload:
     errors: dict[Key, str] = attrs.field(factory=dict, init=False)
     _items: dict[Key, Item] = attrs.field(init=False)
     _down: set[Key] = attrs.field(factory=set, init=False)  # an operator has stopped it
+    _above: dict[Key, tuple[str, ...]] = attrs.field(factory=dict, init=False)  # before
 
     def __attrs_post_init__(self) -> None:
         self._items = {item.key: item for item in self.plan.items}
@@ -150,6 +151,7 @@ class Reload:
           SupervisorStoppedError: If the runtime ends meanwhile.
         """
         before = slots(self.old)
+        self._above = {slot.key: slot.above for slot in before}
         self._note_down(before)
         for slot in reversed(before):
             await self._stop(slot)
@@ -223,8 +225,7 @@ class Reload:
         defined = self.parts.queues[name]
         before = defined.beside
         self.parts.reconfigure(name, self.new.queues[name].options)
-        above = next(slot.above for slot in slots(self.old) if slot.key == ("queue", name))
-        supervisor = self._at(above)
+        supervisor = self._at(self._above["queue", name])
         for sort in before.keys() - defined.beside.keys():
             with suppress(ChildNotFoundError, SupervisorStoppedError):
                 if supervisor is not None:

@@ -98,6 +98,7 @@ class Runtime:
         self._collector: Collector | None = None  # made, and imported, when somebody asks
         self._front_ends = FrontEnds(self, control=control)
         self._running = config  # with what is removed and not empty yet
+        self._empty: set[str] = set()  # of that: what is empty now, and to be taken out
         self._reloading = trio.Lock()
         self._asides = 0
         # What `queueactors run` does beside each reload, whoever asks for it.
@@ -467,7 +468,7 @@ class Runtime:
           ReloadRefusedError: If the runtime is starting or stopping.
           ValueError: If ``config`` is None, and the runtime was not opened from a file.
         """
-        return self._plan(await self._load(config))
+        return await self._plan(await self._load(config))
 
     async def reload(
         self, config: ConfigSource = None, *, removed: Literal["drain", "keep"] = "drain"
@@ -522,7 +523,7 @@ class Runtime:
             with self._around_reload():
                 new = await self._load(config)
                 async with self._defining:  # nobody defines or drops anything meanwhile
-                    plan = self._plan(new)
+                    plan = await self._plan(new)
                     if plan.faults:
                         from .config import ConfigError
 
@@ -555,11 +556,14 @@ class Runtime:
         if self._supervisor.is_stopping:
             raise ReloadRefusedError("the runtime is stopping")
 
-    def _plan(self, new: Config) -> Plan:
+    async def _plan(self, new: Config) -> Plan:
         """Return what a change to a configuration does, and what forbids it."""
         from .config import Fault, make_plan
 
-        plan = make_plan(self._running, new)
+        if new.file is None:  # see `_load`
+            plan = make_plan(self._running, new)
+        else:
+            plan = await trio.to_thread.run_sync(make_plan, self._running, new)
         faults = [
             Fault(new.file, None, f"{item.what}.{item.name}", told)
             for item in plan.items
@@ -569,9 +573,10 @@ class Runtime:
 
     def _conflicts(self, item: Item) -> Iterator[str]:
         """Yield what the program itself has defined that is in the way."""
-        known = {("queue", name) for name in self._queues}
-        known |= {("worker", name) for name in self._workers}
-        if item.action == "added" and item.key in known:
+        taken = (item.what == "queue" and item.name in self._queues) or (
+            item.what == "worker" and item.name in self._workers
+        )
+        if item.action == "added" and taken:
             yield f"the program has defined a {item.what} of that name; choose another one"
         if item.action == "removed" and item.what == "queue":
             yield from self._parts.users(item.name, self._running)
@@ -724,7 +729,7 @@ class Runtime:
         wanted: Config,
         spared: Collection[str] = (),
         *,
-        drained: str | None = None,
+        drained: Collection[str] = (),
     ) -> dict[Key, str]:
         """Let that run which a configuration says, and return what went wrong.
 
@@ -732,7 +737,7 @@ class Runtime:
           target: What is to run, with what is to be drained.
           wanted: The same without it.
           spared: Front ends that stay as they are.
-          drained: The queue whose drain asks for this.
+          drained: The queues whose drains ask for this.
         """
         from ._reload import Reload
         from .config import make_plan
@@ -752,14 +757,14 @@ class Runtime:
         await self._drain(target.queues.keys() - wanted.queues.keys(), drained)
         return reload.errors
 
-    async def _drain(self, names: Collection[str], drained: str | None) -> None:
+    async def _drain(self, names: Collection[str], drained: Collection[str]) -> None:
         """Let those queues be drained, and no others."""
         from ._drain import Drain
 
         root = self.supervisor  # not a group, which an operator may stop or restart
         for info in root.which_children():
             drain: object = root.get_childspec(info.id).start
-            if isinstance(drain, Drain) and drain.name not in {*names, drained}:
+            if isinstance(drain, Drain) and drain.name not in {*names, *drained}:
                 await root.terminate_child(info.id)
                 if drain.name in self._queues:
                     self._queues[drain.name].actor.drains = False
@@ -772,19 +777,27 @@ class Runtime:
                 )
 
     async def _drained(self, name: str) -> None:
-        """Take a queue out that is empty, and its workers."""
-        async with self._defining:
-            running = self._running
-            if name not in running.queues or name in self.config.queues:
-                return
-            queues = {each: queue for each, queue in running.queues.items() if each != name}
-            workers = {
-                each: worker for each, worker in running.workers.items() if worker.queue != name
-            }
-            target = attrs.evolve(running, queues=queues, workers=workers)
-            # Whoever has asked for the reload may not have the answer yet.
-            with suppress(SupervisorStoppedError):  # it goes with all the others
-                await self._apply(target, self.config, ("control",), drained=name)
+        """Take a queue out that is empty, and its workers; with it, others that wait for that."""
+        self._empty.add(name)
+        try:
+            async with self._defining:
+                names = (self._running.queues.keys() & self._empty) - self.config.queues.keys()
+                if name in names:
+                    await self._take_out_all(names)
+        finally:
+            self._empty.discard(name)
+
+    async def _take_out_all(self, names: Collection[str]) -> None:
+        running = self._running
+        queues = {each: queue for each, queue in running.queues.items() if each not in names}
+        workers = {
+            each: worker for each, worker in running.workers.items() if worker.queue in queues
+        }
+        target = attrs.evolve(running, queues=queues, workers=workers)
+        # Whoever has asked for the reload may not have the answer yet.
+        with suppress(SupervisorStoppedError):  # it goes with all the others
+            await self._apply(target, self.config, ("control",), drained=names)
+            for name in names:
                 self._log.info("queue_drained", queue=name)
 
     def _metrics_steps(self) -> Generator[None, None, Metrics]:

@@ -587,6 +587,33 @@ async def test_a_removed_queue_is_drained_by_its_worker(autojump_clock: MockCloc
             await queue.insert("d")
 
 
+async def test_a_reload_of_many_looks_at_the_tree_as_often_as_one_of_few(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def count(owner: object, name: str) -> None:
+        counted: Any = getattr(owner, name)  # type: ignore[explicit-any] # a function
+
+        def wrapper(*args: object) -> object:
+            calls[name] += 1
+            return counted(*args)
+
+        calls[name] = 0
+        monkeypatch.setattr(owner, name, wrapper)
+
+    calls: dict[str, int] = {}
+    async with open_runtime({"queue": {f"q{number}": timed() for number in range(50)}}) as runtime:
+        count(importlib.import_module("queueactors._reload"), "slots")
+        count(runtime._parts, "tree")  # noqa: SLF001 - each drain did all of it anew
+
+        await runtime.reload({"queue": {f"q{number}": timed(unique=True) for number in range(50)}})
+        assert calls == {"slots": 2, "tree": 1}
+        await runtime.reload({})
+        await trio.sleep(1)
+
+        assert runtime.queue_names() == ()
+        assert calls["tree"] < 6
+
+
 async def test_a_drain_outlasts_a_stop_and_a_start_of_all_workers(
     autojump_clock: MockClock,
 ) -> None:

@@ -27,7 +27,7 @@ def _text(file: str) -> str:
         told = getattr(error, "strerror", None) or str(error)
         raise _error(file, None, f"cannot read the file: {told}") from None
     try:
-        return content.decode("utf-8")
+        return content.decode("utf-8").removeprefix("\ufeff")  # some editors put a mark there
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         told = f"the file is not UTF-8: unexpected byte 0x{content[error.start]:02x}"

@@ -117,6 +117,13 @@ def test_no_depth_of_nesting_is_too_much_for_an_error(folder: Path, depth: int) 
         assert str(error) == "q.toml: values are nested too deeply"  # noqa: PT017 - or loaded
 
 
+def test_a_byte_order_mark_and_line_ends_of_windows_are_accepted(folder: Path) -> None:
+    Path("q.toml").write_bytes(b"\xef\xbb\xbfschema = 1\r\n\r\n[runtime]\r\nname = 3\r\n")
+
+    with pytest.raises(ConfigError, match=r"^q.toml:4: runtime.name: expected name to be a string"):
+        load_config("q.toml")
+
+
 def test_a_number_with_too_many_digits_is_a_fault(folder: Path) -> None:
     (told,) = faults("a = " + "9" * 5000)
 
