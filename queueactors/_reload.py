@@ -33,7 +33,8 @@ from supervisors import (
 
 from ._errors import QueueActorsError
 from .config import Plan  # noqa: TC001 - msgspec reads the annotations
-from .config._plan import Action, What, slots
+from .config._plan import Action  # noqa: TC001 - likewise
+from .config._slots import What, slots
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from ._parts import Parts
     from .config import Config, Item
-    from .config._plan import Key, Slot
+    from .config._slots import Key, Slot
     from .queues import CapacityQueue
 
 Part = TypeVar("Part")

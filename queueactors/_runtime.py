@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from ._overview import Overview
     from ._reload import Outcome, Reloaded, ReloadResult
     from .config import Config, Item, Plan
-    from .config._plan import Key, What
+    from .config._slots import Key, What
     from .metrics import Metrics
     from .metrics._collect import Collector
     from .queues import (

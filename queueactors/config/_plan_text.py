@@ -9,7 +9,9 @@ import attrs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ._plan import Action, Change, How, Item, Key, Plan
+    from ._live import How
+    from ._plan import Action, Change, Item, Plan
+    from ._slots import Key
 
 _SIGNS: Final[Mapping[Action, str]] = {"added": "+", "removed": "-", "changed": "~", "moved": ">"}
 _HOWS: Final[Mapping[How, str]] = {

@@ -107,18 +107,18 @@ class _Printer:
         """Yield each table: its path, and its values."""
         config = self.config
         yield (), {"schema": config.schema}
-        yield ("runtime",), _fields(config.runtime)
-        yield ("metrics",), _fields(config.metrics)
-        yield ("control",), _fields(config.control)
+        yield ("runtime",), fields_of(config.runtime)
+        yield ("metrics",), fields_of(config.metrics)
+        yield ("control",), fields_of(config.control)
         for name, store in config.stores.items():
             yield ("store", name), {"type": store.type, **store.options}
         for name, queue in config.queues.items():
-            yield ("queue", name), {"kind": queue.kind, **_fields(queue.options)}
+            yield ("queue", name), {"kind": queue.kind, **fields_of(queue.options)}
         for name, worker in config.workers.items():
-            yield ("worker", name), _fields(worker)
+            yield ("worker", name), fields_of(worker)
         for name, supervisor in config.supervisors.items():
             path: KeyPath = ("supervisor", name)
-            own = {**_fields(supervisor.flags), "on_give_up": supervisor.on_give_up}
+            own = {**fields_of(supervisor.flags), "on_give_up": supervisor.on_give_up}
             yield path, own | supervisor.options
             for index, child in enumerate(supervisor.children):
                 at = (*path, "child", index)
@@ -150,7 +150,7 @@ class _NotTOMLError(Exception):
     """TOML has no way to write a value."""
 
 
-def _fields(options: attrs.AttrsInstance) -> dict[str, object]:
+def fields_of(options: attrs.AttrsInstance) -> dict[str, object]:
     """Return the arguments that an attrs object was made with."""
     fields = attrs.fields(type(options))
     return {each.alias: getattr(options, each.name) for each in fields if each.init}
@@ -214,10 +214,10 @@ def _inline(value: object) -> str:
 def _table(value: object) -> dict[str, object] | None:
     """Return what is written as a table; None: it is none."""
     if isinstance(value, Backoff):
-        return _fields(value)
+        return fields_of(value)
     for word, policy in POLICIES.items():
         if isinstance(value, policy):
-            fields = _fields(cast("attrs.AttrsInstance", value))
+            fields = fields_of(cast("attrs.AttrsInstance", value))
             return {"policy": word} | {
                 key: each for key, each in fields.items() if each is not None
             }

@@ -16,7 +16,7 @@ from queueactors.config import (
     plan_data,
     plan_text,
 )
-from queueactors.config._plan import CHILD, CONTROL, QUEUES, RUNTIME, STORES, SUPERVISOR, WORKER
+from queueactors.config._live import CHILD, CONTROL, QUEUES, RUNTIME, STORES, SUPERVISOR, WORKER
 from queueactors.queues import KINDS
 from queueactors.stores import SqliteStore
 from queueactors.workers import WorkerOptions
