@@ -242,7 +242,9 @@ class Reload:
         try:
             with trio.fail_after(RESIZE):
                 await queue.resize(queue.options.max_elements)
-        except (QueueActorsError, SupervisorsError, trio.TooSlowError) as error:
+        except trio.TooSlowError:
+            self.errors[item.key] = f"its store did not take the capacity within {RESIZE:g} s"
+        except (QueueActorsError, SupervisorsError) as error:
             self._note(item.key, error)
 
     def _forget(self) -> None:
