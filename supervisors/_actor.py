@@ -13,18 +13,17 @@ import attrs
 import trio
 from trio.lowlevel import current_task
 
-from ._child import Owns
 from ._errors import ActorDownError, DownReason
 from ._exceptions import fatal, release_groups, without_cancelled
-from ._mailbox import MAILBOX, Mailbox, Operation, PendingReply
+from ._mailbox import Mailbox, Operation, PendingReply
 from ._restart import ExitKind, classify
-from ._spec import ChildSpec, Value
+from ._spec import MAILBOX, ChildSpec, Owns, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ._child import ChildStatus
-    from ._open import ChildOptions
+    from ._nested import ChildOptions
 
 _BATCH = 64  # messages between two checkpoints; 64 to 256 keep other tasks responsive
 

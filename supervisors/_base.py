@@ -38,8 +38,9 @@ from ._errors import (
     RestartIntensityError,
     SupervisorsError,
     SupervisorStoppedError,
+    describe,
 )
-from ._exceptions import bare_nursery, describe, fatal, release_frames
+from ._exceptions import bare_nursery, fatal, release_frames
 from ._mailbox import Mailbox, Operation
 from ._registry import Registry
 from ._restart import (

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ._errors import DownReason
     from ._registry import Registry
-    from ._spec import ChildSpec, StartFunction
+    from ._spec import ChildSpec
 
 # A key, not a state: each supervised task finds its own child under it.
 _current_child: ContextVar[ChildStatus] = ContextVar("supervised_child")
@@ -47,24 +47,6 @@ def tell_down(start: object, reason: DownReason) -> None:
 def hears_of_end(start: object) -> bool:
     """Whether a start function is of that kind."""
     return getattr(start, "child_down", None) is not None
-
-
-class Owns:
-    """A `ChildSpec.start` that owns what only one child can have, such as a mailbox."""
-
-    __slots__ = ()
-
-    def another(self, id: str, /) -> StartFunction:
-        """Return the same for another child, with that id."""
-        raise NotImplementedError
-
-
-def another(spec: ChildSpec, id: str) -> ChildSpec:
-    """Return the spec of another child like that one, sharing nothing with it."""
-    start: object = spec.start
-    if isinstance(start, Owns):
-        return attrs.evolve(spec, id=id, start=start.another(id))
-    return spec if spec.id == id else attrs.evolve(spec, id=id)
 
 
 Phase = Literal["starting", "ready", "ended"]

@@ -12,17 +12,22 @@ import attrs
 import trio
 
 from ._base import BaseSupervisor
-from ._checks import integer
-from ._child import another
 from ._children import OVER, Child
 from ._errors import (
     ChildNotFoundError,
     ChildRestartingError,
     ChildRunningError,
-    ChildSpecError,
     MaxChildrenError,
 )
-from ._spec import ChildSpec, ChildState, SupervisorFlags, Value, check_childspecs
+from ._spec import (
+    ChildSpec,
+    ChildState,
+    SupervisorFlags,
+    Value,
+    another,
+    check_childspecs,
+    check_max_children,
+)
 
 if TYPE_CHECKING:
     from random import Random
@@ -237,12 +242,3 @@ class DynamicChild:
           SupervisorStoppedError: If the supervisor has ended.
         """
         return await self._supervisor._restart_child(self._child)  # noqa: SLF001 - its own handle
-
-
-def check_max_children(max_children: int | None) -> None:
-    """Check the option; a `ChildSpecError` says what is wrong with it."""
-    if max_children is None:
-        return
-    faults = integer("max_children", max_children, least=1)
-    if faults:
-        raise ChildSpecError(faults)

@@ -271,3 +271,23 @@ class NameTakenError(SupervisorsError):
 
     def __str__(self) -> str:
         return f"the name {self.name!r} is taken by {self.owner!r}"
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """Return the errors that a group holds at any depth, or the error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in leaves(each)]
+    return [error]
+
+
+def describe(error: BaseException) -> str:
+    """Return an error as ``Type: message``, a group by its leaves."""
+    return "; ".join(map(_describe, leaves(error)))
+
+
+def _describe(leaf: BaseException) -> str:
+    try:
+        told = str(leaf)
+    except Exception:  # noqa: BLE001 - a stranger's __str__ must not end a supervisor
+        told = "(its message cannot be shown)"
+    return f"{type(leaf).__name__}: {told}" if told else type(leaf).__name__

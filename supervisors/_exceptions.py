@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from ._errors import leaves
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from types import TracebackType
@@ -38,13 +40,6 @@ def _bare(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return rest.exceptions[0] if len(rest.exceptions) == 1 else rest
 
 
-def leaves(error: BaseException) -> list[BaseException]:
-    """Return the errors that a group holds at any depth, or the error itself."""
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for each in error.exceptions for leaf in leaves(each)]
-    return [error]
-
-
 def without_cancelled(error: BaseException) -> BaseException | None:
     """Return an error without the cancellations in it; None if it holds nothing else."""
     if isinstance(error, BaseExceptionGroup):
@@ -66,19 +61,6 @@ def fatal(error: BaseException) -> BaseException | None:
         if not isinstance(leaf, _ORDINARY):
             return leaf
     return None
-
-
-def describe(error: BaseException) -> str:
-    """Return an error as ``Type: message``, a group by its leaves."""
-    return "; ".join(map(_describe, leaves(error)))
-
-
-def _describe(leaf: BaseException) -> str:
-    try:
-        told = str(leaf)
-    except Exception:  # noqa: BLE001 - a stranger's __str__ must not end a supervisor
-        told = "(its message cannot be shown)"
-    return f"{type(leaf).__name__}: {told}" if told else type(leaf).__name__
 
 
 def release_frames(error: BaseException) -> None:

@@ -26,13 +26,14 @@ from trio.lowlevel import (
 
 from ._checks import integer
 from ._errors import ActorCrashedError, ActorDownError, DownReason
+from ._spec import MAILBOX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import outcome
 
-MAILBOX = 1024  # default bound of a mailbox, in casts and submitted operations
+
 _COMPACT_ABOVE = 32  # withdrawn operations that a mailbox may keep, whatever its length
 
 T = TypeVar("T")

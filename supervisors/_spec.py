@@ -23,6 +23,7 @@ ChildState = Literal[
 StartFunction = Callable[..., Awaitable[object]]  # type: ignore[explicit-any] # user's own
 Value = Any  # type: ignore[explicit-any] # what a child reports, a handler answers, a name means
 
+MAILBOX: Final = 1024  # default bound of a mailbox, in casts and submitted operations
 WORKER_SHUTDOWN: Final = 5.0  # seconds; OTP's default for a worker
 
 
@@ -147,6 +148,24 @@ class SupervisorFlags:
             raise ChildSpecError(faults)
 
 
+class Owns:
+    """A `ChildSpec.start` that owns what only one child can have, such as a mailbox."""
+
+    __slots__ = ()
+
+    def another(self, id: str, /) -> StartFunction:
+        """Return the same for another child, with that id."""
+        raise NotImplementedError
+
+
+def another(spec: ChildSpec, id: str) -> ChildSpec:
+    """Return the spec of another child like that one, sharing nothing with it."""
+    start: object = spec.start
+    if isinstance(start, Owns):
+        return attrs.evolve(spec, id=id, start=start.another(id))
+    return spec if spec.id == id else attrs.evolve(spec, id=id)
+
+
 def child_list(specs: Iterable[ChildSpec]) -> list[ChildSpec]:
     """Return the specs as a list; one alone is a `ChildSpecError`, not a `TypeError`."""
     if isinstance(specs, ChildSpec):
@@ -181,6 +200,15 @@ def check_childspecs(
                 f"child {spec.id!r}: it is significant but auto_shutdown is 'never'; "
                 "set auto_shutdown on the supervisor"
             )
+    if faults:
+        raise ChildSpecError(faults)
+
+
+def check_max_children(max_children: int | None) -> None:
+    """Check the option; a `ChildSpecError` says what is wrong with it."""
+    if max_children is None:
+        return
+    faults = integer("max_children", max_children, least=1)
     if faults:
         raise ChildSpecError(faults)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from ._open import SupervisorStart
+from ._nested import SupervisorStart
 from ._spec import SupervisorFlags, check_childspecs, child_list
 
 if TYPE_CHECKING:
