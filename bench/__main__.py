@@ -200,7 +200,7 @@ def starts() -> list[Row]:
         Row(what="start: 1,000 queues, 1 worker", ours=partial(_start.start_ms, 1000), unit="ms"),
         Row(
             what="import",
-            ours=partial(_start.import_ms, "import queueactors"),
+            ours=partial(_start.import_ms, "from queueactors import open_runtime"),
             peers=(
                 Peer(
                     name="trio, attrs, structlog",

@@ -1,87 +1,136 @@
 """A runtime for named queues on trio: each an actor under a supervisor tree.
 
 Start with `open_runtime`; the README has a complete program.
+
+A name is imported when it is first asked for, so that importing the package costs nothing.
 """
 
 from typing import TYPE_CHECKING
 
-from supervisors import PendingReply
-
-from ._clock import Clock
-from ._codecs import Codec
-from ._errors import (
-    ClaimLostError,
-    CodecError,
-    ItemRefusedError,
-    OptionsError,
-    PositionError,
-    QueueActorsError,
-    QueueBusyError,
-    QueueClosedError,
-    QueueEndedError,
-    QueueFullError,
-    QueueNotFoundError,
-    RefillError,
-    ReloadRefusedError,
-    ReservationError,
-    ReservationExpiredError,
-    ReservationNotFoundError,
-    StoreError,
-    StoreLockedError,
-    WorkerNotFoundError,
-)
-from ._idle import wait_until_idle
-from ._runtime import Runtime, open_runtime
-from .cores.batch import BatchStatistics, Buffer, StoredBatch
-from .cores.capacity import CapacityStatistics
-from .cores.channel import ChannelStatistics
-from .cores.log import LogStatistics, Read
-from .cores.message import Enqueued, MessageInfo, MessageStatistics, QueueStatus
-from .cores.timed import DeadLetter, Reservation, TimedMessage, TimedStatistics
-from .queues import (
-    BatchOptions,
-    BatchQueue,
-    BatchSubmit,
-    CapacityOptions,
-    CapacityQueue,
-    CapacitySubmit,
-    ChannelOptions,
-    ChannelQueue,
-    ChannelSubmit,
-    Claim,
-    LiveReservation,
-    LogOptions,
-    LogQueue,
-    LogSubmit,
-    MessageOptions,
-    MessageQueue,
-    MessageSubmit,
-    TimedOptions,
-    TimedQueue,
-    TimedSubmit,
-)
-from .retry import Exponential, Fixed, Linear, RetryPolicy
-from .stores import MemoryStore
-from .workers import (
-    Delivery,
-    Error,
-    Observation,
-    Retry,
-    Snooze,
-    Success,
-    Summary,
-    Worker,
-    WorkerOptions,
-    WorkerStatistics,
-    WorkerStatus,
-    default_throttle,
-    exp_backoff,
-    monitor_fn,
-)
+from supervisors._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from supervisors import PendingReply
+
+    from ._clock import Clock
+    from ._codecs import Codec
+    from ._errors import (
+        ClaimLostError,
+        CodecError,
+        ItemRefusedError,
+        OptionsError,
+        PositionError,
+        QueueActorsError,
+        QueueFullError,
+        QueueNotFoundError,
+        RefillError,
+        ReloadRefusedError,
+        ReservationError,
+        ReservationExpiredError,
+        ReservationNotFoundError,
+        StoreError,
+        StoreLockedError,
+        WorkerNotFoundError,
+    )
+    from ._idle import wait_until_idle
+    from ._runtime import Runtime, open_runtime
+    from ._state_errors import QueueBusyError, QueueClosedError, QueueEndedError
     from .config import Config, ConfigError, Fault, load_config
-    from .stores import SqliteStore
+    from .cores.batch import BatchStatistics, Buffer, StoredBatch
+    from .cores.capacity import CapacityStatistics
+    from .cores.channel import ChannelStatistics
+    from .cores.log import LogStatistics, Read
+    from .cores.message import Enqueued, MessageInfo, MessageStatistics, QueueStatus
+    from .cores.timed import DeadLetter, Reservation, TimedMessage, TimedStatistics
+    from .queues import (
+        BatchOptions,
+        BatchQueue,
+        BatchSubmit,
+        CapacityOptions,
+        CapacityQueue,
+        CapacitySubmit,
+        ChannelOptions,
+        ChannelQueue,
+        ChannelSubmit,
+        Claim,
+        LiveReservation,
+        LogOptions,
+        LogQueue,
+        LogSubmit,
+        MessageOptions,
+        MessageQueue,
+        MessageSubmit,
+        TimedOptions,
+        TimedQueue,
+        TimedSubmit,
+    )
+    from .retry import Exponential, Fixed, Linear, RetryPolicy
+    from .stores import MemoryStore, SqliteStore
+    from .workers import (
+        Delivery,
+        Error,
+        Observation,
+        Retry,
+        Snooze,
+        Success,
+        Summary,
+        Worker,
+        WorkerOptions,
+        WorkerStatistics,
+        WorkerStatus,
+        default_throttle,
+        exp_backoff,
+        monitor_fn,
+    )
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "supervisors": "PendingReply",
+            "._clock": "Clock",
+            "._codecs": "Codec",
+            "._errors": (
+                "ClaimLostError CodecError ItemRefusedError OptionsError PositionError "
+                "QueueActorsError QueueFullError QueueNotFoundError RefillError "
+                "ReloadRefusedError ReservationError ReservationExpiredError "
+                "ReservationNotFoundError StoreError StoreLockedError WorkerNotFoundError"
+            ),
+            "._idle": "wait_until_idle",
+            "._runtime": "Runtime open_runtime",
+            "._state_errors": "QueueBusyError QueueClosedError QueueEndedError",
+            ".cores.batch": "BatchStatistics Buffer StoredBatch",
+            ".cores.capacity": "CapacityStatistics",
+            ".cores.channel": "ChannelStatistics",
+            ".cores.log": "LogStatistics Read",
+            ".cores.message": "Enqueued MessageInfo MessageStatistics QueueStatus",
+            ".cores.timed": "DeadLetter Reservation TimedMessage TimedStatistics",
+            ".queues": (
+                "BatchOptions BatchQueue BatchSubmit CapacityOptions CapacityQueue "
+                "CapacitySubmit ChannelOptions ChannelQueue ChannelSubmit Claim "
+                "LiveReservation LogOptions LogQueue LogSubmit MessageOptions MessageQueue "
+                "MessageSubmit TimedOptions TimedQueue TimedSubmit"
+            ),
+            ".retry": "Exponential Fixed Linear RetryPolicy",
+            ".stores": "MemoryStore SqliteStore",
+            ".workers": (
+                "Delivery Error Observation Retry Snooze Success Summary Worker "
+                "WorkerOptions WorkerStatistics WorkerStatus default_throttle exp_backoff "
+                "monitor_fn"
+            ),
+            ".config": "Config ConfigError Fault load_config",
+        },
+        modules=(
+            "config",
+            "control",
+            "cores",
+            "engines",
+            "metrics",
+            "queues",
+            "retry",
+            "stores",
+            "workers",
+        ),
+    )
 
 __all__ = [
     "BatchOptions",
@@ -169,16 +218,3 @@ __all__ = [
     "open_runtime",
     "wait_until_idle",
 ]
-
-
-def __getattr__(name: str) -> object:
-    """Import the configuration, or SQLite, when it is asked for: a program may do without it."""
-    if name == "SqliteStore":
-        from .stores import SqliteStore
-
-        return SqliteStore
-    if name in {"Config", "ConfigError", "Fault", "load_config"}:
-        from . import config
-
-        return getattr(config, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, cast
 
@@ -51,16 +50,6 @@ def is_async(function: object) -> bool:
     """Whether calling it makes a coroutine."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(function, "__call__", None)  # noqa: B004 - an object with an async __call__
-    )
-
-
-def is_generator(function: object) -> bool:
-    """Whether calling it only makes a generator, which nobody would run."""
-    while isinstance(function, partial):
-        function = function.func
-    return any(
-        inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each)
-        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - an object with one
     )
 
 

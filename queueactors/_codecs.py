@@ -19,7 +19,7 @@ import msgspec
 from supervisors import describe, did_you_mean
 
 from ._errors import CodecError
-from .cores.timed import DeadLetter
+from .cores._timed_values import DeadLetter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

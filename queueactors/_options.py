@@ -7,9 +7,11 @@ where ``"30s"`` or ``"module:function"`` may stand; in code they are plain float
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import partial
 from math import inf
 from typing import Annotated, TypeGuard, TypeVar, get_args
 
@@ -227,3 +229,13 @@ def items(values: Iterable[object]) -> tuple[object, ...]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
         raise TypeError(f"expected a list of values, got {values!r}")
     return tuple(values)
+
+
+def is_generator(function: object) -> bool:
+    """Whether calling it only makes a generator, which nobody would run."""
+    while isinstance(function, partial):
+        function = function.func
+    return any(
+        inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each)
+        for each in (function, getattr(function, "__call__", None))  # noqa: B004 - an object with one
+    )

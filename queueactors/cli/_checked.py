@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, NoReturn
 import attrs
 import click
 
-from queueactors.config import ConfigError, load_config
-
 from ._places import USAGE, fail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from queueactors.config import Config, Fault
+    from queueactors.config import Config, ConfigError, Fault
 
 
 def load(file: str, *, as_json: bool = False) -> Config:
     """Return a configuration, or tell its faults and end the program."""
+    from queueactors.config import ConfigError, load_config
+
     try:
         return load_config(file)
     except ConfigError as error:

@@ -1,4 +1,8 @@
-"""What commands that talk to a running runtime have in common: where it is, what may fail."""
+"""What commands that talk to a running runtime have in common: where it is, what may fail.
+
+Like all modules that define commands, it imports what only a command needs when that runs: the
+others, ``--help`` and a shell's completion do not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,6 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeAlias, Type
 
 import attrs
 import click
-import msgspec
-import trio
 from click.core import ParameterSource
 
 from ._places import FAILED, USAGE, fail
@@ -43,6 +45,8 @@ class Output:
     def tell(self, result: object, text: str) -> None:
         """Print a result."""
         if self.as_json:
+            import msgspec
+
             click.echo(msgspec.json.encode(result))
         elif text:
             say(text)
@@ -147,6 +151,8 @@ def talk(
       body: What to ask.
       nobody: What to say if nobody answers. None: where that was.
     """
+    import trio
+
     from queueactors import ConfigError, QueueActorsError
     from queueactors.control import ControlUnreachableError, open_control
     from supervisors import SupervisorsError
@@ -180,6 +186,8 @@ def _line(error: Exception) -> str:
 
 def names(ctx: click.Context, *, workers: bool) -> list[str]:
     """Return the names of queues, and of workers, for a shell; none if nobody answers soon."""
+    import trio
+
     from queueactors.control import open_control
 
     async def ask() -> list[str]:

@@ -8,14 +8,6 @@ from typing import NoReturn
 import attrs
 import click
 
-from queueactors.config import (
-    TEMPLATE,
-    ConfigError,
-    as_json,
-    json_schema,
-    render,
-)
-
 from ._checked import echo_json, load, told
 from ._early import end_at_signals, take_signals
 from ._look import LOOKING
@@ -25,7 +17,7 @@ from ._ready import ready
 from ._reload import plan, reload
 from ._store import store_
 from ._text import say
-from ._top import top
+from ._top_command import top
 from ._transfer import export, import_
 
 USAGE, INTERRUPTED = 2, 130  # exit codes
@@ -69,6 +61,8 @@ def run(file: str, *, until_idle: bool, log_format: str) -> None:
     Example: queueactors run queues.toml --log-format json
     """
     hangup = take_signals()  # before anything that takes time
+    from queueactors.config import ConfigError
+
     from ._run import run_file
 
     try:
@@ -117,6 +111,8 @@ def print_(file: str, *, show_secrets: bool, json_: bool) -> None:
 
     What is printed is a configuration again. Example: queueactors print queues.toml
     """
+    from queueactors.config import as_json, render
+
     config = load(file, as_json=json_)
     if json_:
         printed = as_json(config, secrets=show_secrets)
@@ -132,6 +128,8 @@ def schema() -> None:
     Example: queueactors schema > queues.schema.json; then write #:schema queues.schema.json into
     the first line of a configuration, for Taplo and Even Better TOML.
     """
+    from queueactors.config import json_schema
+
     echo_json(json_schema(), indent=2)
 
 
@@ -142,6 +140,8 @@ def init(file: str) -> None:
 
     Example: queueactors init queues.toml
     """
+    from queueactors.config import TEMPLATE
+
     try:
         with open(file, "x", encoding="utf-8") as stream:  # noqa: PTH123 - "x" creates, or fails
             stream.write(TEMPLATE)

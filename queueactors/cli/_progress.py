@@ -6,8 +6,6 @@ import sys
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Self
 
-from ._log import StatusLine
-
 if TYPE_CHECKING:
     from types import TracebackType
 
@@ -26,6 +24,8 @@ class Progress:
     """
 
     def __init__(self, what: str, total: int | None) -> None:
+        from ._log import StatusLine
+
         self._what = what
         self._total = total
         self._line = StatusLine(sys.stderr)

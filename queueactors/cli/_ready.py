@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import sys
-from http import HTTPStatus
 
 import click
-
-from queueactors.metrics._options import parse_address
 
 from ._places import FAILED, USAGE, fail
 from ._text import say
@@ -48,6 +44,8 @@ def ready(source: str, *, timeout: float, as_json: bool) -> None:
 
 def _address(source: str) -> tuple[str, int]:
     """Return where to ask, or end the program."""
+    from queueactors.metrics._options import parse_address
+
     listen: str | None = source
     if source.lower().endswith(".toml"):
         from queueactors.config import ConfigError, load_config
@@ -70,6 +68,9 @@ def _address(source: str) -> tuple[str, int]:
 
 def _ask(address: tuple[str, int], timeout: float) -> list[str]:
     """Return what is not up, or end the program."""
+    import http.client
+    from http import HTTPStatus
+
     host, port = address
     connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from queueactors.config import ConfigError, load_config, make_plan, plan_data, plan_text
-
 from ._checked import echo_json, load, refuse
 from ._control import find_socket, is_given, on_runtime, runtime_options, talk, where_is
 from ._places import FAILED, USAGE
@@ -45,6 +43,8 @@ def plan(  # noqa: PLR0913 - its options
 
     Example: queueactors plan new.toml --config queues.toml
     """
+    from queueactors.config import load_config, make_plan
+
     if old is not None:
         _show(make_plan(load(old, as_json=as_json), load(file, as_json=as_json)), as_json=as_json)
         return
@@ -58,6 +58,7 @@ def plan(  # noqa: PLR0913 - its options
 
 def _planned(place: Path, file: str, *, as_json: bool) -> Plan:
     """Ask the runtime for its plan."""
+    from queueactors.config import ConfigError
 
     async def ask(client: ControlClient) -> Plan:
         try:
@@ -69,6 +70,8 @@ def _planned(place: Path, file: str, *, as_json: bool) -> Plan:
 
 
 def _show(found: Plan, *, as_json: bool) -> None:
+    from queueactors.config import plan_data, plan_text
+
     if as_json:
         echo_json(plan_data(found))
     else:
@@ -94,6 +97,8 @@ async def reload(client: ControlClient, out: Output, file: str | None, *, drain:
 
     Example: queueactors reload queues.toml
     """
+    from queueactors.config import ConfigError, plan_data, plan_text
+
     try:
         result = await client.reload(file, removed="drain" if drain else "keep")
     except ConfigError as error:

@@ -25,7 +25,7 @@ import trio
 
 from supervisors import bare_nursery
 
-from ._control import find_socket, runtime_options, talk
+from ._control import talk
 from ._text import plain, say
 from ._top_screen import Screen, read_keys
 
@@ -49,34 +49,15 @@ ENDS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 STOPS: Final = (signal.SIGTSTP, signal.SIGCONT)
 
 
-@click.command()
-@runtime_options
-@click.option(
-    "--interval",
-    type=click.FloatRange(0.1, 3600),
-    default=1.0,
-    show_default=True,
-    help="Seconds between two looks, at least.",
-)
-@click.option("--once", is_flag=True, help="Print it once, and end.")
-def top(  # noqa: PLR0913 - its options
-    *,
-    socket: str | None,
-    data_dir: str,
-    config: str | None,
-    as_json: bool,
-    interval: float,
-    once: bool,
-) -> None:
-    """Watch a running runtime: queues and workers, with rates; press ? for the keys.
+def watch(path: Path, interval: float, *, as_json: bool, once: bool) -> None:
+    """Show what a runtime does, until somebody ends it; see the command.
 
-    Without a terminal (or on a dumb one), or with --json, it prints a line for each queue, or a
-    JSON document, each time. If the runtime goes away it waits for it to come back; with --once, or
-    if there never was one, the exit code is 1.
-
-    Example: queueactors top --interval 5
+    Args:
+      path: The runtime's control socket.
+      interval: Seconds between two looks, at least.
+      as_json: JSON documents instead of lines.
+      once: Show it once.
     """
-    path = find_socket(socket, data_dir, config)
     drawn = not as_json and not once and sys.stdin.isatty() and sys.stdout.isatty()
     drawn = drawn and os.environ.get("TERM", "") not in {"", "dumb"}  # one that obeys nothing
     show: Callable[[Top], None] = _print_json if as_json else _Plain()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar, Union
 
 import attrs
 
-from queueactors.metrics import MetricsOptions
-from queueactors.queues import KINDS
+from queueactors.metrics._options import MetricsOptions
+from queueactors.queues._kind_options import KIND_OPTIONS
+from queueactors.queues._options import StoredOptions
 from queueactors.workers._options import WorkerOptions, unfit
 from supervisors import did_you_mean
 
@@ -63,7 +64,7 @@ def check(source: Source, file: str | None) -> Config:
 
 def _apply_defaults(reader: Reader, tables: dict[str, Tables]) -> None:
     """Give each table the keys of its sort's defaults table that it does not have."""
-    kinds = {kind: {"kind", *reader.hints(parts.options)} for kind, parts in KINDS.items()}
+    kinds = {kind: {"kind", *reader.hints(options)} for kind, options in KIND_OPTIONS.items()}
     allowed = _allowed(reader)
     for sort, value in reader.source.data.get("defaults", {}).items():
         path: KeyPath = ("defaults", sort)
@@ -89,9 +90,9 @@ def _apply_defaults(reader: Reader, tables: dict[str, Tables]) -> None:
 
 def _allowed(reader: Reader) -> dict[str, Hints]:
     """Return the keys of each defaults table, and the annotation of each."""
-    queue: dict[str, list[object]] = {"kind": [Literal[tuple(KINDS)]]}
-    for parts in KINDS.values():
-        for key, hint in reader.hints(parts.options).items():
+    queue: dict[str, list[object]] = {"kind": [Literal[tuple(KIND_OPTIONS)]]}
+    for options in KIND_OPTIONS.values():
+        for key, hint in reader.hints(options).items():
             queue.setdefault(key, []).append(hint)
     return {
         "queue": {key: Union[tuple(hints)] for key, hints in queue.items()},  # noqa: UP007 - of a list
@@ -183,11 +184,11 @@ def _queues(
         if path in reader.refused:
             continue
         kind = table.get("kind")
-        if not isinstance(kind, str) or kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KIND_OPTIONS:
             _wrong_kind(reader, path, table)
             continue
         given = {key: value for key, value in table.items() if key != "kind"}
-        options = reader.build(KINDS[kind].options, path, given)
+        options = reader.build(KIND_OPTIONS[kind], path, given)
         _exists(reader, path, "store", given, tables["store"])
         _check_store(reader, path, given, kind, stores)
         if given.get("on_exhausted", "drop") not in _NO_QUEUE:
@@ -202,7 +203,8 @@ def _check_store(
 ) -> None:
     """Note a durable store for a kind that only memory can keep."""
     name = given.get("store", _MEMORY)
-    if KINDS[kind].table is not None or not isinstance(name, str) or name not in stores:
+    stored = issubclass(KIND_OPTIONS[kind], StoredOptions)
+    if stored or not isinstance(name, str) or name not in stores:
         return
     if getattr(stores[name].factory, "durable", False) is True:
         at = (*path, "store") if "store" in given else path
@@ -212,9 +214,9 @@ def _check_store(
 
 def _wrong_kind(reader: Reader, path: KeyPath, table: Table) -> None:
     if "kind" not in table:
-        reader.refuse(path, f"kind is required: {', '.join(KINDS)}")
+        reader.refuse(path, f"kind is required: {', '.join(KIND_OPTIONS)}")
     elif (*path, "kind") not in reader.refused:
-        reader.convert((*path, "kind"), "kind", Literal[tuple(KINDS)], table["kind"])
+        reader.convert((*path, "kind"), "kind", Literal[tuple(KIND_OPTIONS)], table["kind"])
 
 
 def _check_dead_letter(reader: Reader, path: KeyPath, given: Table, queues: Tables) -> None:
@@ -255,7 +257,7 @@ def _check_letters(reader: Reader, path: KeyPath, table: Table, queues: Tables) 
 def _check_fed(reader: Reader, path: KeyPath, options: WorkerOptions, queues: Tables) -> None:
     """Note options that are not for the kind of the worker's queue."""
     kind = queues.get(options.queue, {}).get("kind")
-    if isinstance(kind, str) and kind in KINDS:
+    if isinstance(kind, str) and kind in KIND_OPTIONS:
         for option, told in unfit(options, kind):
             reader.refuse((*path, option), told)
 

@@ -12,20 +12,20 @@ from __future__ import annotations
 import re
 import textwrap
 from types import FunctionType, NoneType
-from typing import TYPE_CHECKING, Final, Literal, Union, get_type_hints
+from typing import TYPE_CHECKING, Final, Literal, Union
 
 import attrs
 
 from queueactors._codecs import BUILT_IN
 from queueactors._options import Means
-from queueactors.metrics import MetricsOptions
-from queueactors.queues import KINDS
+from queueactors.metrics._options import MetricsOptions
+from queueactors.queues._kind_options import KIND_OPTIONS
 from queueactors.retry import RetryPolicy
 from queueactors.workers._options import WorkerOptions
 from supervisors import Backoff, ChildSpec, SupervisorFlags
 
 from ._durations import DURATION
-from ._reader import BACKOFF, POLICIES
+from ._reader import BACKOFF, POLICIES, hints
 from ._schema import ControlOptions, RuntimeOptions
 from ._tree import FLAGS, OPTIONS, WHAT
 from ._values import split
@@ -146,7 +146,7 @@ def _table(cls: type) -> Schema:
 
 def _own(cls: type) -> Schema:
     """Return the schema of each argument of an option class."""
-    return _properties(cls, get_type_hints(cls, include_extras=True))
+    return _properties(cls, hints(cls))
 
 
 def _store() -> Schema:
@@ -220,7 +220,7 @@ def _defaults() -> Schema:
 
 def _kinds() -> tuple[Schema, dict[str, Schema]]:
     """Return the schema of ``kind``, and what each kind has."""
-    kinds = {kind: _own(parts.options) for kind, parts in KINDS.items()}
+    kinds = {kind: _own(options) for kind, options in KIND_OPTIONS.items()}
     return {**_or_variable({"enum": [*kinds]}), "description": "What kind of queue it is."}, kinds
 
 

@@ -7,6 +7,8 @@ light in the same run. Nothing made of stand-ins leaves `load_config`, which the
 from __future__ import annotations
 
 import re
+import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, Literal, TypeVar, Union, cast, get_type_hints
 
 import attrs
@@ -167,7 +169,6 @@ class Reader:
         if value is None and type(None) in members:
             return None
         why: Exception = MismatchError()
-        words = any(map(choices, members))
         for member in members:
             if member is not type(None):
                 try:
@@ -175,6 +176,7 @@ class Reader:
                 except MismatchError:
                     continue
                 except TargetError as error:
+                    words = any(map(choices, members))
                     if not words or ":" in str(value):  # otherwise it was to be one of the words
                         why = error
         raise why
@@ -213,9 +215,7 @@ class Reader:
     def hints(self, cls: type) -> Hints:
         """Return the arguments of an attrs class, and the annotation of each."""
         if cls not in self._hints:
-            known = get_type_hints(cls, include_extras=True)
-            fields = attrs.fields(cls)
-            self._hints[cls] = {each.alias: known[each.name] for each in fields if each.init}
+            self._hints[cls] = hints(cls)
         return self._hints[cls]
 
     def build(self, cls: type[Made], path: KeyPath, table: Mapping[str, object]) -> Made | None:
@@ -268,6 +268,21 @@ POLICIES: Final[Mapping[str, type]] = {
     "exponential": Exponential,
 }
 _POLICY_OR_ELSE: Final = (Means.RETRY, Means.PACE)  # what may be a retry policy
+
+
+def hints(cls: type) -> Hints:
+    """Return the arguments of an attrs class, and the annotation of each.
+
+    Only theirs are looked up: what else an object holds may be known to type checkers alone.
+    """
+    arguments = {each.name: str(each.alias) for each in attrs.fields(cls) if each.init}
+    found: dict[str, object] = {}
+    for each in reversed(cls.__mro__):
+        given = vars(each).get("__annotations__", {})
+        own = SimpleNamespace(__annotations__={k: v for k, v in given.items() if k in arguments})
+        names = vars(sys.modules[each.__module__])
+        found |= get_type_hints(own, names, dict(vars(each)), include_extras=True)
+    return {alias: found[name] for name, alias in arguments.items()}
 
 
 def required(cls: type) -> list[str]:

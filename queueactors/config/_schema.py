@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 
 from queueactors._options import Checks, Seconds, Target
-from queueactors.metrics import MetricsOptions
+from queueactors.metrics._options import MetricsOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from queueactors.queues import AnyOptions
+    from queueactors.queues._kind_options import AnyOptions
     from queueactors.workers._options import WorkerOptions
     from supervisors import ChildOptions, OnGiveUp, SupervisorFlags
 

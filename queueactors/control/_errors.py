@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 import queueactors._errors as own
+import queueactors._state_errors as states
 import supervisors
 from queueactors._errors import QueueActorsError
 from supervisors import SupervisorsError
@@ -167,10 +168,15 @@ def _known() -> dict[str, type[Exception]]:
         each.__name__: each
         for each in (ValueError, TypeError, LookupError, trio.TooSlowError, ControlProtocolError)
     }
-    for module, root in ((own, QueueActorsError), (supervisors, SupervisorsError)):
+    theirs = {name: getattr(supervisors, name) for name in supervisors.__all__ if "Error" in name}
+    for errors, root in (
+        (vars(own), QueueActorsError),
+        (vars(states), QueueActorsError),
+        (theirs, SupervisorsError),
+    ):
         found |= {
             name: each
-            for name, each in vars(module).items()
+            for name, each in errors.items()
             if isinstance(each, type) and issubclass(each, root) and not name.startswith("_")
         }
     return found

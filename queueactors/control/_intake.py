@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from queueactors._codecs import BUILT_IN, make_codec
-from queueactors._errors import QueueClosedError, QueueFullError
+from queueactors._errors import QueueFullError
+from queueactors._state_errors import QueueClosedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

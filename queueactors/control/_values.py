@@ -14,7 +14,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from queueactors.cores.timed import DeadLetter
+from queueactors.cores._timed_values import DeadLetter
 
 Json = Any  # type: ignore[explicit-any] # what a value is, only the queue's users know
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ITEMS: Final = 256  # in a chunk
 SIZE: Final = 1 << 18  # bytes of items in a chunk, unless one alone has more
 KEPT: Final = 1 << 23  # bytes of a durable queue's newest items that stay in memory, too
+MOST: Final = 1_000_000_000  # items in a capacity queue, as in seed 004
 LOADED: Final = 8  # chunks that were read from the store and may be asked for again
 
 State = Literal["kept", "label"]

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from queueactors._errors import ItemRefusedError, QueueClosedError, QueueFullError
+from queueactors._errors import ItemRefusedError, QueueFullError
+from queueactors._state_errors import QueueClosedError
 from supervisors import describe
 
 from ._batch_indexes import SLICE, BatchIndexes

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from queueactors._errors import CodecError, QueueClosedError, QueueFullError
+from queueactors._errors import CodecError, QueueFullError
+from queueactors._state_errors import QueueClosedError
 
-from ._chunks import Chunk, Chunks, Load
+from ._chunks import MOST, Chunk, Chunks, Load
 from ._pause import FOR_EVER, is_paused
 from ._statistics import QueueStatistics
 from ._trash import Trash
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CapacityCore", "CapacityRecords", "CapacityStatistics", "Chunk", "Load"]
 
-MOST = 1_000_000_000  # items, as in seed 004
+
 SLICE = 1000  # chunks: some 1 ms of work
 
 

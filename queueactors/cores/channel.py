@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from queueactors._errors import QueueClosedError, QueueEndedError
+from queueactors._state_errors import QueueClosedError, QueueEndedError
 
 from ._pause import FOR_EVER, is_paused
 from ._statistics import QueueStatistics

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import attrs
 
-from queueactors._errors import CodecError, PositionError, QueueClosedError
+from queueactors._errors import CodecError, PositionError
+from queueactors._state_errors import QueueClosedError
 
 from ._chunks import Chunk, Chunks, Load
 from ._pause import FOR_EVER, is_paused

@@ -22,7 +22,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from queueactors._errors import ClaimLostError, QueueClosedError, QueueFullError
+from queueactors._errors import ClaimLostError, QueueFullError
+from queueactors._state_errors import QueueClosedError
 
 from ._message_indexes import NEVER, SLICE, MessageIndexes
 from ._message_table import ENDS, PASSES, STEPS, Result, Status

@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, cast, get_args
 
 from queueactors._errors import (
     QueueActorsError,
-    QueueClosedError,
     QueueFullError,
     RefillError,
     ReservationError,
     ReservationExpiredError,
     ReservationNotFoundError,
 )
+from queueactors._state_errors import QueueClosedError
 from supervisors import describe
 
 from ._pause import FOR_EVER, is_paused

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import attrs
 
-from queueactors._errors import QueueActorsError, QueueBusyError
+from queueactors._errors import QueueActorsError
+from queueactors._state_errors import QueueBusyError
 from supervisors import Operation
 
 from ._protocol import ROOM, SLICE, SYNCS, TAKERS, Change, Kept, Method

@@ -6,8 +6,7 @@ from typing import Literal, get_args
 
 import attrs
 
-from queueactors._call import is_generator
-from queueactors._options import Checks, Seconds, Target
+from queueactors._options import Checks, Seconds, Target, is_generator
 from queueactors.retry import FOR_EVER, Retry, is_policy
 
 from ._options import StoredOptions

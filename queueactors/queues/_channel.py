@@ -11,8 +11,8 @@ import attrs
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
-from queueactors._errors import QueueClosedError
 from queueactors._options import nanoseconds
+from queueactors._state_errors import QueueClosedError
 from queueactors.cores.channel import ChannelCore, ChannelRecords, ChannelStatistics, Places
 from queueactors.engines import ROOM, TAKERS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from queueactors._options import Checks, CodecName, Seconds
-from queueactors.cores.capacity import MOST
+from queueactors.cores._chunks import MOST
 
 from ._options import StoredOptions
 

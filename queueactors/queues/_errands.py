@@ -19,8 +19,9 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
 from queueactors._call import is_async
-from queueactors._errors import CodecError, QueueActorsError, QueueClosedError
+from queueactors._errors import CodecError, QueueActorsError
 from queueactors._insist import insist
+from queueactors._state_errors import QueueClosedError
 from queueactors.cores.timed import check_unique
 from supervisors import ActorError, bare_nursery, describe
 

@@ -8,13 +8,11 @@ import attrs
 
 from . import _batch_kind, _chunk_kind, _message_kind, _timed_kind
 from ._batch import BatchQueue
-from ._batch_options import BatchOptions
 from ._capacity import CapacityQueue
 from ._channel import ChannelKind, ChannelQueue
-from ._chunk_options import CapacityOptions, LogOptions
+from ._kind_options import KIND_OPTIONS
 from ._log import LogQueue
 from ._message import MessageQueue
-from ._options import ChannelOptions, MessageOptions, TimedOptions
 from ._processing import Processing
 from ._timed import TimedQueue
 
@@ -26,13 +24,11 @@ if TYPE_CHECKING:
     from queueactors.stores import Table
 
     from ._actor import QueueActor
+    from ._batch_options import BatchOptions
+    from ._kind_options import Options
 
-Options = (
-    BatchOptions | CapacityOptions | ChannelOptions | LogOptions | MessageOptions | TimedOptions
-)
 Queue = BatchQueue | CapacityQueue | ChannelQueue | LogQueue | MessageQueue | TimedQueue
 AnyQueue = Any  # type: ignore[explicit-any] # a name does not tell of what kind its queue is
-AnyOptions = Any  # type: ignore[explicit-any] # likewise
 Own = Any  # type: ignore[explicit-any] # each kind's own class
 
 
@@ -64,37 +60,37 @@ def _batch_queue(
 
 KINDS: Final[Mapping[str, QueueKind]] = {
     "timed": QueueKind(
-        TimedOptions,
+        KIND_OPTIONS["timed"],
         _timed_kind.TimedKind,
         lambda actor, options, kind, _random: TimedQueue(actor, options, kind.values),
         _timed_kind.TABLE,
     ),
     "message": QueueKind(
-        MessageOptions,
+        KIND_OPTIONS["message"],
         _message_kind.MessageKind,
         lambda actor, options, kind, _random: MessageQueue(actor, options, kind.values),
         _message_kind.TABLE,
     ),
     "batch": QueueKind(
-        BatchOptions,
+        KIND_OPTIONS["batch"],
         _batch_kind.BatchKind.of,
         _batch_queue,
         _batch_kind.TABLE,
     ),
     "log": QueueKind(
-        LogOptions,
+        KIND_OPTIONS["log"],
         _chunk_kind.LogKind.of,
         lambda actor, options, kind, _random: LogQueue(actor, options, kind.values),
         _chunk_kind.LOG,
     ),
     "capacity": QueueKind(
-        CapacityOptions,
+        KIND_OPTIONS["capacity"],
         _chunk_kind.CapacityKind.of,
         lambda actor, options, kind, _random: CapacityQueue(actor, options, kind.values),
         _chunk_kind.CAPACITY,
     ),
     "channel": QueueKind(
-        ChannelOptions,
+        KIND_OPTIONS["channel"],
         lambda name, options, _values: ChannelKind(name, options),
         lambda actor, options, kind, _random: ChannelQueue(actor, options, kind.places),
         None,

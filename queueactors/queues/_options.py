@@ -8,7 +8,7 @@ import attrs
 
 from queueactors._codecs import make_codec
 from queueactors._options import Checks, CodecName, Seconds, Target, items
-from queueactors.cores.timed import check_unique
+from queueactors.cores._unique import check_unique
 from supervisors import MAILBOX, describe
 
 if TYPE_CHECKING:

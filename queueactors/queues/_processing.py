@@ -17,10 +17,11 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled
 
 from queueactors._call import Function, cancellation, is_failure, was_cancelled, without_cancelled
-from queueactors._errors import QueueClosedError, StoreError
+from queueactors._errors import StoreError
 from queueactors._histogram import Histogram
 from queueactors._insist import insist
 from queueactors._options import check_seconds
+from queueactors._state_errors import QueueClosedError
 from queueactors.engines import TAKERS
 from queueactors.retry import FOR_EVER
 from supervisors import ActorDownError, ActorError, Operation, bare_nursery, describe

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from queueactors._errors import QueueClosedError
+from queueactors._state_errors import QueueClosedError
 from queueactors.cores.channel import ChannelCore
 from queueactors.cores.timed import TimedCore
 

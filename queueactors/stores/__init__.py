@@ -2,12 +2,23 @@
 
 from typing import TYPE_CHECKING
 
-from ._memory import MemoryStore
-from ._protocol import Kind, Place, Store, StoreStatistics
-from ._table import StoredMessage, Table
+from supervisors._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from ._memory import MemoryStore
+    from ._protocol import Kind, Place, Store, StoreStatistics
     from ._sqlite import SqliteStore
+    from ._table import StoredMessage, Table
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "._memory": "MemoryStore",
+            "._protocol": "Kind Place Store StoreStatistics",
+            "._table": "StoredMessage Table",
+            "._sqlite": "SqliteStore",
+        },
+    )
 
 __all__ = [
     "Kind",
@@ -19,12 +30,3 @@ __all__ = [
     "StoredMessage",
     "Table",
 ]
-
-
-def __getattr__(name: str) -> object:
-    """Import SQLite when it is asked for: a program may do without it."""
-    if name == "SqliteStore":
-        from ._sqlite import SqliteStore
-
-        return SqliteStore
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

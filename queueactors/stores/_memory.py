@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import attrs
-from trio.lowlevel import checkpoint
 
 from queueactors._errors import StoreError
-from queueactors.engines import LocalEngine, Records  # the configuration reads annotations
 
 if TYPE_CHECKING:
-    from queueactors.engines import Parked
+    from queueactors.engines import LocalEngine, Parked, Records
 
     from ._protocol import Kind, Place
 
@@ -21,7 +19,7 @@ class MemoryStore:
     """Keeps every queue's records in this process."""
 
     durable: ClassVar[bool] = False
-    _records: dict[str, Records] = attrs.field(factory=dict, init=False)
+    _records: dict[str, object] = attrs.field(factory=dict, init=False)
 
     def child(self, _place: Place) -> None:
         """Return None: it needs no task of its own."""
@@ -32,9 +30,13 @@ class MemoryStore:
         Raises:
           StoreError: If there is one of another kind, and something in it.
         """
+        from trio.lowlevel import checkpoint  # not when a configuration is only looked at
+
+        from queueactors.engines import LocalEngine
+
         records, fresh = self._records.get(queue), kind.new_records()
         if type(records) is not type(fresh):
-            if records is not None and not records.is_empty:
+            if records is not None and not cast("Records", records).is_empty:
                 told = f"queue {queue!r} is kept in memory as one of another kind, and not empty"
                 raise StoreError("memory", "not applied", told)
             records = self._records[queue] = fresh

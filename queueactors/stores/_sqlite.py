@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import attrs
 
 from queueactors._options import Checks, Seconds
-from queueactors.engines import DurableEngine
 from supervisors import ChildSpec
 
-from ._actor import StoreActor
 from ._file import Driver, Durability, StandardDriver
-from ._journal import SqliteJournal
 
 if TYPE_CHECKING:
     from queueactors.engines import Engine, Parked
 
+    from ._actor import StoreActor
+    from ._journal import SqliteJournal
     from ._protocol import Kind, Place, StoreStatistics
 
 
@@ -82,6 +81,8 @@ class SqliteStore:
 
     def child(self, place: Place) -> ChildSpec:
         """Return the store's actor as a child."""
+        from ._actor import StoreActor  # not when a configuration is only looked at
+
         self._name = place.name
         self._actor = StoreActor(self, place, self.file(place.name, place.directory))
         return ChildSpec(id=f"store.{place.name}", start=self._actor)
@@ -101,6 +102,10 @@ class SqliteStore:
         Raises:
           StoreError: If the queue cannot be read; or if the file has one of another kind.
         """
+        from queueactors.engines import DurableEngine
+
+        from ._journal import SqliteJournal
+
         if self._actor is None:
             raise RuntimeError(f"store {self._name!r} is in no runtime")
         journal = self._journals.get(queue)

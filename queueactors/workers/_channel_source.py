@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from queueactors._errors import QueueActorsError, QueueClosedError, QueueEndedError
+from queueactors._errors import QueueActorsError
 from queueactors._insist import insist
+from queueactors._state_errors import QueueClosedError, QueueEndedError
 from supervisors import ActorError
 
 from ._delivery import Delivery

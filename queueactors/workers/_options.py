@@ -7,8 +7,16 @@ from typing import Annotated, Final, Literal
 
 import attrs
 
-from queueactors._call import is_generator
-from queueactors._options import Checks, Means, Pace, Seconds, Target, is_seconds, items
+from queueactors._options import (
+    Checks,
+    Means,
+    Pace,
+    Seconds,
+    Target,
+    is_generator,
+    is_seconds,
+    items,
+)
 from queueactors.retry import RetryPolicy, is_policy
 
 from ._backoff import exp_backoff

@@ -16,7 +16,8 @@ import attrs
 import structlog
 import trio
 
-from queueactors._errors import QueueActorsError, QueueBusyError, QueueClosedError
+from queueactors._errors import QueueActorsError
+from queueactors._state_errors import QueueBusyError, QueueClosedError
 from supervisors import ActorDownError, ActorError, describe
 
 from ._monitor import Observation, monitor_fn

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -170,28 +169,6 @@ def test_a_module_that_does_not_import_is_a_fault_and_no_traceback(
         assert err.count("\n") == 1
         assert f"worker.w.handler: module 'bad{n}' does not import: " in err
         assert told in err
-
-
-def test_help_does_not_import_what_only_some_commands_need(folder: Path) -> None:
-    code = (
-        "import sys\n"
-        "from queueactors.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "heavy = {'cattrs', 'sqlite3', 'coredis', 'tomllib', 'queueactors.cli._run'}\n"
-        "print(sorted(heavy & set(sys.modules)))\n"
-    )
-
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": ""},
-    )
-
-    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_check_as_json_tells_faults_and_warnings_with_their_places(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from queueactors._errors import ItemRefusedError, QueueClosedError, QueueFullError
+from queueactors._errors import ItemRefusedError, QueueFullError
+from queueactors._state_errors import QueueClosedError
 from queueactors.cores._batch_values import TRIGGERS
 from queueactors.cores.batch import BatchStatistics, Claimed, StoredBatch
 from queueactors.cores.timed import DeadLetter

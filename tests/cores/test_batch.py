@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from queueactors._errors import QueueClosedError
+from queueactors._state_errors import QueueClosedError
 from queueactors.cores._batch_indexes import SLICE
 from queueactors.cores.batch import (
     BatchCore,

@@ -6,9 +6,10 @@ import pytest
 
 from queueactors import QueueClosedError, QueueFullError
 from queueactors.cores import Changed
+from queueactors.cores._chunks import MOST
 from queueactors.cores._pause import FOR_EVER
 from queueactors.cores._trash import Trash
-from queueactors.cores.capacity import MOST, SLICE, CapacityCore, CapacityRecords
+from queueactors.cores.capacity import SLICE, CapacityCore, CapacityRecords
 
 from .kit_chunks import capacity_store, push
 
