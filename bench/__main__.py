@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from bench import _channel, _deep, _job_rows, _metrics, _pauses, _start
+from bench import _channel, _daemon, _deep, _job_rows, _metrics, _pauses, _start
 from bench._batch_rows import batches
 from bench._job_rows import jobs
 from bench._log_rows import logs
@@ -252,6 +252,16 @@ def metrics(operations: int) -> list[Row]:
                 ("top_piece", "longest piece", "CPU ms", "<= 10 ms"),
                 ("top_bytes", "sent each second", "bytes", ""),
             )
+        ),
+        *(
+            Row(
+                what=f"top: {count:,} idle queues, of a whole daemon",
+                ours=partial(_daemon.watched_ms, count, min(20.0, operations / 2500)),
+                unit="CPU ms/s",
+                rounds=1,
+                target="< 10 ms/s: 1 % of a core",
+            )
+            for count in (100, queues)
         ),
     ]
 

@@ -5,16 +5,17 @@ The numbers are those that the metrics have too, as each kind has them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import attrs
+from trio.lowlevel import checkpoint
 
 from .engines import ROOM, TAKERS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
-    from supervisors import Supervisor
+    from supervisors import ChildInfo, Supervisor
 
     from ._parts import Defined
     from .cores import QueueStatistics
@@ -111,7 +112,7 @@ def overview_steps(
       workers: Likewise.
       supervisors: All that run.
     """
-    states = child_states(supervisors)
+    states = child_states([(each, each.which_children()) for each in supervisors])
     found: list[QueueOverview] = []
     for start in range(0, len(queues), SLICE):
         yield
@@ -123,12 +124,26 @@ def overview_steps(
     return Overview(queues=tuple(found), workers=tuple(at_work))
 
 
-def child_states(supervisors: Iterable[Supervisor]) -> dict[int, str]:
-    """Return the state of each child, by the identity of its start function."""
+async def in_turns(steps: Generator[None, None, Overview]) -> Overview:
+    """Return the overview that steps make; others run in between."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("Overview", end.value)
+        await checkpoint()
+
+
+def child_states(children: Iterable[tuple[Supervisor, Sequence[ChildInfo]]]) -> dict[int, str]:
+    """Return the state of each child, by the identity of its start function.
+
+    Args:
+      children: What each supervisor tells of its own.
+    """
     return {
         id(supervisor.get_childspec(info.id).start): info.state
-        for supervisor in supervisors
-        for info in supervisor.which_children()
+        for supervisor, infos in children
+        for info in infos
     }
 
 

@@ -6,12 +6,14 @@ method that makes no sense for a kind of queue says what does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal, cast
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 import structlog
 import trio
 
+from queueactors._overview import in_turns
 from supervisors import describe, did_you_mean
 
 from . import _params as p
@@ -93,13 +95,7 @@ class Methods:
 
     async def overview(self) -> Overview:
         """Return all queues and workers; others run in between."""
-        steps = self.runtime._overview_steps()  # noqa: SLF001 - the front ends are the runtime's
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return cast("Overview", end.value)
-            await trio.lowlevel.checkpoint()
+        return await in_turns(self.runtime._overview_steps())  # noqa: SLF001 - the front ends are its own
 
     def status(self, overview: Overview) -> RuntimeStatus:
         """Return what the runtime is at."""
@@ -113,6 +109,7 @@ class Methods:
             workers=len(overview.workers),
             messages=sum(each.at_hand or 0 for each in overview.queues),
             in_hand=sum(each.in_hand or 0 for each in overview.queues),
+            version=version("queueactors"),
         )
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from queueactors._parts import Defined
     from queueactors._runtime import Runtime
     from queueactors.workers import Worker
-    from supervisors import Supervisor
+    from supervisors import ChildInfo
 
 COST: Final = 100  # a round is made so many times its own duration after the last: 1 % of a core
 ANEW: Final = 20  # in so many rounds each queue is taken anew, whatever its actor has done
@@ -65,6 +65,7 @@ class Watch:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._version = version("queueactors")  # a file is read for it
         self._rows: dict[object, _Row] = {}  # by `Defined` or `Worker`
         self._queues: list[Defined] = []
         self._workers: list[Worker] = []
@@ -128,7 +129,8 @@ class Watch:
         """Make a round; whoever looks meanwhile gets rows of this round and of the last."""
         queues, workers, supervisors = self._runtime._watched()  # noqa: SLF001 - the front ends are its own
         round_ = self.round + 1
-        states = child_states(supervisors)
+        children = [(each, each.which_children()) for each in supervisors]
+        states = child_states(children)
         yield
         rows: dict[object, _Row] = {}
         for number, queue in enumerate(queues):
@@ -152,7 +154,9 @@ class Watch:
                 known = _Row(seen, encode(worker_overview(worker, states)), round_)
             rows[worker] = known
         yield
-        status = self._told(queues, workers, supervisors, rows)
+        status = self._told(
+            queues, workers, [info for _, infos in children for info in infos], rows
+        )
         if (queues, workers) != (self._queues, self._workers):
             self._whole = round_
         self._queues, self._workers, self._rows = queues, workers, rows
@@ -162,11 +166,10 @@ class Watch:
         self,
         queues: Sequence[Defined],
         workers: Sequence[Worker],
-        supervisors: Sequence[Supervisor],
+        children: Sequence[ChildInfo],
         rows: Mapping[object, _Row],
     ) -> bytes:
         runtime = self._runtime
-        children = [child for each in supervisors for child in each.which_children()]
         quiet = runtime.supervisor.state == "running" and all(
             each.state in QUIET for each in children
         )
@@ -184,6 +187,7 @@ class Watch:
                 workers=len(workers),
                 messages=sum([each.at_hand for each in numbers]),
                 in_hand=sum([each.in_hand for each in numbers]),
+                version=self._version,
             )
         )
 
@@ -198,13 +202,14 @@ def status_of(  # noqa: PLR0913 - all by name
     workers: int,
     messages: int,
     in_hand: int,
+    version: str,
 ) -> RuntimeStatus:
     """Return what a runtime is at; arguments as of `RuntimeStatus`."""
     up_since = datetime.fromtimestamp(runtime.opened_at // 10**9, UTC)
     return RuntimeStatus(
         name=runtime.config.runtime.name,
         pid=os.getpid(),
-        version=version("queueactors"),
+        version=version,
         up_since=up_since.isoformat(timespec="seconds"),
         ready=not not_ready,
         not_ready=not_ready,
