@@ -16,6 +16,7 @@ from ._reload import cause_of
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from ._parts import Parts
     from ._runtime import Runtime
     from .config import Config
     from .control._server import ControlServer
@@ -29,11 +30,13 @@ class FrontEnds:
 
     Args:
       runtime: The runtime.
+      parts: What it consists of.
       control: Whether there is a control socket also if the options do not say where.
     """
 
-    def __init__(self, runtime: Runtime, *, control: bool) -> None:
+    def __init__(self, runtime: Runtime, parts: Parts, *, control: bool) -> None:
         self._runtime = runtime
+        self._parts = parts
         self._control = control
         self.specs: list[ChildSpec] = []
         """The children that they are now."""
@@ -102,7 +105,7 @@ class FrontEnds:
                 await group.withdraw_child(spec.id)
 
     def _group(self, specs: list[ChildSpec]) -> ChildSpec:
-        return self._runtime._parts.group_spec(GROUP, specs)  # noqa: SLF001 - they are one thing
+        return self._parts.group_spec(GROUP, specs)
 
     def _known(self, id: str) -> ChildSpec | None:
         return next((spec for spec in self.specs if spec.id == id), None)

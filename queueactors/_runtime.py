@@ -1,22 +1,19 @@
 """The runtime: the queues and workers of one program, under one supervisor tree, by name.
 
-What it consists of, and the tree, is in `_parts`; here is what users do with it.
+Here is what users do with it, and by which rules: that makes it long. What it consists of, and the
+tree, is in `_parts`; how a child of it is found in `_children`; how it reloads in `_running`.
 """
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
-from functools import partial
-from os import PathLike
 from typing import TYPE_CHECKING, Final, Literal, cast, overload
 
-import attrs
 import structlog
 import trio
 
 from supervisors import (
-    ChildAlreadyStartedError,
     ChildNotFoundError,
     ChildRestartingError,
     ChildRunningError,
@@ -28,34 +25,25 @@ from supervisors import (
     open_supervisor,
 )
 
+from ._children import Children
+from ._client_requests import ClientRequests
 from ._clock import Clock
-from ._errors import QueueNotFoundError, ReloadRefusedError, WorkerNotFoundError
-from ._front_ends import FrontEnds, spare
+from ._errors import QueueNotFoundError, WorkerNotFoundError
+from ._front_ends import FrontEnds
 from ._options import Checks, Target, make_options
 from ._parts import PARK, Defined, Parts, worker_spec
+from ._running import Running
 from .queues import KINDS, AnyQueue, Options, Queue
 from .workers import BATCH, Worker, WorkerOptions
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncIterable,
-        AsyncIterator,
-        Awaitable,
-        Callable,
-        Collection,
-        Generator,
-        Iterator,
-        Mapping,
-    )
-    from contextlib import AbstractContextManager
+    from collections.abc import AsyncIterable, AsyncIterator, Generator, Mapping
     from random import Random
 
-    from supervisors import ChildStatus
-
     from ._overview import Overview
-    from ._reload import Outcome, Reloaded, ReloadResult
-    from .config import Config, Item, Plan
-    from .config._slots import Key, What
+    from ._reload import ReloadResult
+    from ._running import ConfigSource
+    from .config import Config, Plan
     from .metrics import Metrics
     from .metrics._collect import Collector
     from .queues import (
@@ -66,8 +54,6 @@ if TYPE_CHECKING:
         MessageQueue,
         TimedQueue,
     )
-
-    ConfigSource = str | PathLike[str] | Mapping[str, object] | Config | None
 
 ROOT_INTENSITY: Final = 0  # a configured supervisor that gives up ends the runtime
 
@@ -84,25 +70,19 @@ class Runtime:
         control: bool = False,
     ) -> None:
         self.config = config
-        self._file = config.file
         self.clock = clock
         self.opened_at = clock.now_ns()
         """Epoch nanoseconds since when it is there."""
-        self._supervisor: Supervisor | None = None
-        self._opened = trio.Event()  # handlers run, and may call, before all is up
         self._defining = trio.Lock()
         parts = self._parts = Parts(config, clock, random, self)
         self._stores = parts.stores
         self._queues = parts.queues
         self._workers = parts.workers
         self._collector: Collector | None = None  # made, and imported, when somebody asks
-        self._front_ends = FrontEnds(self, control=control)
-        self._running = config  # with what is removed and not empty yet
-        self._empty: set[str] = set()  # of that: what is empty now, and to be taken out
-        self._reloading = trio.Lock()
-        self._asides = 0
-        # What `queueactors run` does beside each reload, whoever asks for it.
-        self._around_reload: Callable[[], AbstractContextManager[object]] = nullcontext
+        children = self._children = Children(parts)
+        front_ends = self._front_ends = FrontEnds(self, parts, control=control)
+        running = self._running = Running(self, parts, children, front_ends, self._defining)
+        self._client_requests = ClientRequests(self, children, front_ends, running)
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
 
     def __repr__(self) -> str:
@@ -116,9 +96,7 @@ class Runtime:
         Raises:
           RuntimeError: If the runtime is still starting.
         """
-        if self._supervisor is None:
-            raise RuntimeError("the runtime is still starting")
-        return self._supervisor
+        return self._children.root
 
     # -- look-up -------------------------------------------------------------------------------
 
@@ -200,7 +178,7 @@ class Runtime:
     def _watched(self) -> tuple[list[Defined], list[Worker], list[Supervisor]]:
         """Return the queues, the workers and the supervisors that there are at this instant."""
         queues, workers = list(self._queues.values()), list(self._workers.values())
-        return queues, workers, list(_supervisors(self.supervisor))
+        return queues, workers, list(self._children.supervisors())
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
@@ -214,15 +192,15 @@ class Runtime:
         Empty: the runtime is ready. What an operator has stopped is not in it, but a store is: its
         queues answer nobody. A runtime that stops is not up as a whole.
         """
-        if self._supervisor is None:
+        if not self._children.is_open:
             return ("the runtime is starting",)
         from .metrics._ready import not_ready
 
-        return tuple(not_ready(self._supervisor.tree(), self._stores))
+        return tuple(not_ready(self.tree(), self._stores))
 
     async def wait(self) -> None:
         """Wait until the runtime ends."""
-        await self._opened.wait()
+        await self._children.wait_open()
         await self.supervisor.wait()
 
     # -- definition ----------------------------------------------------------------------------
@@ -297,7 +275,7 @@ class Runtime:
                 return self._same(known_one, kind, given)
             self._parts.check_dead_letter(name, given.dead_letter)
             self._warn(name, given)
-            group = await self._group("queues")
+            group = await self._children.group("queues")
             defined = self._parts.define(name, kind, given)
             specs = defined.specs(PARK)
             try:
@@ -345,7 +323,7 @@ class Runtime:
                 raise ValueError(f"there is a worker {name!r} already; choose another name")
             worker = self._parts.add_worker(name, given)
             try:
-                await (await self._group("workers")).start_child(worker_spec(worker, PARK))
+                await (await self._children.group("workers")).start_child(worker_spec(worker, PARK))
             except BaseException:
                 del self._workers[name]
                 raise
@@ -379,7 +357,7 @@ class Runtime:
           LookupError: If there is no such child in the tree, or its supervisor does not run.
           ValueError: If that name, or id, means several; the message says what to give instead.
         """
-        for supervisor, child in reversed(await self._places(name)):
+        for supervisor, child in reversed(await self._children.find(name)):
             await supervisor.terminate_child(child)
 
     async def start(self, name: str) -> None:
@@ -387,7 +365,7 @@ class Runtime:
 
         Arguments and errors as for `stop`.
         """
-        for supervisor, child in await self._places(name):
+        for supervisor, child in await self._children.find(name):
             with suppress(ChildRunningError, ChildRestartingError):
                 await supervisor.restart_child(child)
 
@@ -420,7 +398,7 @@ class Runtime:
             if defined is None:
                 raise QueueNotFoundError(name, tuple(self._queues))
             self._parts.check_unused(name)
-            await self._take_out(f"queue.{name}")
+            await self._children.take_out(f"queue.{name}")
             defined.actor.child_down("gone")
             await self._stores[defined.handle.options.store].forget(name)
             del self._queues[name]
@@ -438,7 +416,7 @@ class Runtime:
         """
         async with self._defining:
             worker = self.worker(name)
-            await self._take_out(f"worker.{name}")
+            await self._children.take_out(f"worker.{name}")
             del self._workers[worker.name]
 
     async def clear_queues(self, *names: str) -> tuple[str, ...]:
@@ -468,7 +446,7 @@ class Runtime:
           ReloadRefusedError: If the runtime is starting or stopping.
           ValueError: If ``config`` is None, and the runtime was not opened from a file.
         """
-        return await self._plan(await self._load(config))
+        return await self._running.plan(config)
 
     async def reload(
         self, config: ConfigSource = None, *, removed: Literal["drain", "keep"] = "drain"
@@ -501,315 +479,19 @@ class Runtime:
         """
         if removed not in ("drain", "keep"):
             raise ValueError(f"expected removed to be 'drain' or 'keep', got {removed!r}")
-        return await self._reload(config, removed)
-
-    async def _reload_file(self) -> ReloadResult:
-        """Reload the file that it was opened with; after one that is under way, not instead."""
-        return await self._reload(None, "drain", waits=True)
-
-    async def _reload(
-        self,
-        config: ConfigSource,
-        removed: str,
-        *,
-        spared: Collection[str] = (),
-        waits: bool = False,
-    ) -> ReloadResult:
-        """Reload; the front ends that are spared wait for `_renew_control`."""
-        if self._reloading.locked() and not waits:
-            await trio.lowlevel.checkpoint()
-            raise ReloadRefusedError("another reload is under way; wait for its end")
-        async with self._reloading:
-            with self._around_reload():
-                new = await self._load(config)
-                async with self._defining:  # nobody defines or drops anything meanwhile
-                    plan = await self._plan(new)
-                    if plan.faults:
-                        from .config import ConfigError
-
-                        raise ConfigError(plan.faults)
-                    return await self._carry_out(plan, new, removed, spared)
-
-    async def _load(self, source: ConfigSource) -> Config:
-        """Return a checked configuration; a file is read in a thread, as it may be large."""
-        from .config import load_config
-
-        self._check_up()
-        if source is None:
-            source = self._file
-            if source is None:
-                raise ValueError(
-                    "the runtime was not opened from a file; say which configuration is to run"
-                )
-        if isinstance(source, str | PathLike):
-            new = await trio.to_thread.run_sync(load_config, source, abandon_on_cancel=True)
-        else:  # it is the program's own, which may change it meanwhile
-            await trio.lowlevel.checkpoint()
-            new = load_config(source)
-        self._check_up()
-        return new
-
-    def _check_up(self) -> None:
-        """Refuse to reload while the runtime starts or stops."""
-        if self._supervisor is None:
-            raise ReloadRefusedError("the runtime is starting; wait until it is up")
-        if self._supervisor.is_stopping:
-            raise ReloadRefusedError("the runtime is stopping")
-
-    async def _plan(self, new: Config) -> Plan:
-        """Return what a change to a configuration does, and what forbids it."""
-        from .config import Fault, make_plan
-
-        if new.file is None:  # see `_load`
-            plan = make_plan(self._running, new)
-        else:
-            plan = await trio.to_thread.run_sync(make_plan, self._running, new)
-        faults = [
-            Fault(new.file, None, f"{item.what}.{item.name}", told)
-            for item in plan.items
-            for told in self._conflicts(item)
-        ]
-        return attrs.evolve(plan, faults=(*plan.faults, *faults))
-
-    def _conflicts(self, item: Item) -> Iterator[str]:
-        """Yield what the program itself has defined that is in the way."""
-        taken = (item.what == "queue" and item.name in self._queues) or (
-            item.what == "worker" and item.name in self._workers
-        )
-        if item.action == "added" and taken:
-            yield f"the program has defined a {item.what} of that name; choose another one"
-        if item.action == "removed" and item.what == "queue":
-            yield from self._parts.users(item.name, self._running)
-        if item.what == "supervisor" and (item.action == "removed" or item.restarts):
-            own = self._parts.child_ids(item.name)
-            place = f"{self.supervisor.path}/{item.before or item.place}"
-            above = [each for each in _supervisors(self.supervisor) if each.path == place]
-            for info in (info for each in above for info in each.which_children()):
-                if info.id not in own:
-                    yield (
-                        f"it cannot be removed or moved: it has a child {info.id!r}, which the "
-                        "program has added; terminate and delete that first"
-                    )
-
-    async def _carry_out(
-        self, plan: Plan, new: Config, removed: str, spared: Collection[str]
-    ) -> ReloadResult:
-        """Do what was planned, and tell what has become of it."""
-        from ._reload import Reloaded, ReloadResult
-
-        target = new if removed == "keep" else self._with_leftovers(new)
-        errors: dict[Key, str] = {}
-        with trio.CancelScope(shield=True):  # half of it would be neither the old nor the new
-            errors = await self._apply(target, new, spared)
-        self.config = new
-        left = {("queue", name) for name in target.queues}
-        left |= {("worker", name) for name in target.workers}
-        children = []
-        for item in plan.items:
-            if item.action == "unchanged" and item.key not in errors:
-                continue
-            error = errors.get(item.key)
-            outcome: Outcome = "done" if error is None else "failed"
-            if item.action == "removed" and item.key in left and error is None:
-                outcome = "draining"
-            elif item.what in spared and error is None:
-                outcome = "pending"
-            told = Reloaded(item.what, item.name, item.action, outcome, error)
-            children.append(told)
-            self._tell(told)
-        result = ReloadResult(plan, tuple(children))
-        self._log.info("reloaded", changed=len(children), failed=len(result.failed))
-        return result
-
-    def _tell(self, told: Reloaded) -> None:
-        """Log what has become of one part."""
-        facts = attrs.asdict(told)
-        if told.error is None:
-            self._log.info("reload_step", **facts)
-        else:
-            self._log.error("reload_step", **facts)
-
-    async def _reload_for_client(
-        self, config: str | None, removed: Literal["drain", "keep"]
-    ) -> ReloadResult:
-        """Reload for a client of the control socket, which is left alone until it is answered.
-
-        Then `_renew_control` does the rest.
-        """
-        return await self._reload(config, removed, spared=("control",))
-
-    async def _renew_control(self) -> None:
-        """Begin with the control socket's change. That ends whoever asks, so a child does it."""
-        await self._aside(self._change_control)
-
-    async def _change_control(self) -> None:
-        from ._reload import Reloaded
-
-        async with self._defining:
-            specs = self._front_ends.make(self._running)
-            error = (await self._front_ends.change(self.supervisor, specs)).get("control")
-        outcome: Outcome = "done" if error is None else "failed"
-        self._tell(Reloaded("control", "", "changed", outcome, error))
-
-    async def _restart_for_client(self, name: str) -> Callable[[], Awaitable[None]] | None:
-        """Restart for a client of the control socket: wholly, also if it leaves meanwhile.
-
-        Returns:
-          None: It is done. Otherwise it has not begun: it ends whoever asks, who is to be answered
-          before this is called.
-        """
-        if self._front_ends.has_control(self.supervisor, await self._places(name)):
-            return partial(self._aside, partial(self.restart, name))
-        ended = trio.Event()
-        failed: list[Exception] = []
-
-        async def restart() -> None:
-            try:
-                await self.restart(name)
-            except Exception as error:  # noqa: BLE001 - it is the client's
-                failed.append(error)
-            finally:
-                ended.set()
-
-        await self._aside(restart)
-        await ended.wait()
-        if failed:
-            raise failed[0]
-        return None
-
-    async def _stop_for_client(self, name: str) -> None:
-        """Stop for a client of the control socket.
-
-        Raises:
-          ValueError: If that is the socket, by which alone it could be started again.
-        """
-        if self._front_ends.has_control(self.supervisor, await self._places(name)):
-            raise ValueError(
-                f"{name!r} is what answers here, and nobody could start it again; take it out of "
-                "the configuration and reload, or restart it"
-            )
-        await self.stop(name)
-
-    async def _aside(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do something in a child of its own: it goes on when whoever asked for it is gone."""
-
-        async def start(*, task_status: ChildStatus) -> None:
-            task_status.started()
-            await work()
-
-        self._asides += 1
-        spec = ChildSpec(id=f"aside.{self._asides}", start=start, restart="temporary")
-        with suppress(SupervisorStoppedError):
-            await self.supervisor.start_child(spec)
-
-    def _with_leftovers(self, new: Config) -> Config:
-        """Return a configuration with those queues in it that are removed, and not empty yet."""
-        running = self._running
-        queues = {
-            name: queue
-            for name, queue in running.queues.items()
-            if name not in new.queues and self._queues[name].actor.mailbox.down is None
-        }
-        workers = {
-            name: worker
-            for name, worker in running.workers.items()
-            if worker.queue in queues and name not in new.workers
-        }
-        stores = {queue.options.store for queue in queues.values()} - new.stores.keys()
-        return attrs.evolve(
-            new,
-            queues={**new.queues, **queues},
-            workers={**new.workers, **workers},
-            stores={**new.stores, **{name: running.stores[name] for name in stores}},
-        )
-
-    async def _apply(
-        self,
-        target: Config,
-        wanted: Config,
-        spared: Collection[str] = (),
-        *,
-        drained: Collection[str] = (),
-    ) -> dict[Key, str]:
-        """Let that run which a configuration says, and return what went wrong.
-
-        Args:
-          target: What is to run, with what is to be drained.
-          wanted: The same without it.
-          spared: Front ends that stay as they are.
-          drained: The queues whose drains ask for this.
-        """
-        from ._reload import Reload
-        from .config import make_plan
-
-        root = self.supervisor
-        plan = make_plan(self._running, target)
-        known = self._front_ends.specs
-        front_ends = spare(known, self._front_ends.make(target), spared)
-        reload = Reload(self._parts, root, self._running, target, plan, known)
-        reload.prepare()
-        await reload.carry_out()
-        for what, told in (await self._front_ends.change(root, front_ends)).items():
-            reload.errors[cast("What", what), ""] = told
-        if target.metrics != self._running.metrics:
-            self._collector = None
-        self._running = target
-        await self._drain(target.queues.keys() - wanted.queues.keys(), drained)
-        return reload.errors
-
-    async def _drain(self, names: Collection[str], drained: Collection[str]) -> None:
-        """Let those queues be drained, and no others."""
-        from ._drain import Drain
-
-        root = self.supervisor  # not a group, which an operator may stop or restart
-        for info in root.which_children():
-            drain: object = root.get_childspec(info.id).start
-            if isinstance(drain, Drain) and drain.name not in {*names, *drained}:
-                await root.terminate_child(info.id)
-                if drain.name in self._queues:
-                    self._queues[drain.name].actor.drains = False
-        for name in names:
-            drain = Drain(self._parts, name, self._drained)
-            drain.begin()
-            with suppress(ChildAlreadyStartedError):
-                await root.start_child(
-                    ChildSpec(id=f"drain.{name}", start=drain, restart="temporary")
-                )
-
-    async def _drained(self, name: str) -> None:
-        """Take a queue out that is empty, and its workers; with it, others that wait for that."""
-        self._empty.add(name)
-        try:
-            async with self._defining:
-                names = (self._running.queues.keys() & self._empty) - self.config.queues.keys()
-                if name in names:
-                    await self._take_out_all(names)
-        finally:
-            self._empty.discard(name)
-
-    async def _take_out_all(self, names: Collection[str]) -> None:
-        running = self._running
-        queues = {each: queue for each, queue in running.queues.items() if each not in names}
-        workers = {
-            each: worker for each, worker in running.workers.items() if worker.queue in queues
-        }
-        target = attrs.evolve(running, queues=queues, workers=workers)
-        # Whoever has asked for the reload may not have the answer yet.
-        with suppress(SupervisorStoppedError):  # it goes with all the others
-            await self._apply(target, self.config, ("control",), drained=names)
-            for name in names:
-                self._log.info("queue_drained", queue=name)
+        return await self._running.reload(config, removed)
 
     def _metrics_steps(self) -> Generator[None, None, Metrics]:
-        if self._collector is None:
+        options = self._running.config.metrics  # a reload may have changed them
+        if self._collector is None or self._collector.options != options:
             from .metrics._collect import Collector
 
-            self._collector = Collector(self._running.metrics, self._parts.turns)
+            self._collector = Collector(options, self._parts.turns)
         return self._collector.steps(
             [(each.kind, each.actor) for each in self._queues.values()],
             self.workers(),
             self._stores,
-            () if self._supervisor is None else tuple(_supervisors(self._supervisor)),
+            tuple(self._children.supervisors()) if self._children.is_open else (),
         )
 
     def _same(self, known: Defined, kind: str, given: Options) -> Queue:
@@ -830,67 +512,29 @@ class Runtime:
             path = f"queue.{name}.{option}"
             self._log.warning("config_warning", file=None, line=None, path=path, message=message)
 
+    @asynccontextmanager
+    async def _open(
+        self, *, signals: bool | AsyncIterable[int], random: Random | None
+    ) -> AsyncIterator[None]:
+        """Run all that is configured around the body; for `open_runtime`."""
+        try:
+            async with open_supervisor(
+                self._specs(),
+                intensity=ROOT_INTENSITY,
+                name=self.config.runtime.name,
+                signals=signals,
+                random=random,
+            ) as root:
+                self._children.open(root)
+                yield
+        finally:
+            for store in self._stores.values():
+                store.close()
+
     def _specs(self) -> list[ChildSpec]:
         """Return the runtime's own children, the groups, with all that is configured in them."""
         self._front_ends.specs = self._front_ends.make(self.config)
         return self._parts.specs(self._front_ends.specs)
-
-    async def _group(self, name: str) -> Supervisor:
-        await self._opened.wait()
-        group = self.supervisor.value_of(name)
-        if not isinstance(group, Supervisor):
-            raise SupervisorStoppedError(f"{self.supervisor.path}/{name}")
-        return group
-
-    async def _places(self, name: str) -> list[tuple[Supervisor, str]]:
-        """Return where the children are that a name means, in start order."""
-        await self._opened.wait()
-        starts = self._starts(name)
-        everything = [
-            (supervisor, supervisor.get_childspec(info.id))
-            for supervisor in _supervisors(self.supervisor)
-            for info in supervisor.which_children()
-        ]
-        if starts:
-            found = [
-                (supervisor, spec.id)
-                for supervisor, spec in everything
-                if any(spec.start is start for start in starts)
-            ]
-            if not found:
-                raise LookupError(
-                    f"{name!r} is not in the tree: it has ended, or its supervisor does not run"
-                )
-            return found
-        paths = {
-            f"{supervisor.path}/{spec.id}": (supervisor, spec.id) for supervisor, spec in everything
-        }
-        named = [path for path, (_, child) in paths.items() if name in {path, child}]
-        if not named:
-            known = [*self._queues, *self._workers, *(spec.id for _, spec in everything)]
-            raise LookupError(f"there is no child {name!r}{did_you_mean(name, known)}")
-        if len(named) > 1:
-            raise ValueError(f"there are several children {name!r}; say one of {', '.join(named)}")
-        return [paths[named[0]]]
-
-    async def _take_out(self, name: str) -> None:
-        """Stop the children that a name means, and take them out of the tree."""
-        with suppress(LookupError):  # it may be in no tree any more
-            for supervisor, child in reversed(await self._places(name)):
-                await supervisor.terminate_child(child)
-                await supervisor.delete_child(child)
-
-    def _starts(self, name: str) -> list[object]:
-        """Return the start functions of the queue or worker that a name means, if it means one."""
-        if name in self._queues and name in self._workers:
-            raise ValueError(
-                f"{name!r} is a queue and a worker; say 'queue.{name}' or 'worker.{name}'"
-            )
-        queue = self._queues.get(name) or self._queues.get(name.removeprefix("queue."))
-        worker = self._workers.get(name) or self._workers.get(name.removeprefix("worker."))
-        if queue is not None:
-            return [queue.actor, *queue.beside.values()]
-        return [] if worker is None else [worker]
 
 
 def _equal(one: Options, other: Options) -> bool:
@@ -915,13 +559,6 @@ def _free_name(stem: str, taken: Mapping[str, object]) -> str:
         number += 1
         name = f"{stem}-{number}"
     return name
-
-
-def _supervisors(root: Supervisor) -> Iterator[Supervisor]:
-    """Yield a supervisor and those below it."""
-    yield root
-    for below in root.supervisors():
-        yield from _supervisors(below)
 
 
 @asynccontextmanager
@@ -964,16 +601,5 @@ async def open_runtime(
             "config_warning", file=each.file, line=each.line, path=each.path, message=each.message
         )
     runtime = Runtime(config, Clock.open() if clock is None else clock, random, control=control)
-    try:
-        async with open_supervisor(
-            runtime._specs(),  # noqa: SLF001 - the two are one thing
-            intensity=ROOT_INTENSITY,
-            name=runtime.config.runtime.name,
-            signals=signals,
-            random=random,
-        ) as runtime._supervisor:  # noqa: SLF001
-            runtime._opened.set()  # noqa: SLF001
-            yield runtime
-    finally:
-        for store in runtime._stores.values():  # noqa: SLF001
-            store.close()
+    async with runtime._open(signals=signals, random=random):  # noqa: SLF001 - the two are one thing
+        yield runtime

@@ -365,7 +365,7 @@ async def test_a_file_is_read_in_a_thread_and_a_signal_waits_for_its_turn(tmp_pa
 
             with pytest.raises(ReloadRefusedError, match=r"^another reload is under way"):
                 await runtime.reload({})
-            nursery.start_soon(runtime._reload_file)  # noqa: SLF001 - as a signal does
+            nursery.start_soon(runtime._running.reload_file)  # noqa: SLF001 - as a signal does
             assert runtime.queue_names() == ()
             file.write_text("schema = 1\n[queue.last]\nkind = 'channel'\n", encoding="utf-8")
             gate.gate.set()

@@ -145,7 +145,8 @@ async def _run_runtime(  # noqa: PLR0913 - all by name
     async with open_runtime(config, signals=signals, control=True) as runtime:
         try:
             beat.started(runtime)
-            runtime._around_reload = partial(_reloading, runtime, beat.notifier)  # noqa: SLF001
+            running = runtime._running  # noqa: SLF001 - the command is its own, too
+            running.around = partial(_reloading, runtime, beat.notifier)
             async with bare_nursery() as nursery:
                 nursery.start_soon(_show_progress, runtime, status)
                 nursery.start_soon(_reload_on_hangup, runtime, hangups, status)
@@ -231,7 +232,7 @@ async def reload_file(runtime: Runtime) -> None:
     """Reload the file that the runtime was opened with, and log what comes of it."""
     refused = None
     try:
-        await runtime._reload_file()  # noqa: SLF001 - a signal is not refused, it waits
+        await runtime._running.reload_file()  # noqa: SLF001 - a signal is not refused, it waits
     except ConfigError as error:
         refused = f"the configuration has faults ({len(error.faults)}); nothing has changed"
         _tell_faults(error.faults, during="reload")

@@ -61,6 +61,7 @@ class Methods:
 
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
+        self.special = runtime._client_requests  # noqa: SLF001 - the front ends are its own
         self.logs = LogTap()
         self.watch = Watch(runtime)
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
@@ -302,7 +303,7 @@ async def _resume(methods: Methods, params: p.OneQueue, _call: Call) -> Reply:
 
 
 async def _stop(methods: Methods, params: p.OneChild, _call: Call) -> Reply:
-    await methods.runtime._stop_for_client(params.child)  # noqa: SLF001 - ours
+    await methods.special.stop(params.child)
     return {"stopped": params.child}
 
 
@@ -312,7 +313,7 @@ async def _start(methods: Methods, params: p.OneChild, _call: Call) -> Reply:
 
 
 async def _restart(methods: Methods, params: p.OneChild, call: Call) -> Reply:
-    call.afterwards = await methods.runtime._restart_for_client(params.child)  # noqa: SLF001 - ours
+    call.afterwards = await methods.special.restart(params.child)
     return {"restarted": params.child}
 
 
@@ -325,10 +326,9 @@ async def _plan(methods: Methods, params: p.PlanOf, _call: Call) -> Reply:
 async def _reload(methods: Methods, params: p.ReloadTo, call: Call) -> Reply:
     from queueactors.config import plan_data
 
-    runtime = methods.runtime
-    result = await runtime._reload_for_client(params.config, params.removed)  # noqa: SLF001 - ours
+    result = await methods.special.reload(params.config, params.removed)
     if any(each.outcome == "pending" for each in result.children):
-        call.afterwards = runtime._renew_control  # noqa: SLF001 - likewise
+        call.afterwards = methods.special.renew_control
     return {"plan": plan_data(result.plan), "children": result.children}
 
 

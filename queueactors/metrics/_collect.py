@@ -124,7 +124,7 @@ class Collector:
 
     def __init__(self, options: MetricsOptions, turns: Doubling) -> None:
         self._turns = turns
-        self._options = options
+        self.options = options
         self._known: WeakKeyDictionary[QueueActor, _Known] = WeakKeyDictionary()
         self._told: set[str] = set()
 
@@ -154,7 +154,7 @@ class Collector:
             Part(STORE, tuple(_stores(stores))),
             Part(SUPERVISOR, tuple((Labels(("supervisor", path)), (n,)) for path, n in trees)),
         ]
-        own, others = self._split("max_queues", self._options.max_queues, queues, _queue_name)
+        own, others = self._split("max_queues", self.options.max_queues, queues, _queue_name)
         for start in range(0, len(own), SLICE):
             yield
             parts += self._queues(own[start : start + SLICE])
@@ -163,7 +163,7 @@ class Collector:
             others_by_kind.setdefault(kind, []).append(actor)
         for kind, actors in others_by_kind.items():
             parts += yield from self._others(kind, actors)
-        return Metrics(self._options.namespace, tuple(parts))
+        return Metrics(self.options.namespace, tuple(parts))
 
     def _queues(self, queues: Sequence[tuple[str, QueueActor]]) -> Iterator[Part]:
         """Yield the numbers of queues that have series of their own."""
@@ -212,14 +212,14 @@ class Collector:
     def _kind(self, kind: str, series: tuple[Series, ...]) -> Iterator[Part]:
         """Yield the numbers of queues of one kind, by all names that they have."""
         yield Part(KIND_TABLES[kind], series)
-        if kind == "batch" and self._options.liq_names:
+        if kind == "batch" and self.options.liq_names:
             yield Part(LIQ, tuple((_queue_only(labels), numbers) for labels, numbers in series))
 
     def _processes(self, series: tuple[Series, ...]) -> Iterator[Part]:
         """Yield what the calls of process functions took, likewise."""
         if series:
             yield Part(PROCESS, series)
-            if self._options.liq_names:
+            if self.options.liq_names:
                 some = tuple((_queue_only(labels), numbers) for labels, numbers in series)
                 yield Part(LIQ_PROCESS, some)
 
@@ -231,7 +231,7 @@ class Collector:
         return known
 
     def _workers(self, workers: Sequence[Worker]) -> tuple[Series, ...]:
-        own, others = self._split("max_workers", self._options.max_workers, workers, _worker_name)
+        own, others = self._split("max_workers", self.options.max_workers, workers, _worker_name)
         series: list[Series] = [
             (_labels(each.name, each.queue.name), (_worker(each),)) for each in own
         ]

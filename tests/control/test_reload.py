@@ -140,7 +140,7 @@ async def test_a_relative_path_is_the_clients(
 
 async def test_only_one_reload_at_a_time(tmp_path: Path, write: Write) -> None:
     async with open_runtime(write()) as runtime, open_control(tmp_path / "control.sock") as client:
-        await runtime._reloading.acquire()  # noqa: SLF001 - another one is under way
+        await runtime._running.lock.acquire()  # noqa: SLF001 - another one is under way
 
         with pytest.raises(ReloadRefusedError, match=r"^another reload is under way"):
             await client.reload()
