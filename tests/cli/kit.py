@@ -6,11 +6,13 @@ import os
 import re
 import subprocess
 import time
+from contextlib import contextmanager
+from threading import Timer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 PATIENCE = 30.0  # seconds, on a slow machine
@@ -105,9 +107,35 @@ class Program:
         )
 
     def line(self) -> str:
-        """Wait for the next line on standard output."""
+        """Wait for the next line on standard output; empty: it has ended."""
         assert self.process.stdout is not None
-        return self.process.stdout.readline().rstrip("\n")
+        with self._limit():
+            return self.process.stdout.readline().rstrip("\n")
+
+    def log(self) -> Iterator[str]:
+        """Yield the lines on standard error as they come, until it ends."""
+        assert self.process.stderr is not None
+        with self._limit():
+            yield from iter(self.process.stderr.readline, "")  # which closing this does not close
+
+    def wait_log(self, text: str) -> None:
+        """Wait for a line on standard error that has a text."""
+        lines = []
+        for line in self.log():
+            lines.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"expected {text!r}, got {''.join(lines)}")
+
+    @contextmanager
+    def _limit(self) -> Iterator[None]:
+        """Kill it if it takes too long: nobody waits for ever for what it does not say."""
+        limit = Timer(PATIENCE, self.process.kill)
+        limit.start()
+        try:
+            yield
+        finally:
+            limit.cancel()
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

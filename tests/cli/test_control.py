@@ -56,9 +56,7 @@ def daemon(folder: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> Progr
 
 def listening(start: Start, file: str = "q.toml") -> Program:
     program = start("run", file)
-    assert program.process.stderr is not None
-    while "control_listening" not in program.process.stderr.readline():
-        assert program.process.poll() is None
+    program.wait_log("control_listening")
     return program
 
 

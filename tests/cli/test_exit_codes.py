@@ -119,9 +119,7 @@ def test_a_hangup_while_modules_are_imported_is_a_reload_once_all_is_up(
 
     program.signal(signal.SIGHUP)
 
-    assert program.process.stderr is not None
-    while " reloaded " not in program.process.stderr.readline():
-        assert program.process.poll() is None
+    program.wait_log(" reloaded ")
     program.signal(TERM)
     assert program.end()[0] == 0
 
@@ -130,9 +128,7 @@ def test_a_hangup_during_the_stop_is_too_late(folder: Path, start: Start) -> Non
     program = start("run", write(folder, config("slow")))
     assert program.line() == "begun x"
     program.signal(TERM)
-    assert program.process.stderr is not None
-    while "supervisor_signal" not in program.process.stderr.readline():
-        pass
+    program.wait_log("supervisor_signal")
 
     program.signal(signal.SIGHUP)
     code, out, err = program.end()
@@ -152,12 +148,9 @@ def test_a_signal_after_the_end_changes_nothing_about_it(folder: Path, start: St
         encoding="utf-8",
     )
     program = start("run", write(folder, config().replace("app:say", "late:handle")))
-    assert program.process.stderr is not None
-    while "control_listening" not in program.process.stderr.readline():
-        pass
+    program.wait_log("control_listening")
     program.signal(INT)
-    while "leaving" not in program.process.stderr.readline():
-        pass
+    program.wait_log("leaving")
 
     program.signal(TERM)
 
@@ -178,9 +171,7 @@ def test_a_second_signal_ends_it_at_once_and_the_first_says_how(
     program = start("run", write(folder, config("endless", more='shutdown = "1h"')))
     assert program.line() == "begun x"
     program.signal(first)
-    assert program.process.stderr is not None
-    while "supervisor_signal" not in program.process.stderr.readline():
-        pass
+    program.wait_log("supervisor_signal")
 
     program.signal(second)
     code, out, err = program.end()
@@ -193,9 +184,7 @@ def test_a_second_signal_ends_a_start_that_does_not_end(folder: Path, start: Sta
     program = start("run", write(folder, config(more=CHILD.format("stubborn_start"))))
     assert program.line() == "starting"
     program.signal(TERM)
-    assert program.process.stderr is not None
-    while "supervisor_signal" not in program.process.stderr.readline():
-        pass
+    program.wait_log("supervisor_signal")
 
     program.signal(TERM)
 

@@ -41,9 +41,8 @@ def write(folder: Path, listen: str, more: str = "") -> str:
 
 def port_of(daemon: Program, *more: str) -> int:
     """Wait until a daemon serves its metrics and is up, and for more events; return the port."""
-    assert daemon.process.stderr is not None
     port, missing = 0, {"metrics_listening", "test started", *more}  # in whatever order
-    for line in daemon.process.stderr:
+    for line in daemon.log():
         event = json.loads(line)
         missing.discard(event["event"])
         if event["event"] == "metrics_listening":

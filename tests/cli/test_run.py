@@ -100,9 +100,7 @@ def test_a_second_signal_stops_at_once(folder: Path, start: Start) -> None:
     program = start("run", write(folder, config("endless", more='shutdown = "1h"')))
     assert program.line() == "begun x"
     program.signal(signal.SIGINT)
-    assert program.process.stderr is not None
-    while "supervisor_signal" not in program.process.stderr.readline():
-        pass
+    program.wait_log("supervisor_signal")
 
     program.signal(signal.SIGTERM)
     code, out, err = program.end()
@@ -390,9 +388,8 @@ def test_the_plan_between_two_files_is_printed(folder: Path, start: Start) -> No
 
 def wait_for(program: Program, name: str) -> dict[str, object]:
     """Read the log up to an event."""
-    assert program.process.stderr is not None
     lines = []
-    for line in program.process.stderr:
+    for line in program.log():
         lines.append(line)
         event: dict[str, object] = json.loads(line)
         if event["event"] == name:

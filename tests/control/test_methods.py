@@ -28,7 +28,8 @@ from .kit import controlled, raw, serving
 
 if TYPE_CHECKING:
     from queueactors.control import ControlClient, Peeked
-    from supervisors import ChildStatus
+    from queueactors.control._server import ControlServer
+    from supervisors import ChildStatus, Supervisor
     from tests.conftest import Events
 
 QUEUES: dict[str, dict[str, object]] = {
@@ -261,13 +262,20 @@ async def test_a_restart_is_whole_also_if_its_client_leaves(tmp_path: Path) -> N
 
     async with serving(tmp_path) as runtime:
         await runtime.supervisor.start_child(ChildSpec(id="slow", start=slow))
-        async with raw(tmp_path) as client:
-            await client.say({"id": 1, "method": "restart", "params": {"child": "slow"}})
-            await begun.wait()
-        await trio.testing.wait_all_tasks_blocked(0.01)  # its leaving is noticed
-        go_on.set()
-        while runtime.supervisor.state_of("slow") != "running":  # noqa: ASYNC110 - real time
-            await trio.sleep(0.001)
+        front_ends = cast("Supervisor", runtime.supervisor.value_of("front_ends"))
+        server = cast("ControlServer", front_ends.value_of("control"))
+        with trio.fail_after(10):
+            async with raw(tmp_path) as client:
+                await client.say({"id": 1, "method": "restart", "params": {"child": "slow"}})
+                await begun.wait()
+            while server._connections:  # noqa: ASYNC110, SLF001 - real time; its leaving is noticed
+                await trio.sleep(0.001)
+            assert runtime.supervisor.state_of("slow") != "running"
+
+            go_on.set()
+
+            while runtime.supervisor.state_of("slow") != "running":  # noqa: ASYNC110 - real time
+                await trio.sleep(0.001)
 
 
 async def test_a_restart_that_fails_tells_why(tmp_path: Path) -> None:
