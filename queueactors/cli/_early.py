@@ -26,8 +26,12 @@ class Hangup:
 def take_signals() -> Hangup:
     """Let SIGTERM end the program at once, in order, until a runtime takes the signals over.
 
-    While modules are imported there is nothing that could be stopped.
+    While modules are imported there is nothing that could be stopped. A second time: nothing
+    happens; what has taken SIGHUP the first time is returned.
     """
+    known = signal.getsignal(signal.SIGHUP) if hasattr(signal, "SIGHUP") else None
+    if isinstance(known, Hangup):
+        return known
     hangup = Hangup()
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: _leave(0))

@@ -60,7 +60,7 @@ def run(file: str, *, until_idle: bool, log_format: str) -> None:
 
     Example: queueactors run queues.toml --log-format json
     """
-    hangup = take_signals()  # before anything that takes time
+    hangup = take_signals()  # unless `queueactors.__main__` has, before anything that takes time
     from queueactors.config import ConfigError
 
     from ._run import run_file

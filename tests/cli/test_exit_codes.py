@@ -51,6 +51,16 @@ intensity = 0
 start = "starts:{}"
 shutdown = "1h"
 """
+OWN_IMPORT = """
+import sys
+import time
+print("importing", flush=True)
+time.sleep({})
+here = sys.path.pop(0)
+del sys.modules["click"]
+import click
+sys.path.insert(0, here)
+"""
 DURABLE = """
 schema = 1
 [runtime]
@@ -104,6 +114,33 @@ def test_sigterm_while_modules_are_imported_ends_it_at_once(folder: Path, start:
     program.signal(TERM)
 
     assert program.end() == (0, "", "")
+
+
+@pytest.mark.parametrize(("number", "expected"), [(TERM, 0), (INT, 130)])
+def test_a_signal_while_the_command_itself_is_imported_ends_it_at_once(
+    number: signal.Signals, expected: int, folder: Path, start: Start
+) -> None:
+    (folder / "click.py").write_text(OWN_IMPORT.format(60), encoding="utf-8")
+    program = start("run", write(folder, config()))
+    assert program.line() == "importing"
+
+    program.signal(number)
+
+    assert program.end() == (expected, "", "")
+
+
+def test_a_hangup_while_the_command_itself_is_imported_is_a_reload_once_all_is_up(
+    folder: Path, start: Start
+) -> None:
+    (folder / "click.py").write_text(OWN_IMPORT.format(0.5), encoding="utf-8")
+    program = start("run", write(folder, config()))
+    assert program.line() == "importing"
+
+    program.signal(signal.SIGHUP)
+
+    program.wait_log(" reloaded ")
+    program.signal(TERM)
+    assert program.end()[0] == 0
 
 
 def test_a_hangup_while_modules_are_imported_is_a_reload_once_all_is_up(
