@@ -17,7 +17,7 @@ import click
 from click.core import ParameterSource
 
 from ._places import FAILED, USAGE, fail
-from ._text import fit, len_of, plain, say
+from ._text import fit, json_text, len_of, plain, say
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -42,14 +42,12 @@ class Output:
 
     as_json: bool
 
-    def tell(self, result: object, text: str) -> None:
-        """Print a result."""
+    def tell(self, result: object, *lines: str) -> None:
+        """Print a result: it, or what it is to people."""
         if self.as_json:
-            import msgspec
-
-            click.echo(msgspec.json.encode(result))
-        elif text:
-            say(text)
+            click.echo(json_text(result))
+        elif lines:
+            say(*lines)
 
 
 _OPTIONS: Final = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import attrs
-import click
 
 from ._control import Output, counted, find_socket, talk
 from ._places import FAILED, fail, owned_told
 from ._progress import Progress
+from ._text import say
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,7 +80,7 @@ def import_live(  # noqa: PLR0913, PLR0917 - what the command knows
     finally:
         if not done and came.taken:
             more = f"{came.taken:,} of {came.messages:,} are in"
-            click.echo(f"{queue}: {more}; go on with --skip {came.taken}", err=True)
+            say(f"{queue}: {more}; go on with --skip {came.taken}", err=True)
     refused = f", {came.refused:,} there already" if came.refused else ""
     told = f"{queue}: {counted(came.inserted, 'message')} from {file}{refused}"
     Output(as_json).tell(attrs.asdict(came), told)

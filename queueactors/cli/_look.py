@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from ._control import complete_queue, counted, on_runtime, table
@@ -11,6 +12,7 @@ from ._text import plain
 
 if TYPE_CHECKING:
     from queueactors.control import ControlClient, QueueRow, RuntimeStatus, WorkerRow
+    from supervisors import Tree
 
     from ._control import Output
 
@@ -25,7 +27,7 @@ async def status(client: ControlClient, out: Output) -> None:
     Example: queueactors status --config queues.toml
     """
     told = await client.status()
-    out.tell(told, status_text(told))
+    out.tell(told, *status_text(told).split("\n"))
 
 
 def status_text(told: RuntimeStatus) -> str:
@@ -54,7 +56,13 @@ async def tree(client: ControlClient, out: Output) -> None:
     Example: queueactors tree --data-dir /var/lib/mailer
     """
     drawn = await client.tree()
-    out.tell(drawn, str(drawn))
+    out.tell(drawn, *str(_one_line_each(drawn)).split("\n"))
+
+
+def _one_line_each(drawn: Tree) -> Tree:
+    """Return a tree in which no child looks like several."""
+    children = tuple(map(_one_line_each, drawn.children))
+    return attrs.evolve(drawn, id=plain(drawn.id), children=children)
 
 
 @click.command()
@@ -66,10 +74,10 @@ async def queues(client: ControlClient, out: Output) -> None:
     """
     rows = await client.queues()
     if out.as_json:
-        out.tell(rows, "")
+        out.tell(rows)
         return
     head = ("QUEUE", "KIND", "STORE", "STATE", "READY", "IN HAND", "WAITING", "MAILBOX", "RESTARTS")
-    out.tell(rows, table([head, *map(_cells, rows)]))
+    out.tell(rows, *table([head, *map(_cells, rows)]).split("\n"))
 
 
 @click.command()
@@ -88,7 +96,7 @@ async def stats(client: ControlClient, out: Output, queue: str) -> None:
     width = max(map(len, told))
     lines += [f"  {key.ljust(width)}  {_number(value)}" for key, value in told.items()]
     lines += [_worker(each) for each in workers]
-    out.tell({"queue": row, "workers": workers}, "\n".join(lines))
+    out.tell({"queue": row, "workers": workers}, *lines)
 
 
 def _cells(row: QueueRow) -> tuple[object, ...]:

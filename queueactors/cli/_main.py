@@ -160,5 +160,5 @@ for _command in (*LOOKING, *ABOUT_MESSAGES, *OPERATING, plan, reload):
 
 
 def _fail(message: str) -> NoReturn:
-    say(message, err=True)
+    say(*message.split("\n"), err=True)
     sys.exit(USAGE)

@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
 from ._control import complete_queue, counted, on_runtime
 from ._places import FAILED, USAGE, fail
+from ._text import json_text
 
 if TYPE_CHECKING:
     from queueactors.control import ControlClient, Peeked, Taken
@@ -76,7 +76,7 @@ async def reserve(
         fail(f"{queue}: there is no message ready", FAILED)
     head = f"id {taken.id}, key {taken.key}, attempt {taken.attempt}"
     try:
-        out.tell(taken, f"{head}\n{_value(taken)}")
+        out.tell(taken, head, _value(taken))
     except OSError:
         await client.release(queue, taken.key)  # nobody has seen its key
         raise
@@ -134,7 +134,7 @@ async def peek(
             facts += [f"mid {each.mid}"] if each.mid is not None else []
             facts += [f"attempts {each.attempts}"] if each.attempts else []
             facts += [f"error {each.error}"] if each.error else []
-            out.tell(each, f"{', '.join(facts)}\n  {_value(each)}")
+            out.tell(each, ", ".join(facts), f"  {_value(each)}")
 
 
 @click.command()
@@ -228,7 +228,7 @@ def _value(message: Peeked | Taken) -> str:
         return f"{before}base64 {message.data}"
     if message.repr is not None:
         return before + message.repr
-    return before + msgspec.json.encode(message.value).decode()
+    return before + json_text(message.value)
 
 
 ABOUT_MESSAGES = (insert, reserve, delete, release, peek, kick, remove, redrive, clear)

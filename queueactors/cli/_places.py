@@ -221,5 +221,5 @@ _HELP = {
 
 def fail(message: str, code: int) -> NoReturn:
     """Tell what is wrong, and end the program."""
-    say(message, err=True)
+    say(*message.split("\n"), err=True)
     sys.exit(code)

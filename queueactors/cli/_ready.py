@@ -38,7 +38,7 @@ def ready(source: str, *, timeout: float, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"ready": not missing, "missing": missing}))
     else:
-        say("\n".join(missing or ["ready"]))
+        say(*(missing or ["ready"]))
     sys.exit(FAILED if missing else 0)
 
 

@@ -75,7 +75,7 @@ def _show(found: Plan, *, as_json: bool) -> None:
     if as_json:
         echo_json(plan_data(found))
     else:
-        say(plan_text(found))
+        say(*plan_text(found).split("\n"))
     if found.faults:
         sys.exit(USAGE)
 
@@ -108,15 +108,11 @@ async def reload(client: ControlClient, out: Output, file: str | None, *, drain:
         children = [attrs.asdict(each) for each in result.children]
         echo_json({"plan": plan_data(result.plan), "children": children})
     else:
-        say(
-            plan_text(
-                result.plan,
-                {
-                    key: each.outcome if each.error is None else f"{each.outcome}: {each.error}"
-                    for key, each in outcomes.items()
-                },
-            )
-        )
+        told = {
+            key: each.outcome if each.error is None else f"{each.outcome}: {each.error}"
+            for key, each in outcomes.items()
+        }
+        say(*plan_text(result.plan, told).split("\n"))
     if result.failed:
         names = ", ".join(f"{each.what} {each.name}".rstrip() for each in result.failed)
         say(f"failed: {names}; see: queueactors status", err=True)

@@ -48,7 +48,7 @@ def check(source: str, store: str | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({**attrs.asdict(report), "ok": not report.faults}))
     else:
-        say("\n".join(_told(report)))
+        say(*_told(report))
         for fault in report.faults:
             say(f"{report.path}: {fault}", err=True)
     sys.exit(FAILED if report.faults else 0)

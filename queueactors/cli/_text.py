@@ -6,14 +6,15 @@ change colours or titles, or look like a line of ours.
 
 from __future__ import annotations
 
+import json
 from unicodedata import category, east_asian_width
 
 import click
 
 
-def say(text: str, *, err: bool = False) -> None:
-    """Print lines for people."""
-    click.echo(plain(text, keep="\n"), err=err)
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines for people: each is one, whatever is in it."""
+    click.echo("\n".join(map(plain, lines)), err=err)
 
 
 def plain(text: str, *, keep: str = "") -> str:
@@ -29,6 +30,16 @@ def plain(text: str, *, keep: str = "") -> str:
         each if each.isprintable() or each in keep else each.encode("unicode_escape").decode()
         for each in text
     )
+
+
+def json_text(value: object) -> str:
+    """Return a value as a JSON document of one line, with escapes for what is not printable."""
+    import msgspec
+
+    text = msgspec.json.encode(value).decode()
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
 def len_of(text: str) -> int:

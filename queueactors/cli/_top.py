@@ -20,13 +20,12 @@ from typing import TYPE_CHECKING, Final, ParamSpec, TypeAlias
 
 import attrs
 import click
-import msgspec
 import trio
 
 from supervisors import bare_nursery
 
 from ._control import talk
-from ._text import plain, say
+from ._text import json_text, plain, say
 from ._top_screen import Screen, read_keys
 
 if TYPE_CHECKING:
@@ -119,13 +118,13 @@ async def _print(path: Path, interval: float, show: Callable[[Top], None]) -> in
 
 
 def _print_json(snapshot: Top) -> None:
-    click.echo(msgspec.json.encode(snapshot))
+    click.echo(json_text(snapshot))
 
 
 def _print_frame(snapshot: Top) -> None:
     screen = Screen()
     screen.take(snapshot)
-    say("\n".join(screen.text(shutil.get_terminal_size().columns)))
+    say(*screen.text(shutil.get_terminal_size().columns))
 
 
 class _Plain:
@@ -138,7 +137,7 @@ class _Plain:
         self._screen.take(snapshot)
         lines = [_plain(each) for each in self._screen.lines if not each.is_worker]
         if lines:
-            say("\n".join(lines))
+            say(*lines)
 
 
 def _plain(line: Line) -> str:

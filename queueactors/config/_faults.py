@@ -84,10 +84,17 @@ def key_text(key: str) -> str:
 
 
 def string_text(text: str) -> str:
-    """Return a string as TOML writes it."""
+    """Return a string as TOML writes it, with escapes for what is not printable."""
     import json
 
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    quoted = json.dumps(text, ensure_ascii=False)
+    if quoted.isprintable():
+        return quoted
+    return "".join(each if each.isprintable() else _escape(ord(each)) for each in quoted)
+
+
+def _escape(code: int) -> str:
+    return f"\\u{code:04x}" if code < 0x1_0000 else f"\\U{code:08x}"
 
 
 def value_text(value: object) -> str:

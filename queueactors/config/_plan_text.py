@@ -33,7 +33,8 @@ def plan_text(plan: Plan, outcomes: Mapping[Key, str] | None = None) -> str:
       plan: The plan.
       outcomes: What has become of its parts, which is told after their names. None: nothing yet.
     """
-    return "\n".join(_lines(plan, outcomes or {}))
+    lines = _lines(plan, outcomes or {})
+    return "\n".join(line.replace("\n", r"\n") for line in lines)  # of names and errors
 
 
 def _lines(plan: Plan, outcomes: Mapping[Key, str]) -> Iterator[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
 
 from queueactors.cli._control import table
-from queueactors.cli._text import fit, len_of, plain
+from queueactors.cli._text import fit, json_text, len_of, plain
+from queueactors.config import load_config, make_plan, plan_text
 
 from .kit import config
 from .test_control import command, listening, ok
@@ -45,6 +47,24 @@ def test_a_table_is_straight_whatever_is_in_it() -> None:
     assert table([("NAME", "N"), ("漢字", 1), ("a\n", 20)]) == "NAME   N\n漢字   1\na\\n   20"
 
 
+def test_json_has_escapes_for_what_a_terminal_would_obey() -> None:
+    value = {NAME: ["\x7f\u2028", "\U000e0001", "漢 é"]}
+
+    text = json_text(value)
+
+    assert text.isprintable()
+    assert "漢 é" in text
+    assert json.loads(text) == value
+
+
+def test_a_line_of_a_plan_is_one_line_whatever_its_name() -> None:
+    new = load_config({"queue": {"a\n- queue.jobs": {"kind": "channel"}}})
+
+    drawn = plan_text(make_plan(load_config({}), new))
+
+    assert drawn.splitlines()[0] == r"+ queue.a\n- queue.jobs"
+
+
 @pytest.mark.slow
 def test_no_command_prints_what_a_terminal_would_obey(
     folder: Path, start: Start, monkeypatch: pytest.MonkeyPatch
@@ -59,12 +79,17 @@ def test_no_command_prints_what_a_terminal_would_obey(
         ok("stats", NAME),
         ok("insert", NAME, "--text", "\x9b2J"),
         ok("peek", NAME),
+        ok("peek", NAME, "--json"),
         ok("stop", f"queue.{NAME}"),
         ok("status"),
         ok("top", "--once"),
+        ok("queues", "--json"),
+        ok("tree", "--json"),
+        ok("top", "--once", "--json"),
         command("reserve", NAME)[2],
     ]
 
+    assert not [text for text in told if "\nqueue.fake" in text]
     assert [text for text in told if not text.replace("\n", "").isprintable()] == []
 
 

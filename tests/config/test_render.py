@@ -184,6 +184,16 @@ def test_any_value_is_printed_as_itself(again: Path, values: list[object], name:
     assert list(config.queues[name or "x"].options.values) == values
 
 
+def test_what_is_not_printable_is_printed_with_escapes() -> None:
+    values = ["\x9b2J\x7f\u202e\U000e0001é"]
+    table = {"kind": "timed", "reservation_time": 1, "values": values}
+
+    printed = render(load_config({"queue": {"a\x9b\n": table}}))
+
+    assert printed.replace("\n", "").isprintable()
+    assert r'values = ["\u009b2J\u007f\u202e\U000e0001é"]' in printed
+
+
 def _escaped(value: object) -> object:
     """Return a value with the dollar signs in its strings doubled."""
     if isinstance(value, str):
