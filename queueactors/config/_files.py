@@ -19,13 +19,18 @@ def read_toml(file: str) -> tuple[dict[str, object], str]:
     return _parsed(file, text), text
 
 
+def why_unread(error: OSError | ValueError) -> str:
+    """Return why a file was not read; a `ValueError`, which Pythons word apart, is its name's."""
+    told = error.strerror if isinstance(error, OSError) else "its name has a zero byte in it"
+    return told or str(error)
+
+
 def _text(file: str) -> str:
     try:
         with open(file, "rb") as opened:  # noqa: PTH123 - named as it was given
             content = opened.read()
     except (OSError, ValueError) as error:
-        told = getattr(error, "strerror", None) or str(error)
-        raise _error(file, None, f"cannot read the file: {told}") from None
+        raise _error(file, None, f"cannot read the file: {why_unread(error)}") from None
     try:
         return content.decode("utf-8").removeprefix("\ufeff")  # some editors put a mark there
     except UnicodeDecodeError as error:

@@ -25,7 +25,7 @@ from ._environment import (
     may_need,
 )
 from ._faults import ConfigError, Fault, KeyPath, as_table, dotted, value_text
-from ._files import read_toml
+from ._files import read_toml, why_unread
 from ._lines import line_numbers
 from ._targets import target_text
 
@@ -365,8 +365,7 @@ class _Document:
         except (OSError, ValueError) as error:
             if isinstance(error, MissingVariableError):
                 raise
-            told = getattr(error, "strerror", None) or str(error)
-            raise MissingVariableError(f"cannot read {file}: {told}") from None
+            raise MissingVariableError(f"cannot read {file}: {why_unread(error)}") from None
         if len(content) > _LARGEST_SECRET:
             raise MissingVariableError(f"cannot read {file}: it is larger than 1 MiB")
         try:

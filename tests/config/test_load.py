@@ -145,7 +145,7 @@ def test_a_file_that_is_not_utf_8_is_a_fault_with_its_line(folder: Path) -> None
     [
         ("none.toml", "none.toml: cannot read the file: No such file or directory"),
         (".", ".: cannot read the file: Is a directory"),
-        ("a\0b", "a\0b: cannot read the file: embedded null byte"),
+        ("a\0b", "a\0b: cannot read the file: its name has a zero byte in it"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_line(folder: Path, file: str, told: str) -> None:

@@ -118,7 +118,7 @@ def test_the_name_of_a_file_may_have_variables_as_systemd_credentials_need() -> 
         (".", "cannot read {}: it is no regular file"),
         ("binary", "cannot read {}/binary: it is not UTF-8"),
         ("large", "cannot read {}/large: it is larger than 1 MiB"),
-        ("a\\u0000b", "cannot read {}/a\0b: embedded null byte"),
+        ("a\\u0000b", "cannot read {}/a\0b: its name has a zero byte in it"),
         ("${DB_PASSWORD}", "a secret may not be part of a file's name, which is shown"),
         ("${BRACE}", "the name of a file may not have a brace in it"),
         ("${NO}", "the variable NO is not set: set it, or write a default: ${{NO:-default}}"),
