@@ -75,6 +75,7 @@ class Operation:
         "deadline_at",
         "error",
         "home",
+        "leaving",
         "lot",
         "method",
         "state",
@@ -104,6 +105,7 @@ class Operation:
         self.crashes = 0  # how many incarnations died with it in hand, by no fault of its own
         self.task: trio.lowlevel.Task | None = None
         self.home: Home | None = None
+        self.leaving: Callable[[], object] | None = None  # its caller wants to, while it is firm
         self.lot: trio.lowlevel.ParkingLot | None = None
 
     def __repr__(self) -> str:
@@ -147,9 +149,28 @@ class Operation:
         error.__cause__ = cause
         self.fail(error)
 
-    def abort(self, _raise_cancel: Callable[[], object]) -> Abort:
+    def stay(self, state: Literal["queued", "parked"]) -> bool:
+        """Let a firm operation wait on, because nothing has come of it.
+
+        Returns:
+          Whether it does. False: its caller was cancelled meanwhile, and it is withdrawn.
+        """
+        self.state = state
+        leaving, task = self.leaving, self.task
+        if leaving is None or task is None:
+            return True
+        self.leaving = self.task = None
+        self.state = "withdrawn"
+        if self.home is not None:
+            self.home.withdrawn(self)
+            self.home = None
+        reschedule(task, cast("outcome.Outcome[object]", _Leaving(leaving)))
+        return False
+
+    def abort(self, raise_cancel: Callable[[], object]) -> Abort:
         """Withdraw the operation, if it is not too late: trio's abort function."""
         if self.state == "firm":
+            self.leaving = raise_cancel  # trio does not ask again
             return Abort.FAILED
         self.task = None
         if self.state != "taken":
@@ -158,6 +179,17 @@ class Operation:
                 self.home.withdrawn(self)
                 self.home = None
         return Abort.SUCCEEDED
+
+
+@attrs.frozen
+class _Leaving:
+    """What a task is rescheduled with that was cancelled.
+
+    Args:
+      unwrap: Raises that, in the task.
+    """
+
+    unwrap: Callable[[], object]
 
 
 class PendingReply(Generic[T]):

@@ -259,8 +259,9 @@ class DurableEngine(LocalEngine):
             operation.value = operation.error = None
             if id(operation) not in own:
                 self.parked.park_again(operation)
+                operation.stay("parked")
             else:
-                operation.state = "queued"
+                operation.stay("queued")
         for operation in batch:  # nor may one that found nothing come before one that did
             if operation.state == "parked" and operation.home is not None:
                 operation.home.withdrawn(operation)

@@ -16,7 +16,7 @@ from supervisors import ChildStartError
 from tests.stores.kit import LONG, define, running
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from trio.testing import MockClock
@@ -33,6 +33,7 @@ class Switch:
 
     broken: tuple[str, ...] = ()
     asked: int = 0
+    calls: list[Callable[[], None]] = attrs.field(factory=list)  # what happens at the first
 
     def check(self, sql: str) -> None:
         """Fail as a disk does, if this one is to.
@@ -42,6 +43,8 @@ class Switch:
         """
         if sql.startswith(self.broken):
             self.asked += 1
+            while self.calls:
+                self.calls.pop()()
             raise sqlite3.OperationalError("database or disk is full")
 
 
@@ -153,6 +156,26 @@ async def test_a_taker_whose_message_cannot_be_written_times_out_as_well(
         switch.broken = ()
         await trio.sleep(A_WHILE)
         assert (await queue.reserve()).attempt == 1
+
+
+@pytest.mark.parametrize("commit", ["loop", "thread"])
+async def test_who_leaves_while_a_commit_fails_is_let_go(
+    commit: str, path: Path, switch: Switch
+) -> None:
+    async with running(path, switched(switch), on_failure="wait", commit=commit) as runtime:
+        queue = await define(runtime)
+        switch.broken = WRITES
+        scope = trio.CancelScope()
+
+        @switch.calls.append
+        def leave() -> None:
+            trio.from_thread.run_sync(scope.cancel) if commit == "thread" else scope.cancel()
+
+        with trio.fail_after(5), scope:
+            await queue.insert(b"1")
+        assert scope.cancelled_caught
+        switch.broken = ()
+        assert await queue.len() == 0
 
 
 async def test_a_queue_that_cannot_be_read_while_its_store_works_is_no_busy_loop(
