@@ -10,7 +10,7 @@ import trio
 
 from supervisors import ActorCrashedError, ActorDownError, ActorError, Supervisor
 
-from ._errors import QueueActorsError
+from ._errors import QueueActorsError, StoreError
 from .cores.batch import BatchStatistics
 from .cores.timed import TimedStatistics
 from .queues import TimedQueue
@@ -32,8 +32,8 @@ async def wait_until_idle(runtime: Runtime) -> None:
 
     That is: no handler runs, no dead letter is on its way, and the last refill of each queue
     that somebody takes from put nothing in. A queue that is stopped or parked is not waited
-    for. When all that is left is in the buffers of batch queues, they are flushed. Cancelling it
-    has no effect on the runtime.
+    for; one whose store fails is. When all that is left is in the buffers of batch queues, they
+    are flushed. Cancelling it has no effect on the runtime.
 
     A message that moves from one queue to another between two looks would be missed; so two
     looks in a row must be idle and see the same counts.
@@ -68,7 +68,7 @@ async def _look(runtime: Runtime) -> object | None:
             numbers: QueueStatistics = await queue.statistics()
         except ActorDownError:
             continue
-        except ActorCrashedError:
+        except (ActorCrashedError, StoreError):  # it comes back
             return None
         settled = _settled(queue, numbers, served)
         if settled is None:

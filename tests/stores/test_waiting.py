@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from queueactors import CodecError, Fixed, SqliteStore, StoreError
+from queueactors import CodecError, Fixed, SqliteStore, StoreError, wait_until_idle
 from queueactors._codecs import LARGEST
 from queueactors.stores._file import Connection, StandardDriver
 from supervisors import ChildStartError
@@ -176,6 +176,22 @@ async def test_who_leaves_while_a_commit_fails_is_let_go(
         assert scope.cancelled_caught
         switch.broken = ()
         assert await queue.len() == 0
+
+
+async def test_a_store_that_fails_is_waited_for_until_all_is_idle(
+    path: Path, switch: Switch, autojump_clock: MockClock
+) -> None:
+    async with running(path, switched(switch)) as runtime, trio.open_nursery() as nursery:
+        queue = await define(runtime)
+        switch.broken = (*WRITES, *MESSAGES)
+        with pytest.raises(StoreError):
+            await queue.insert(b"1")
+        with pytest.raises(StoreError):
+            await queue.statistics()
+        nursery.start_soon(wait_until_idle, runtime)
+        await trio.sleep(A_WHILE)
+        assert nursery.child_tasks
+        switch.broken = ()
 
 
 async def test_a_queue_that_cannot_be_read_while_its_store_works_is_no_busy_loop(
