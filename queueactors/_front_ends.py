@@ -155,7 +155,7 @@ async def _start(group: Supervisor, ids: list[str]) -> dict[str, str]:
         try:
             await group.restart_child(child, park=True)
         except SupervisorsError as error:
-            if group.is_stopping:
+            if group.state != "running":
                 raise
             errors[child] = cause_of(error)
     return errors

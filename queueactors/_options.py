@@ -231,6 +231,14 @@ def items(values: Iterable[object]) -> tuple[object, ...]:
     return tuple(values)
 
 
+def same(one: object, other: object) -> bool:
+    """Return whether two values say the same; with values such as arrays nobody can tell."""
+    try:
+        return type(one) is type(other) and bool(one == other)
+    except Exception:  # noqa: BLE001 - a value's own __eq__
+        return False
+
+
 def is_generator(function: object) -> bool:
     """Whether calling it only makes a generator, which nobody would run."""
     while isinstance(function, partial):

@@ -5,10 +5,9 @@ The numbers are those that the metrics have too, as each kind has them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import attrs
-from trio.lowlevel import checkpoint
 
 from .engines import ROOM, TAKERS
 
@@ -122,16 +121,6 @@ def overview_steps(
         yield
         at_work += [worker_overview(each, states) for each in workers[start : start + SLICE]]
     return Overview(queues=tuple(found), workers=tuple(at_work))
-
-
-async def in_turns(steps: Generator[None, None, Overview]) -> Overview:
-    """Return the overview that steps make; others run in between."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return cast("Overview", end.value)
-        await checkpoint()
 
 
 def child_states(children: Iterable[tuple[Supervisor, Sequence[ChildInfo]]]) -> dict[int, str]:

@@ -312,7 +312,7 @@ class Reload:
 
     def _note(self, key: Key, error: BaseException) -> None:
         """Note what went wrong; if the runtime ends, nothing else counts."""
-        if self.root.is_stopping:
+        if self.root.state != "running":
             raise SupervisorStoppedError(self.root.path)
         self.errors.setdefault(key, cause_of(error))
 

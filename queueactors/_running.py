@@ -139,7 +139,7 @@ class Running:
         """Refuse to reload while the runtime starts or stops."""
         if not self._children.is_open:
             raise ReloadRefusedError("the runtime is starting; wait until it is up")
-        if self._children.root.is_stopping:
+        if self._children.root.state != "running":
             raise ReloadRefusedError("the runtime is stopping")
 
     async def _plan(self, new: Config) -> Plan:

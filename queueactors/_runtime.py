@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager, suppress
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Final, Literal, cast, overload
+from typing import TYPE_CHECKING, Final, Literal, overload
 
 import structlog
 import trio
@@ -30,9 +30,10 @@ from ._client_requests import ClientRequests
 from ._clock import Clock
 from ._errors import QueueNotFoundError, WorkerNotFoundError
 from ._front_ends import FrontEnds
-from ._options import Checks, Target, make_options
+from ._options import Checks, Target, make_options, same
 from ._parts import PARK, Defined, Parts, worker_spec
 from ._running import Running
+from ._steps import at_once
 from .queues import KINDS, AnyQueue, Options, Queue
 from .workers import BATCH, Worker, WorkerOptions
 
@@ -150,24 +151,14 @@ class Runtime:
         Nobody is asked, and nothing is waited for: it costs by the number of queues, not of
         messages. The names, and how many there may be, are options: ``[metrics]``.
         """
-        steps = self._metrics_steps()
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return cast("Metrics", end.value)
+        return at_once(self._metrics_steps())
 
     def overview(self) -> Overview:
         """Return all queues and workers, and what each is at, at this instant.
 
         As with `metrics`, nobody is asked, and nothing is waited for.
         """
-        steps = self._overview_steps()
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return cast("Overview", end.value)
+        return at_once(self._overview_steps())
 
     def _overview_steps(self) -> Generator[None, None, Overview]:
         """Return what makes the overview, see `queueactors._overview.overview_steps`."""
@@ -502,7 +493,7 @@ class Runtime:
                 f"queue {name!r} is defined already, with kind {known.kind!r} "
                 f"and store {known.handle.options.store!r}"
             )
-        if not _equal(given, known.handle.options):
+        if not same(given, known.handle.options):
             self._log.warning("definition_ignored", queue=name)
         return known.handle
 
@@ -535,14 +526,6 @@ class Runtime:
         """Return the runtime's own children, the groups, with all that is configured in them."""
         self._front_ends.specs = self._front_ends.make(self.config)
         return self._parts.specs(self._front_ends.specs)
-
-
-def _equal(one: Options, other: Options) -> bool:
-    """Return whether two definitions say the same; with values such as arrays nobody can tell."""
-    try:
-        return one == other
-    except Exception:  # noqa: BLE001 - a value's own __eq__
-        return False
 
 
 async def _remove(supervisor: Supervisor, specs: list[ChildSpec]) -> None:

@@ -167,11 +167,6 @@ class BaseSupervisor:
         """
         return self._children[id].spec
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether it was told to stop, or has ended."""
-        return self._stopping
-
     def state_of(self, id: str) -> ChildState | None:
         """Return where a child is in its life; None: there is no such child."""
         child = self._children.get(id)

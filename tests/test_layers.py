@@ -19,6 +19,7 @@ LAYERS = (
         "queueactors._call",
         "queueactors._histogram",
         "queueactors._insist",
+        "queueactors._steps",
         "queueactors.retry",
     ),
     ("queueactors.cores",),

@@ -232,8 +232,3 @@ def table(rows: list[tuple[object, ...]]) -> str:
         ).rstrip()
         for row in texts
     )
-
-
-def counted(number: int, thing: str) -> str:
-    """Return a number of things in words."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"

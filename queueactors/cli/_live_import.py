@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from ._control import Output, counted, find_socket, talk
+from ._control import Output, find_socket, talk
 from ._places import FAILED, fail, owned_told
 from ._progress import Progress
-from ._text import say
+from ._text import counted, say
 
 if TYPE_CHECKING:
     from pathlib import Path

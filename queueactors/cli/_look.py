@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from ._control import complete_queue, counted, on_runtime, table
-from ._text import plain
+from ._control import complete_queue, on_runtime, table
+from ._states import queue_words, worker_state
+from ._text import counted, plain
 
 if TYPE_CHECKING:
     from queueactors.control import ControlClient, QueueRow, RuntimeStatus, WorkerRow
@@ -106,16 +107,13 @@ def _cells(row: QueueRow) -> tuple[object, ...]:
 
 def _state(row: QueueRow) -> str:
     """Return what a queue is at, in a word or two."""
-    numbers = row.statistics or {}
-    words = [word for word in ("paused", "closed") if numbers.get(word)]
-    return ",".join([row.state, *words]) if words else row.state
+    return ",".join([row.state, *queue_words(row)])
 
 
 def _worker(row: WorkerRow) -> str:
     counts = ", ".join(f"{name} {count:,}" for name, count in row.counts.items() if count)
-    running = row.state if row.running or row.state != "running" else "off"
     return (
-        f"  worker {row.name}: {running}, {row.busy} of {row.concurrency} busy"
+        f"  worker {row.name}: {worker_state(row)}, {row.busy} of {row.concurrency} busy"
         f"{', ' if counts else ''}{counts}"
     )
 

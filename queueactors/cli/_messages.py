@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ._control import complete_queue, counted, on_runtime
+from ._control import complete_queue, on_runtime
 from ._places import FAILED, USAGE, fail
-from ._text import json_text
+from ._text import counted, json_text
 
 if TYPE_CHECKING:
     from queueactors.control import ControlClient, Peeked, Taken

@@ -16,8 +16,8 @@ import trio
 from queueactors._errors import QueueActorsError
 from queueactors._idle import wait_until_idle
 from queueactors._insist import insist
-from queueactors._overview import in_turns
 from queueactors._runtime import open_runtime
+from queueactors._steps import in_turns
 from queueactors.config import ConfigError, load_config
 from supervisors import (
     ActorError,
@@ -250,7 +250,7 @@ async def _show_progress(runtime: Runtime, status: StatusLine) -> None:
     done_before, before = 0, trio.current_time()
     while True:
         await trio.sleep(max(every, PAUSE * len(runtime.queues())))
-        # Nobody is asked: of a thousand queues, that took a quarter of a core for a terminal.
+        # Nobody is asked: of a thousand queues, that would take much of a core.
         overview = await in_turns(runtime._overview_steps())  # noqa: SLF001 - the front ends are its own
         done = ready = reserved = 0
         for each in overview.queues:

@@ -11,7 +11,7 @@ import click
 
 from ._places import FAILED, failures, find_place, owned, require, tables
 from ._progress import Progress
-from ._text import say
+from ._text import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def _told(report: FileReport) -> Iterator[str]:
         owner = f"process {report.owner['pid']} since {report.owner['started_at']}"
     yield f"  owner            {owner}"
     for queue in report.queues:
-        size = f"{queue.messages:,} message{'' if queue.messages == 1 else 's'}"
+        size = counted(queue.messages, "message")
         yield f"  queue {queue.name} ({queue.kind}): {size}, {_size(queue.bytes)} of values"
         for facts in (queue.states, queue.codecs):
             if facts:

@@ -7,9 +7,14 @@ change colours or titles, or look like a line of ours.
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 from unicodedata import category, east_asian_width
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -42,6 +47,11 @@ def json_text(value: object) -> str:
     return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def len_of(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
     if text.isascii():
@@ -67,3 +77,13 @@ def fit(text: str, width: int) -> str:
         kept += each
         used += _wide(each)
     return kept + "~" * min(width, 1) + " " * (width - used - 1)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Say at Ctrl-C that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command goes on where it was", err=True)
+        raise

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from ._states import queue_words, worker_state
+
 if TYPE_CHECKING:
     from queueactors.control import QueueRow, Top, WorkerRow
 
@@ -125,7 +127,7 @@ class Numbers:
         done = _sum(numbers, out) or 0
         rates = self._rates((False, row.name), _sum(numbers, into) or 0, done, before, seconds)
         taken = numbers.get(_TAKEN.get(row.kind, ""))
-        words = [word for word in ("paused", "closed") if numbers.get(word)]
+        words = queue_words(row)
         return Line(
             name=row.name,
             queue=row.name,
@@ -158,7 +160,7 @@ class Numbers:
             queue=row.queue,
             is_worker=True,
             kind="worker",
-            state=row.state if row.running or row.state != "running" else "off",
+            state=worker_state(row),
             reserved=row.busy,
             concurrency=row.concurrency,
             rate_out=rates[1],

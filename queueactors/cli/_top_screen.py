@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from ._text import fit, len_of, plain
+from ._text import counted, fit, len_of, plain
 from ._top_numbers import Line, Numbers
 
 if TYPE_CHECKING:
@@ -252,8 +252,8 @@ class Screen:
         more = f", and {missing - 1} more" if missing > 1 else ""
         facts = [
             f"{told.messages:,} ready, {told.in_hand:,} in hand",
-            f"{told.queues:,} queue{'' if told.queues == 1 else 's'}",
-            f"{told.workers:,} worker{'' if told.workers == 1 else 's'}",
+            counted(told.queues, "queue"),
+            counted(told.workers, "worker"),
             *([f"{len(told.parked)} parked"] if told.parked else []),
             *([f"{len(told.stopped)} stopped"] if told.stopped else []),
             *([f"every {top.interval:.1f} s"] if top.interval > self.interval * 1.1 else []),

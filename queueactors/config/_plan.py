@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
+from queueactors._options import same
+
 from ._faults import Fault, dotted, value_text
 from ._live import CHILD, CONTROL, PLAIN, QUEUES, RUNTIME, STORES, SUPERVISOR, WORKER, How
 from ._render import fields_of, toml_text
@@ -262,20 +264,12 @@ def _in_slot(  # noqa: PLR0913 - a part has these
 def _changes(old: Config, was: _Part, new: Config, part: _Part) -> Iterator[Change]:
     for field in dict.fromkeys([*part.fields, *was.fields]):
         before, after = was.fields.get(field), part.fields.get(field)
-        if not _same(before, after):
+        if not same(before, after):
             shown = [
                 _shown(config, each.place_of(field), value)
                 for config, each, value in ((old, was, before), (new, part, after))
             ]
             yield Change(field, shown[0], shown[1], part.hows.get(field, "never"))
-
-
-def _same(one: object, other: object) -> bool:
-    """Return whether two values say the same; with values such as arrays nobody can tell."""
-    try:
-        return type(one) is type(other) and bool(one == other)
-    except Exception:  # noqa: BLE001 - a value's own __eq__
-        return False
 
 
 def _shown(config: Config, path: KeyPath, value: object) -> str:

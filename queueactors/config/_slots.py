@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
-from supervisors import Backoff
+from supervisors import ChildSpec
+
+from ._tree import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,12 +21,7 @@ What = Literal["runtime", "metrics", "control", "store", "queue", "worker", "sup
 Key = tuple[What, str]  # a child of yours that only has a start function: by its path
 
 _CHILD_DEFAULTS: Final[Mapping[str, object]] = {
-    "restart": "permanent",
-    "shutdown": None,
-    "significant": False,
-    "init_timeout": None,
-    "backoff": Backoff(),
-    "on_give_up": "escalate",
+    field.name: field.default for field in attrs.fields(ChildSpec) if field.name in OPTIONS
 }
 
 

@@ -6,14 +6,14 @@ method that makes no sense for a kind of queue says what does.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 import structlog
 import trio
 
-from queueactors._overview import in_turns
+from queueactors._steps import in_turns
+from queueactors.metrics._ready import descend
 from supervisors import describe, did_you_mean
 
 from . import _params as p
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from queueactors._overview import Overview
     from queueactors._runtime import Runtime
     from queueactors.queues import AnyQueue
-    from supervisors import Tree
 
     from ._connection import Call, Reply
 
@@ -105,12 +104,14 @@ class Methods:
             runtime,
             not_ready=runtime.not_ready(),
             parked=runtime.parked(),
-            stopped=tuple(_stopped(runtime.tree())),
+            stopped=tuple(
+                child.id for _, child in descend(runtime.tree()) if child.state == "stopped"
+            ),
             queues=len(overview.queues),
             workers=len(overview.workers),
             messages=sum(each.at_hand or 0 for each in overview.queues),
             in_hand=sum(each.in_hand or 0 for each in overview.queues),
-            version=version("queueactors"),
+            version=self.watch.version,
         )
 
 
@@ -413,14 +414,6 @@ def _shown(queue: AnyQueue, value: object) -> dict[str, object]:
 async def _stream(items: Iterator[object]) -> AsyncGenerator[object, None]:
     for item in items:
         yield item
-
-
-def _stopped(tree: Tree) -> Iterator[str]:
-    """Yield the ids of what an operator has stopped."""
-    for child in tree.children:
-        if child.state == "stopped":
-            yield child.id
-        yield from _stopped(child)
 
 
 def _named(params: attrs.AttrsInstance) -> dict[str, object]:

@@ -65,7 +65,7 @@ class Watch:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
-        self._version = version("queueactors")  # a file is read for it
+        self.version = version("queueactors")  # a file is read for it
         self._rows: dict[object, _Row] = {}  # by `Defined` or `Worker`
         self._queues: list[Defined] = []
         self._workers: list[Worker] = []
@@ -173,7 +173,7 @@ class Watch:
         quiet = runtime.supervisor.state == "running" and all(
             each.state in QUIET for each in children
         )
-        # Without a walk through the tree, if nothing is to be found there: that is 8 ms.
+        # Without a walk through the tree, if nothing is to be found there.
         stores = runtime._stores  # noqa: SLF001 - likewise
         not_ready = tuple(failing(stores)) if quiet else runtime.not_ready()
         numbers = [rows[queue] for queue in queues]
@@ -187,7 +187,7 @@ class Watch:
                 workers=len(workers),
                 messages=sum([each.at_hand for each in numbers]),
                 in_hand=sum([each.in_hand for each in numbers]),
-                version=self._version,
+                version=self.version,
             )
         )
 

@@ -8,12 +8,13 @@ no part in what it tells of: when it fails, its supervisor starts it again, and 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
 
 from queueactors._accept import accept
+from queueactors._steps import in_turns
 from supervisors import bare_nursery
 
 from ._http import READERS, Answer, Asked, Connection, plain
@@ -124,15 +125,6 @@ class MetricsServer:
     def _is_crowded(self) -> bool:
         return bool(self._waiting)
 
-    async def _take(self) -> Metrics:
-        steps = self._metrics()
-        while True:
-            try:
-                next(steps)
-            except StopIteration as end:
-                return cast("Metrics", end.value)
-            await trio.lowlevel.checkpoint()
-
     async def answer(self, asked: Asked) -> Answer:
         """Return what a request is told."""
         if asked.path not in {"/metrics", "/healthz", "/readyz"}:
@@ -147,7 +139,7 @@ class MetricsServer:
             return plain(status, *(missing or ["ok"]))
         format_ = choose_format(asked.accept)
         body: list[bytes] = []
-        for chunk in format_.chunks(await self._take()):
+        for chunk in format_.chunks(await in_turns(self._metrics())):
             body.append(chunk.encode())
             await trio.lowlevel.checkpoint()
         return Answer(HTTPStatus.OK, tuple(body), format_.content_type, (("Vary", "Accept"),))

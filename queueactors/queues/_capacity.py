@@ -138,20 +138,6 @@ class CapacityQueue(ChunkHandle[CapacityOptions]):
             timeout=timeout or 0,
         )
 
-    @operation
-    def peek(self, limit: int = 1) -> Ask[list[Item]]:  # type: ignore[misc] # any items
-        """Look at the oldest items without taking them, also during a pause.
-
-        Args:
-          limit: >= 1; how many at most.
-
-        Raises:
-          StoreError: If they cannot be read from the store.
-          CodecError: If one cannot be decoded.
-          ValueError: If ``limit`` is out of its range.
-        """
-        return Decoded(self._values, decoded, "peek", (check_limit(limit),))
-
     # -- the whole queue -----------------------------------------------------------------------
 
     @operation

@@ -8,6 +8,7 @@ from queueactors._codecs import LARGEST, Encoded
 from queueactors._errors import CodecError
 
 from ._handle import OptionsT, QueueHandle
+from ._operations import Ask, Decoded, check_limit, operation
 
 if TYPE_CHECKING:
     from queueactors._codecs import ChunkValues
@@ -29,6 +30,20 @@ class ChunkHandle(QueueHandle[OptionsT]):
     def __init__(self, actor: QueueActor, options: OptionsT, values: ChunkValues) -> None:
         super().__init__(actor, options)
         self._values = values
+
+    @operation
+    def peek(self, limit: int = 1) -> Ask[list[Item]]:  # type: ignore[misc] # any items
+        """Look at the oldest items, also during a pause; none is taken, and no label moves.
+
+        Args:
+          limit: >= 1; how many at most.
+
+        Raises:
+          StoreError: If they cannot be read from the store.
+          CodecError: If one cannot be decoded.
+          ValueError: If ``limit`` is out of its range.
+        """
+        return Decoded(self._values, decoded, "peek", (check_limit(limit),))
 
 
 def encoded(values: ChunkValues, items: tuple[object, ...]) -> tuple[list[object], list[int]]:

@@ -170,20 +170,6 @@ class LogQueue(ChunkHandle[LogOptions]):
         )
 
     @operation
-    def peek(self, limit: int = 1) -> Ask[list[Item]]:  # type: ignore[misc] # any items
-        """Look at the oldest items, for no label, and also during a pause.
-
-        Args:
-          limit: >= 1; how many at most.
-
-        Raises:
-          StoreError: If they cannot be read from the store.
-          CodecError: If one cannot be decoded.
-          ValueError: If ``limit`` is out of its range.
-        """
-        return Decoded(self._values, decoded, "peek", (check_limit(limit),))
-
-    @operation
     def commit(self, label: str, position: int) -> Ask[int]:
         """Let a label stand behind what was read; return how many items that passes.
 

@@ -53,6 +53,15 @@ async def no_start(*, task_status):
     raise OSError("the disk is not there")
 """
 
+PARKED = """
+[supervisor.mine]
+intensity = 0
+[[supervisor.mine.child]]
+start = "app:crash"
+on_give_up = "park"
+"""
+"""A child for a configuration that is parked at once."""
+
 
 def config(handler: str = "say", *, values: str = '["x"]', more: str = "") -> str:
     """Return a configuration with one queue and one worker."""
@@ -72,6 +81,12 @@ handler = "app:{handler}"
 backoff = 0
 {more}
 """
+
+
+def write(folder: Path, text: str) -> str:
+    """Write a configuration's file into a folder; return its name."""
+    (folder / "queues.toml").write_text(text, encoding="utf-8")
+    return "queues.toml"
 
 
 class Program:

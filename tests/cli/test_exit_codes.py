@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .kit import config
+from .kit import config, write
 
 if TYPE_CHECKING:
     from .conftest import Start
@@ -82,11 +82,6 @@ handler = "app:say"
 def folder(folder: Path) -> Path:
     (folder / "starts.py").write_text(STARTS, encoding="utf-8")
     return folder
-
-
-def write(folder: Path, text: str) -> str:
-    (folder / "queues.toml").write_text(text, encoding="utf-8")
-    return "queues.toml"
 
 
 @pytest.mark.parametrize(("number", "expected"), [(TERM, 0), (INT, 130)])

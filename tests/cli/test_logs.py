@@ -18,7 +18,7 @@ import pytest
 
 from queueactors.cli._log import StatusLine, render_json
 
-from .kit import Program, config, read_all
+from .kit import Program, config, read_all, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,11 +86,6 @@ async def wait(delivery):
 def folder(folder: Path) -> Path:
     (folder / "mod.py").write_text(MODULE, encoding="utf-8")
     return folder
-
-
-def write(folder: Path, text: str) -> str:
-    (folder / "queues.toml").write_text(text, encoding="utf-8")
-    return "queues.toml"
 
 
 def events(err: str) -> list[dict[str, object]]:

@@ -16,7 +16,7 @@ from queueactors import open_runtime
 from queueactors.cli._beat import Beat, status_text
 from queueactors.cli._notify import LONGEST, Notifier
 
-from .kit import PATIENCE, config
+from .kit import PARKED, PATIENCE, config, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,11 +108,6 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 def folder(folder: Path) -> Path:
     (folder / "svc.py").write_text(MODULE, encoding="utf-8")
     return folder
-
-
-def write(folder: Path, text: str) -> str:
-    (folder / "queues.toml").write_text(text, encoding="utf-8")
-    return "queues.toml"
 
 
 # -- the notifier ----------------------------------------------------------------------------------
@@ -346,15 +341,8 @@ def test_a_service_is_ready_only_when_everything_configured_is_up(
 
 @pytest.mark.slow
 def test_what_is_parked_is_in_the_status(folder: Path, start: Start, manager: Manager) -> None:
-    more = """
-[supervisor.mine]
-intensity = 0
-[[supervisor.mine.child]]
-start = "app:crash"
-on_give_up = "park"
-"""
     environ = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "200000"}
-    program = start("run", write(folder, config(more=more)), environ=environ)
+    program = start("run", write(folder, config(more=PARKED)), environ=environ)
 
     manager.hear_until("is parked")
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from queueactors.cli import main
 
-from .kit import config
+from .kit import PARKED, config, write
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,20 +23,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-PARKED = """
-[supervisor.mine]
-intensity = 0
-[[supervisor.mine.child]]
-start = "app:crash"
-on_give_up = "park"
-"""
 LISTEN = '[metrics]\nlisten = "{}"\n'
 
 
-def write(folder: Path, listen: str, more: str = "") -> str:
-    text = config(more=more) + LISTEN.format(listen)
-    (folder / "queues.toml").write_text(text, encoding="utf-8")
-    return "queues.toml"
+def served(folder: Path, listen: str, more: str = "") -> str:
+    return write(folder, config(more=more) + LISTEN.format(listen))
 
 
 def port_of(daemon: Program, *more: str) -> int:
@@ -61,7 +52,7 @@ def ask(*args: str) -> tuple[int, str, str]:
 
 
 def test_a_daemon_that_is_up_is_ready(folder: Path, start: Start) -> None:
-    daemon = start("run", write(folder, "127.0.0.1:0"), "--log-format", "json")
+    daemon = start("run", served(folder, "127.0.0.1:0"), "--log-format", "json")
     port = port_of(daemon)
 
     assert ask(f"127.0.0.1:{port}") == (0, "ready\n", "")
@@ -74,14 +65,14 @@ def test_where_it_listens_may_be_told_by_its_configuration(folder: Path, start: 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    daemon = start("run", write(folder, f"127.0.0.1:{port}"), "--log-format", "json")
+    daemon = start("run", served(folder, f"127.0.0.1:{port}"), "--log-format", "json")
     assert port_of(daemon) == port
 
     assert start("ready", "queues.toml").end() == (0, "ready\n", "")
 
 
 def test_what_is_parked_is_told_and_the_code_is_1(folder: Path, start: Start) -> None:
-    daemon = start("run", write(folder, "127.0.0.1:0", PARKED), "--log-format", "json")
+    daemon = start("run", served(folder, "127.0.0.1:0", PARKED), "--log-format", "json")
     port = port_of(daemon, "child_parked")
     missing = "test/supervisors/supervisor.mine/start.crash is parked"
 
@@ -160,7 +151,7 @@ def test_nobody_to_ask_is_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = "schema = 1\n" + ("" if listen is None else LISTEN.format(listen))
-    (tmp_path / "queues.toml").write_text(text, encoding="utf-8")
+    write(tmp_path, text)
     monkeypatch.chdir(tmp_path)
 
     code, out, err = ask(source)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .kit import Program, config, read_all, screen
+from .kit import PARKED, Program, config, read_all, screen, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from .conftest import Start
 
 pytestmark = pytest.mark.slow
-
-
-def write(folder: Path, text: str) -> str:
-    (folder / "queues.toml").write_text(text, encoding="utf-8")
-    return "queues.toml"
 
 
 def events(err: str) -> list[dict[str, object]]:
@@ -183,14 +178,7 @@ def test_a_child_that_does_not_start_is_reported_likewise(folder: Path, start: S
 
 
 def test_a_child_that_was_parked_makes_it_exit_code_1(folder: Path, start: Start) -> None:
-    more = """
-[supervisor.mine]
-intensity = 0
-[[supervisor.mine.child]]
-start = "app:crash"
-on_give_up = "park"
-"""
-    file = write(folder, config("slow", more=more))
+    file = write(folder, config("slow", more=PARKED))
 
     code, out, err = start("run", file, "--until-idle", "--log-format", "json").end()
 

@@ -11,7 +11,7 @@ from queueactors.cli._control import table
 from queueactors.cli._text import fit, json_text, len_of, plain
 from queueactors.config import load_config, make_plan, plan_text
 
-from .kit import config
+from .kit import config, write
 from .test_control import command, listening, ok
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def test_no_command_prints_what_a_terminal_would_obey(
 @pytest.mark.slow
 def test_no_line_of_the_log_has_what_a_terminal_would_obey(folder: Path, start: Start) -> None:
     values = r'["\u001b[2J\u009b2J\nfake line"]'
-    (folder / "queues.toml").write_text(config("fail", values=values), encoding="utf-8")
+    file = write(folder, config("fail", values=values))
 
-    _, _, err = start("run", "queues.toml", "--until-idle").end()
+    _, _, err = start("run", file, "--until-idle").end()
 
     assert "ValueError: no luck with" in err
     assert all(line.isprintable() for line in err.splitlines())
