@@ -127,7 +127,11 @@ class Children:
                 await supervisor.delete_child(child)
 
     async def start_aside(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Do something in a child of its own: it goes on when whoever asked for it is gone."""
+        """Do something in a child of its own: it goes on when whoever asked for it is gone.
+
+        Raises:
+          SupervisorStoppedError: If the runtime ends. It has not begun.
+        """
 
         async def start(*, task_status: ChildStatus) -> None:
             task_status.started()
@@ -135,8 +139,7 @@ class Children:
 
         self._asides += 1
         spec = ChildSpec(id=f"aside.{self._asides}", start=start, restart="temporary")
-        with suppress(SupervisorStoppedError):
-            await self.root.start_child(spec)
+        await self.root.start_child(spec)
 
 
 def _supervisors(root: Supervisor) -> Iterator[Supervisor]:

@@ -5,11 +5,14 @@ Whoever asks is to be answered first, and what has begun goes on to its end if t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 import trio
+
+from supervisors import SupervisorStoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -56,24 +59,30 @@ class ClientRequests:
         Returns:
           None: It is done. Otherwise it has not begun: it ends whoever asks, who is to be answered
           before this is called.
+
+        Raises what `Runtime.restart` does; also `SupervisorStoppedError` if the runtime ends
+        meanwhile.
         """
         if await self._is_socket(name):
-            return partial(self._children.start_aside, partial(self._runtime.restart, name))
+            return partial(self._do_aside, partial(self._runtime.restart, name))
         ended = trio.Event()
-        failed: list[Exception] = []
+        outcome: list[Exception | None] = []
 
         async def restart() -> None:
             try:
                 await self._runtime.restart(name)
             except Exception as error:  # noqa: BLE001 - it is the client's
-                failed.append(error)
+                outcome.append(error)
+            else:
+                outcome.append(None)
             finally:
                 ended.set()
 
         await self._children.start_aside(restart)
         await ended.wait()
-        if failed:
-            raise failed[0]
+        error = outcome[0] if outcome else SupervisorStoppedError(self._children.root.path)
+        if error is not None:
+            raise error
         return None
 
     async def reload(self, config: str | None, removed: Literal["drain", "keep"]) -> ReloadResult:
@@ -85,7 +94,11 @@ class ClientRequests:
 
     async def renew_control(self) -> None:
         """Begin with the control socket's change. That ends whoever asks, so a child does it."""
-        await self._children.start_aside(self._running.change_control)
+        await self._do_aside(self._running.change_control)
+
+    async def _do_aside(self, work: Callable[[], Awaitable[None]]) -> None:
+        with suppress(SupervisorStoppedError):  # then the socket goes anyway
+            await self._children.start_aside(work)
 
     async def _is_socket(self, name: str) -> bool:
         return self._front_ends.has_control(self._children.root, await self._children.find(name))

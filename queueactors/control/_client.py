@@ -29,7 +29,7 @@ from ._protocol import (
     read_greeting,
     request_line,
 )
-from ._socket import PATIENCE, STUCK, connect
+from ._socket import PATIENCE, STUCK, connect, send_line
 from ._values import (
     Json,
     Peeked,
@@ -490,7 +490,12 @@ class ControlClient:
             try:
                 # A line that is cut off would take all others with it.
                 with trio.CancelScope(shield=True):
-                    await self._stream.send_all(line)
+                    await send_line(self._stream, line, PATIENCE)
+            except trio.TooSlowError:
+                self._ended = ControlClosedError(str(self.path), STUCK)
+                await trio.aclose_forcefully(self._stream)
+                await trio.lowlevel.checkpoint()
+                raise self._closed() from None
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 await trio.lowlevel.checkpoint()
                 raise self._closed() from None

@@ -33,6 +33,7 @@ from ._protocol import (
     read_request,
     result_line,
 )
+from ._socket import send_line
 from ._values import encode
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from ._socket import Peer
 
 READ: Final = 1 << 16  # bytes at a time
-PIECE: Final = 1 << 16  # bytes that a client has to take in its time
 FREE: Final = 1 << 16  # bytes of a line, or an answer, that the budget does not count
 GRACE: Final = 5.0  # seconds to give back what nobody got
 
@@ -337,7 +337,8 @@ class Connection:
                 if line.ends is not None:  # whoever reads it may use its number at once
                     self._running.pop(line.ends, None)
                 try:
-                    await self._write_line(line)
+                    await send_line(self.stream, line.data, self.limits.timeout)
+                    line.written = True
                 except (trio.BrokenResourceError, trio.ClosedResourceError):
                     break
                 except trio.TooSlowError:
@@ -347,12 +348,6 @@ class Connection:
                 finally:
                     line.done.set()
         self._everything.cancel()
-
-    async def _write_line(self, line: _Line) -> None:
-        for first in range(0, len(line.data), PIECE):
-            with trio.fail_after(self.limits.timeout):
-                await self.stream.send_all(line.data[first : first + PIECE])
-        line.written = True
 
 
 def _is_stream(reply: object) -> TypeGuard[AsyncGenerator[object, None]]:

@@ -61,7 +61,7 @@ class ControlClosedError(QueueActorsError):
 
     Args:
       path: The socket's.
-      reason: What the runtime has said about it; empty: nothing.
+      reason: What the runtime has said about it, or what is wrong with it; empty: not known.
     """
 
     def __init__(self, path: str, reason: str = "") -> None:
@@ -71,7 +71,7 @@ class ControlClosedError(QueueActorsError):
 
     def __str__(self) -> str:
         why = self.reason and f": {self.reason}"
-        return f"{self.path}: the runtime has closed the connection{why}"
+        return f"{self.path}: the connection to the runtime has ended{why}"
 
 
 class ControlLockedError(QueueActorsError):
@@ -90,10 +90,9 @@ class ControlLockedError(QueueActorsError):
         self.started_at = started_at
 
     def __str__(self) -> str:
-        owner = "another process" if self.pid is None else f"process {self.pid}"
-        since = self.started_at and f" since {self.started_at}"
+        owner = own.owner_text(self.pid, self.started_at, None)
         return (
-            f"the control socket {self.path} belongs to {owner}{since or ''}; stop it first, or "
+            f"the control socket {self.path} belongs to {owner}; stop it first, or "
             "give this runtime another [runtime] data_dir or [control] socket"
         )
 

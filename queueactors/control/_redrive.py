@@ -32,6 +32,9 @@ async def redrive(runtime: Runtime, queue: AnyQueue, to: str | None, limit: int)
       queue: Where they are: a timed or a message queue.
       to: The queue that they go to; None: each to the one that it came from.
       limit: How many at most.
+
+    Raises:
+      trio.TooSlowError: If one that was put in there could not be finished here in its time.
     """
     moved: dict[str, int] = {}
     kept: list[int] = []  # keys of what stays: held meanwhile, so that it does not come again
@@ -58,11 +61,20 @@ async def redrive(runtime: Runtime, queue: AnyQueue, to: str | None, limit: int)
             except BaseException:
                 kept.append(taken.key)
                 raise
-            await (queue.delete(taken.key) if timed else queue.finish(taken.key))
+            await _finish(queue, taken.key)
             moved[target] = moved.get(target, 0) + 1
     finally:
         await _give_back(queue, kept)
     return Redriven(moved=moved, left=len(kept), error=error)
+
+
+async def _finish(queue: AnyQueue, key: int) -> None:
+    """Finish what is in another queue by now; also if the client leaves: else it stays in both."""
+    with trio.move_on_after(HELD, shield=True) as finishing:
+        await (queue.delete(key) if queue.kind == "timed" else queue.finish(key))
+    if finishing.cancelled_caught:
+        told = f"it could not be finished within {HELD:g} seconds in {queue.name!r}"
+        raise trio.TooSlowError(f"a message is in both queues: {told}")
 
 
 async def _give_back(queue: AnyQueue, keys: list[int]) -> None:

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 
 MODE: Final = 0o600
 BACKLOG: Final = 128
-PATIENCE: Final = 10.0  # seconds for a runtime to take somebody in, and to say who it is
+PATIENCE: Final = 10.0  # seconds for a runtime to take somebody in, to say who it is, to read on
 AGAIN: Final = 0.05  # seconds until one that has too many on its hands is asked again
+PIECE: Final = 1 << 16  # bytes that the other side has to take in its time
 STUCK: Final = (
     f"the runtime there has not answered within {PATIENCE:g} seconds; it may be stuck: see its log"
 )
@@ -172,6 +173,22 @@ async def _connect(connecting: socket.socket, at: str) -> None:
             await trio.sleep(AGAIN)
         else:
             return
+
+
+async def send_line(stream: trio.abc.SendStream, line: bytes, patience: float) -> None:
+    """Send a line, however long it takes, as long as the other side reads on.
+
+    Args:
+      stream: The connection. After an error, or if this is cancelled, a part of the line is out.
+      line: The line.
+      patience: Seconds in which the other side has to take each piece.
+
+    Raises:
+      trio.TooSlowError: If it has not.
+    """
+    for first in range(0, len(line), PIECE):
+        with trio.fail_after(patience):
+            await stream.send_all(line[first : first + PIECE])
 
 
 def _check_owner(path: Path, owner: Peer) -> None:

@@ -21,14 +21,16 @@ from queueactors import (
 from queueactors.control import ControlClosedError, ControlError, Redriven, open_control
 from queueactors.control._logs import KEPT
 from queueactors.control._methods import METHODS, Methods
+from queueactors.control._redrive import redrive
 from queueactors.control._watch import COST
-from supervisors import ActorDownError, ChildSpec
+from supervisors import ActorDownError, ChildSpec, child_spec
 
-from .kit import controlled, raw, serving
+from .kit import controlled, fault, raw, serving
 
 if TYPE_CHECKING:
     from queueactors.control import ControlClient, Peeked
     from queueactors.control._server import ControlServer
+    from queueactors.queues import AnyQueue
     from supervisors import ChildStatus, Supervisor
     from tests.conftest import Events
 
@@ -213,6 +215,42 @@ async def test_a_redrive_that_cannot_go_on_loses_nothing(tmp_path: Path) -> None
         assert (await runtime.queue("dead").statistics()).ready == 2
 
 
+@pytest.mark.parametrize("source", ["dead", "message"])
+async def test_a_redrive_that_is_cancelled_leaves_nothing_in_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    async with controlled(tmp_path, queue=QUEUES) as (runtime, client):
+        await client.insert(source, "x", "y")
+        target: AnyQueue = runtime.queue("timed")
+        insert = target.insert
+
+        async def insert_and_leave(*values: object, **options: object) -> int:
+            inserted: int = await insert(*values, **options)
+            leaving.cancel()
+            return inserted
+
+        monkeypatch.setattr(target, "insert", insert_and_leave)
+
+        with trio.CancelScope() as leaving:
+            await redrive(runtime, runtime.queue(source), "timed", 2)
+
+        assert leaving.cancelled_caught
+        assert await runtime.queue(source).len() == await target.len() == 1
+
+
+async def test_a_redrive_says_what_is_in_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def hang(_key: int) -> None:
+        await trio.sleep_forever()
+
+    async with serving(tmp_path, queue=QUEUES) as runtime:
+        await runtime.queue("dead").insert("x")
+        monkeypatch.setattr(runtime.queue("dead"), "delete", hang)
+        with pytest.raises(trio.TooSlowError, match="a message is in both queues: it could not"):
+            await redrive(runtime, runtime.queue("dead"), "timed", 1)
+
+
 async def test_a_queue_is_paused_stopped_and_started(tmp_path: Path) -> None:
     async with controlled(tmp_path, queue=QUEUES) as (_, client):
         await client.insert("dead", 1)
@@ -249,17 +287,7 @@ async def test_what_answers_is_restarted_after_its_answer_and_never_stopped(
 
 
 async def test_a_restart_is_whole_also_if_its_client_leaves(tmp_path: Path) -> None:
-    begun, go_on = trio.Event(), trio.Event()
-
-    async def slow(*, task_status: ChildStatus) -> None:
-        task_status.started()
-        try:
-            await trio.sleep_forever()
-        finally:
-            begun.set()
-            with trio.CancelScope(shield=True):
-                await go_on.wait()
-
+    slow = SlowToEnd()
     async with serving(tmp_path) as runtime:
         await runtime.supervisor.start_child(ChildSpec(id="slow", start=slow))
         front_ends = cast("Supervisor", runtime.supervisor.value_of("front_ends"))
@@ -267,15 +295,61 @@ async def test_a_restart_is_whole_also_if_its_client_leaves(tmp_path: Path) -> N
         with trio.fail_after(10):
             async with raw(tmp_path) as client:
                 await client.say({"id": 1, "method": "restart", "params": {"child": "slow"}})
-                await begun.wait()
+                await slow.ending.wait()
             while server._connections:  # noqa: ASYNC110, SLF001 - real time; its leaving is noticed
                 await trio.sleep(0.001)
             assert runtime.supervisor.state_of("slow") != "running"
 
-            go_on.set()
+            slow.go_on.set()
 
             while runtime.supervisor.state_of("slow") != "running":  # noqa: ASYNC110 - real time
                 await trio.sleep(0.001)
+
+
+@pytest.mark.parametrize("asked", ["before", "after"])
+async def test_a_restart_is_not_told_as_done_if_the_runtime_stops(
+    tmp_path: Path, asked: str
+) -> None:
+    slow, leave = SlowToEnd(), trio.Event()
+
+    async def run(*, task_status: trio.TaskStatus) -> None:
+        async with serving(tmp_path) as runtime:
+            below = child_spec("below", [ChildSpec(id="slow", start=slow)])
+            await runtime.supervisor.start_child(below)
+            task_status.started()
+            await leave.wait()
+
+    line: dict[str, object] = {}
+    async with trio.open_nursery() as nursery:
+        await nursery.start(run)
+        async with raw(tmp_path) as client:
+            if asked == "after":
+                leave.set()
+                await slow.ending.wait()
+            await client.say({"id": 1, "method": "restart", "params": {"child": "slow"}})
+            await slow.ending.wait()
+            leave.set()
+            with trio.move_on_after(5):
+                line = await client.line()
+            slow.go_on.set()
+
+    assert fault(line) == "supervisor 'queueactors' is not running any more"
+
+
+class SlowToEnd:
+    """A child that ends when it may."""
+
+    def __init__(self) -> None:
+        self.ending, self.go_on = trio.Event(), trio.Event()
+
+    async def __call__(self, *, task_status: ChildStatus) -> None:
+        task_status.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            self.ending.set()
+            with trio.CancelScope(shield=True):
+                await self.go_on.wait()
 
 
 async def test_a_restart_that_fails_tells_why(tmp_path: Path) -> None:

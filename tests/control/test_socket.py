@@ -7,18 +7,27 @@ import socket
 import stat
 import subprocess
 import sys
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
-from queueactors.control import ControlLockedError, ControlUnreachableError, open_control
-from queueactors.control._socket import Peer, SocketFile, connect, is_welcome, peer_of
+from queueactors.control import (
+    ControlClosedError,
+    ControlLockedError,
+    ControlUnreachableError,
+    open_control,
+)
+from queueactors.control._protocol import greeting_line
+from queueactors.control._socket import PATIENCE, Peer, SocketFile, connect, is_welcome, peer_of
 from supervisors import ChildStartError
 
 from .kit import controlled, serving
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable
     from pathlib import Path
 
     from trio.testing import MockClock
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
     from tests.conftest import Events
 
 NOBODY = 65534
+LONG = "x" * 10_000_000  # more than any socket has room for
 
 
 async def test_only_its_owner_may_connect_from_the_first_instant(
@@ -149,6 +159,62 @@ async def test_a_runtime_that_takes_nobody_in_may_be_stuck(
                     async with open_control(path):
                         pass
                 listener.accept()[0].close()
+
+
+async def test_a_runtime_that_reads_nothing_any_more_holds_nobody(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with (
+        reading_nothing(tmp_path / "control.sock"),
+        open_control(tmp_path / "control.sock") as client,
+        trio.open_nursery() as nursery,
+    ):
+        begun = trio.current_time()
+        nursery.start_soon(_is_ended, client.tree())
+        await wait_all_tasks_blocked()
+        await _is_ended(client.insert("q", LONG))
+
+        assert trio.current_time() == begun + PATIENCE
+        await _is_ended(client.tree())
+
+
+async def test_whoever_leaves_a_runtime_that_reads_nothing_any_more_gets_away(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with (
+        reading_nothing(tmp_path / "control.sock"),
+        open_control(tmp_path / "control.sock") as client,
+    ):
+        begun = trio.current_time()
+        with trio.move_on_after(1) as leaving:
+            await client.insert("q", LONG)
+
+        assert leaving.cancelled_caught
+        assert trio.current_time() == begun + PATIENCE  # a line is not cut off before
+
+
+@asynccontextmanager
+async def reading_nothing(path: Path) -> AsyncIterator[None]:
+    """Be a runtime that takes one client in, says who it is, and is stuck from then on."""
+
+    async def take_in() -> None:
+        sock, _ = await listener.accept()
+        accepted.append(trio.SocketStream(sock))
+        await accepted[0].send_all(greeting_line("stuck", os.getpid()))
+
+    accepted: list[trio.SocketStream] = []
+    with trio.socket.socket(socket.AF_UNIX) as listener:
+        await listener.bind(str(path))
+        listener.listen()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(take_in)
+            yield
+        await accepted[0].aclose()
+
+
+async def _is_ended(call: Awaitable[object]) -> None:
+    with pytest.raises(ControlClosedError, match="10 seconds; it may be stuck"):
+        await call
 
 
 async def test_links_lead_nowhere(tmp_path: Path) -> None:
