@@ -640,6 +640,52 @@ async def test_a_drain_outlasts_a_stop_and_a_start_of_all_workers(
         assert runtime.queue_names() == ("q",)
 
 
+@pytest.mark.parametrize("waits", ["reserve", "sync"])
+async def test_a_queue_that_comes_back_while_it_is_drained_is_refilled_again(
+    waits: str, autojump_clock: MockClock
+) -> None:
+    async def refill() -> list[object]:
+        await trio.lowlevel.checkpoint()
+        return ["new"]
+
+    config = {"queue": {"jobs": timed(sync_fn=refill, sync_interval=1)}}
+    async with open_runtime(config) as runtime, trio.open_nursery() as nursery:
+        queue = runtime.queue("jobs")
+        await queue.insert("old")
+        await queue.reserve(60)
+        await runtime.reload({})
+        nursery.start_soon(getattr(queue, waits))
+        await trio.sleep(2)
+        assert (await queue.statistics()).refills == 0
+
+        await runtime.reload(config)
+
+        await trio.sleep(2)
+        assert (await queue.statistics()).last_refill == 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_a_queue_that_is_drained_has_not_got_is_not_wanted_later(
+    autojump_clock: MockClock,
+) -> None:
+    async def refill() -> list[object]:
+        await trio.lowlevel.checkpoint()
+        return ["new"]
+
+    config = {"queue": {"jobs": timed(sync_fn=refill, sync_interval=1)}}
+    async with open_runtime(config) as runtime:
+        queue = runtime.queue("jobs")
+        await queue.insert("old")
+        await queue.reserve(60)
+        await runtime.reload({})
+        assert await queue.try_reserve() is None
+
+        await runtime.reload(config)
+
+        await trio.sleep(2)
+        assert (await queue.statistics()).refills == 0
+
+
 async def test_a_queue_that_comes_back_while_it_is_drained_takes_in_again(
     autojump_clock: MockClock,
 ) -> None:

@@ -144,6 +144,7 @@ class TimedCore(TimedIndexes):
         self.name = name
         self.inserters: Sized = ()  # who waits in `wait_insert`, and
         self.syncers: Sized = ()  # in `sync`; the shell sets both
+        self.drains = False  # the engine says so: then no taker wants a refill
         self._changed = changed
         self.configure(
             max_reservations=max_reservations,
@@ -876,7 +877,8 @@ class TimedCore(TimedIndexes):
 
     def _may_refill(self) -> bool:
         records = self.records
-        return self._interval is not None and not records.refilling and not records.closed
+        stopped = records.refilling or records.closed or self.drains
+        return self._interval is not None and not stopped
 
     def _refill_at(self) -> int:
         """Return the instant from which on a refill may begin: the first one at once."""

@@ -10,7 +10,8 @@ from queueactors._errors import QueueActorsError
 from queueactors._state_errors import QueueBusyError
 from supervisors import Operation
 
-from ._protocol import ROOM, SLICE, SYNCS, TAKERS, Change, Kept, Method
+from ._protocol import ROOM, SLICE, SYNCS, TAKERS, Kept, Method
+from ._refusing import accept_adds, refuse_adds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -35,7 +36,7 @@ class LocalEngine:
     _advanced_to: int | None = attrs.field(default=None, init=False)
     _methods: dict[str, Method] = attrs.field(init=False)
     _served: object = attrs.field(default=None, init=False)  # the news that they have heard
-    _changes: Change | None = attrs.field(default=None, init=False)  # what the methods are
+    _drains: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.connect()
@@ -47,13 +48,20 @@ class LocalEngine:
         self.core.inserters = self.parked.lane(ROOM)
         self.core.syncers = self.parked.lane(SYNCS)
         self._served = None
-        if self._changes is not None:
-            self._changes(self.core, self._methods)
+        if self._drains:
+            refuse_adds(self.core, self.parked.queue, self._methods)
 
-    def change(self, changes: Change | None) -> None:
-        """Let a function change what carries out operations, from now on; None: nothing does."""
-        self._changes = changes
-        self.connect()
+    def drain(self, drains: bool) -> None:  # noqa: FBT001 - a state
+        """Take nothing in any more, or again, see `Engine.drain`."""
+        if drains != self._drains:
+            self._drains = drains
+            self.connect()
+            if not drains:
+                accept_adds(self.core)
+
+    def configure(self, change: Callable[[Core], None]) -> None:
+        """Let a function change what the core goes by."""
+        change(self.core)
 
     def wrap(self, wrapper: Callable[[Method], Method]) -> None:
         """Put something around each of the core's operations: the injection of faults."""

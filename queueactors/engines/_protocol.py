@@ -27,7 +27,6 @@ TAKERS: Final = "takers"
 SYNCS: Final = "syncs"
 
 Method = Callable[..., object]  # type: ignore[explicit-any] # each operation has its own
-Change = Callable[["Core", dict[str, Method]], None]
 
 SLICE: Final = 1000  # messages that become due, between two turns of others: some 3 ms
 
@@ -106,10 +105,15 @@ class Engine(Protocol):
     """Carries out batches for one incarnation of a queue actor."""
 
     culprit: Operation | None
-    core: Core
 
-    def change(self, changes: Change | None) -> None:
-        """Let a function change what carries out operations, from now on; None: nothing does."""
+    def drain(self, drains: bool) -> None:  # noqa: FBT001 - a state
+        """Take nothing in any more, and hand out what there is; or take in again.
+
+        It is not closed by that: see `_refusing`.
+        """
+
+    def configure(self, change: Callable[[Core], None]) -> None:
+        """Let a function change what the queue goes by, if that is in this process."""
 
     @property
     def notices(self) -> list[tuple[str, dict[str, object]]]:

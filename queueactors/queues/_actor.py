@@ -28,8 +28,6 @@ from queueactors._insist import insist
 from queueactors.engines import Parked
 from supervisors import ActorDownError, Mailbox, Operation
 
-from ._refusing import accept_adds, refuse_adds
-
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -87,27 +85,22 @@ class QueueActor:
 
     @property
     def drains(self) -> bool:
-        """Whether it takes nothing in any more, and hands out what it has: see `_refusing`."""
+        """Whether it takes nothing in any more, and hands out what it has: see `Engine.drain`."""
         return self._drains
 
     @drains.setter
     def drains(self, drains: bool) -> None:
         self._drains = drains
         if self._engine is not None:
-            self._let_in(self._engine)
+            self._engine.drain(drains)
             self.mailbox.wake()  # those who wait for room have waited in vain
-
-    def _let_in(self, engine: Engine) -> None:
-        if self._drains:
-            engine.change(lambda core, methods: refuse_adds(core, self.name, methods))
-        else:
-            engine.change(None)
-            accept_adds(engine.core)
+            if not drains and self.on_errand is not None:
+                self.on_errand()  # a refill may be wanted that could not begin
 
     def configure(self, change: Callable[[Core], None]) -> None:
         """Let a function change what the present incarnation goes by, if there is one."""
         if self._engine is not None:
-            change(self._engine.core)
+            self._engine.configure(change)
             self.mailbox.wake()  # there may be room, or another deadline
 
     async def ask(self, method: str, *args: object) -> object:
@@ -141,8 +134,7 @@ class QueueActor:
         log: structlog.typing.FilteringBoundLogger = structlog.get_logger("queueactors")
         log = log.bind(queue=self.name)
         engine = await self._open_engine(self.parked)
-        if self._drains:
-            self._let_in(engine)
+        engine.drain(self._drains)
         self._turning = False
         self.mailbox.reopen()
         self.starts += 1

@@ -476,6 +476,7 @@ class StuckStore(FaultyStore):
 
     async def open_engine(self, queue: str, kind: Kind, parked: Parked) -> Engine:
         engine = await FaultyStore.open_engine(self, queue, kind, parked)
+        assert isinstance(engine, LocalEngine)
         self.engine = StuckEngine(engine.core, parked)
         return self.engine
 

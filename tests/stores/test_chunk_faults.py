@@ -13,6 +13,7 @@ import pytest
 
 from queueactors import CapacityQueue, LogQueue
 from queueactors.cores import _chunks
+from queueactors.engines import LocalEngine
 from tests.stores.kit import LONG, ChunkModel, Seen, define_capacity, define_log
 from tests.stores.kit_faults import NS, Act, Play, sweeps, swept
 
@@ -147,7 +148,7 @@ class ChunkPlay(Play[Queue, ChunkModel, int]):
 
     async def shown(self) -> object:
         engine = self.queue._actor._engine  # noqa: SLF001
-        assert engine is not None
+        assert isinstance(engine, LocalEngine)
         return _items(engine.core), await self.queue.len()
 
     def wanted(self) -> object:

@@ -14,7 +14,7 @@ from queueactors.cores.channel import ChannelCore
 from queueactors.cores.timed import TimedCore
 
 if TYPE_CHECKING:
-    from queueactors.engines import Method
+    from ._protocol import Method
 
 ADDS: Final = frozenset(
     {
@@ -55,6 +55,7 @@ def refuse_adds(core: object, name: str, methods: dict[str, Method]) -> None:
         core.places.closed = True  # for those who do not ask
         methods["try_send"] = lambda _now, _value: False
     if isinstance(core, TimedCore):
+        core.drains = True
         methods["begin_refill"] = lambda _now: False
         methods["insert_nowait"] = partial(core.drop, error=QueueClosedError(name))
 
@@ -63,3 +64,5 @@ def accept_adds(core: object) -> None:
     """Undo what `refuse_adds` did to the core itself."""
     if isinstance(core, ChannelCore):
         core.places.closed = core.records.closed
+    if isinstance(core, TimedCore):
+        core.drains = False
