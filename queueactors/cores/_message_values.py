@@ -76,6 +76,18 @@ class QueueStatus:
     ntotal: int
 
 
+class Ids(NamedTuple):
+    """Numbers of messages, to look at them.
+
+    Args:
+      ids: All of them, or the next ones: what many share is not read in one go.
+      after: What to ask with for those that come next, at first 0; None: there are no more.
+    """
+
+    ids: list[int]
+    after: object = None
+
+
 @attrs.frozen
 class MessageInfo:
     """A message as `queueactors.MessageQueue.queue_content` shows it.

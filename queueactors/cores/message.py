@@ -31,6 +31,7 @@ from ._message_values import (
     COUNTS,
     Claimed,
     Enqueued,
+    Ids,
     MessageInfo,
     MessageRecords,
     MessageStatistics,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Claimed",
     "Enqueued",
+    "Ids",
     "MessageCore",
     "MessageInfo",
     "MessageRecords",
@@ -517,9 +519,9 @@ class MessageCore(MessageIndexes):
         """Return how many messages can be claimed now, but for a pause."""
         return self.queue_status(now).nqueued
 
-    def ids(self, _now: int) -> list[int]:
-        """Return the numbers of all messages."""
-        return list(self._messages)
+    def ids(self, _now: int, _after: object = 0) -> Ids:
+        """Return the numbers of all messages; there are none after these."""
+        return Ids([*self._messages])
 
     def content(self, now: int, ids: Sequence[int]) -> dict[str, MessageInfo]:
         """Return those messages of these numbers that are there, and are no requeues."""

@@ -5,6 +5,7 @@ What the operations do is decided by `queueactors.cores.message`.
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar, cast, get_args
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from queueactors._options import is_text, nanoseconds
 from queueactors.cores.message import (
     Claimed,
     Enqueued,
+    Ids,
     MessageInfo,
     MessageStatistics,
     QueueStatus,
@@ -306,14 +308,13 @@ class MessageQueue(QueueHandle["MessageOptions"]):
         It is read by some at a time, so that others have their turn: what changes meanwhile may
         be in it or not. It costs time and memory with the queue's length.
         """
-        found: dict[str, MessageInfo] = {}
-        ids = await self._ids()
-        for first in range(0, len(ids), PAGE):
-            found |= await self._content(ids[first : first + PAGE])
-        return found
+        return await self._look(None, inf)
 
     async def peek(self, status: Status | None = None, limit: int = 1) -> dict[str, MessageInfo]:
         """Look at the first messages without taking them, by mid; requeues are not among them.
+
+        The first are those that were enqueued first; on a server, see docs/scaling-out.md, those
+        that can be claimed first.
 
         It is read by some at a time, as `queue_content` is, and no more of it than is needed.
 
@@ -325,19 +326,26 @@ class MessageQueue(QueueHandle["MessageOptions"]):
         if status is not None and status not in get_args(Status):
             known = ", ".join(map(repr, get_args(Status)))
             raise ValueError(f"expected status to be one of {known}, got {status!r}")
+        return await self._look(status, limit)
+
+    async def _look(self, status: Status | None, limit: float) -> dict[str, MessageInfo]:
+        """Return the first messages of a status, a page at a time."""
         found: dict[str, MessageInfo] = {}
-        ids = await self._ids()
-        for first in range(0, len(ids), PAGE):
-            for mid, info in (await self._content(ids[first : first + PAGE])).items():
-                if status in {None, info.status}:
-                    found[mid] = info
-                if len(found) == limit:
-                    return found
+        some = Ids([], after=0)
+        while some.after is not None:
+            some = await self._ids(some.after)
+            for first in range(0, len(some.ids), PAGE):
+                page = await self._content(some.ids[first : first + PAGE])
+                for mid, info in page.items():
+                    if status in {None, info.status}:
+                        found[mid] = info
+                    if len(found) == limit:
+                        return found
         return found
 
     @operation
-    def _ids(self) -> Ask[list[int]]:
-        return Ask("ids")
+    def _ids(self, after: object) -> Ask[Ids]:
+        return Ask("ids", (after,))
 
     @operation
     def _content(self, ids: list[int]) -> Ask[dict[str, MessageInfo]]:

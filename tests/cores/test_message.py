@@ -413,7 +413,7 @@ def test_indexes_do_not_grow_with_use() -> None:
         core.extend(now, claimed.key, 20 * S)
         core.enqueue(now, mid, now, can_requeue=True)
         core.finish(now, claimed.key, ("success", "retry", "error")[now % 3], S * (now % 2))
-        core.remove(now, [each for each in core.ids(now) if each != 1])
+        core.remove(now, [each for each in core.ids(now).ids if each != 1])
         most = max(most, kept(core))
 
     assert core.length(5000) == 1

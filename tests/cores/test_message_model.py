@@ -204,7 +204,7 @@ class MessageMachine(RuleBasedStateMachine):
         assert core.queue_status(now) == naive.queue_status(now)
         assert core.queue_size(now) == naive.queue_size(now)
         assert core.length(now) == naive.length(now)
-        assert sorted(core.ids(now)) == sorted(item.id for item in naive.items)
+        assert sorted(core.ids(now).ids) == sorted(item.id for item in naive.items)
         for mid in MIDS:
             assert core.message_status(now, mid) == naive.status(now, mid)
         while not core.advance(now):

@@ -86,7 +86,7 @@ def records(core: MessageCore) -> dict[int, tuple[object, ...]]:
 
 
 def shown(core: MessageCore, now: int = 1) -> MessageInfo | None:
-    return core.content(now, core.ids(now)).get("x")
+    return core.content(now, core.ids(now).ids).get("x")
 
 
 def first_that_fits(status: Status | None, given: dict[str, bool]) -> Rule:

@@ -207,7 +207,7 @@ class MessagePlay(Play[MessageQueue, MessageCore, Held]):
 
     def wanted(self) -> object:
         core, now = self.model, self.now
-        return core.content(now, core.ids(now)), core.queue_status(now)
+        return core.content(now, core.ids(now).ids), core.queue_status(now)
 
 
 def _run(path: Path, name: str, fault: Fault, **options: object) -> int:

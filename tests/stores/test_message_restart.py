@@ -63,7 +63,7 @@ async def _lives(world: World, random: Random) -> int:
         async with world.life() as runtime:
             queue = await define_messages(runtime)
             assert await queue.queue_content() == model.core.content(
-                queue.clock.now_ns(), model.core.ids(queue.clock.now_ns())
+                queue.clock.now_ns(), model.core.ids(queue.clock.now_ns()).ids
             )
             assert in_memory(runtime) == model.seen(queue.clock.now_ns())
     return done
