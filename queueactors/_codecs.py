@@ -57,6 +57,15 @@ class Encoded(msgspec.Struct, gc=False, frozen=True):
         return len(self.data)
 
 
+class Plain:
+    """A value that has been decoded already."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
 class MsgpackCodec:
     """MessagePack: what JSON can say, and bytes, timestamps and more; compact and fast.
 
@@ -250,6 +259,8 @@ class Values:
         try:
             if type_(value) is bytes:
                 return self._decode(value)
+            if type_(value) is Plain:
+                return value.value
             encoded = cast("Encoded", value)
             codec = encoded.codec
             return self._decode_other(encoded)
@@ -264,16 +275,8 @@ class Values:
         Raises:
           CodecError: If they cannot.
         """
-        if codec == self.codec.name:
-            return
-        while codec.startswith((ITEMS, LETTER)):
-            codec = codec.removeprefix(ITEMS).removeprefix(LETTER)
-        own = self.codec.name.removeprefix(ITEMS)
-        if codec != own and codec not in BUILT_IN:
-            raise CodecError(codec, f"ValueError: the queue's codec is {own!r}")
-        if codec != own and codec == "pickle":
-            rule = "pickle is decoded only for a queue whose codec is pickle"
-            raise CodecError(codec, f"ValueError: {rule}")
+        if codec != self.codec.name:
+            check_codec(codec, self.codec.name.removeprefix(ITEMS))
 
     def _decode_other(self, encoded: Encoded) -> object:
         codec = encoded.codec
@@ -456,6 +459,25 @@ def _join_msgpack(items: Sequence[bytes]) -> bytes:
     else:
         head = b"\xdd" + count.to_bytes(4, "big")
     return head + b"".join(items)
+
+
+def check_codec(codec: str, own: str) -> None:
+    """See whether a queue can decode values in a codec, without one.
+
+    Args:
+      codec: Its name, as it is kept.
+      own: That of the queue's own.
+
+    Raises:
+      CodecError: If it cannot.
+    """
+    while codec.startswith((ITEMS, LETTER)):
+        codec = codec.removeprefix(ITEMS).removeprefix(LETTER)
+    if codec != own and codec not in BUILT_IN:
+        raise CodecError(codec, f"ValueError: the queue's codec is {own!r}")
+    if codec != own and codec == "pickle":
+        rule = "pickle is decoded only for a queue whose codec is pickle"
+        raise CodecError(codec, f"ValueError: {rule}")
 
 
 type_ = type  # where an argument of that name hides it

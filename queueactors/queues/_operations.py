@@ -132,8 +132,7 @@ def operation(
     @wraps(build)
     def call(self: H, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[object, object, T]:
         # Not async itself: one coroutine less to resume, and the checks are made at the call.
-        answer = self._mailbox.call(build(self, *args, **kwargs))
-        return cast("Coroutine[object, object, T]", answer)
+        return self._mailbox.call(build(self, *args, **kwargs))  # type: ignore[return-value] # a T
 
     return call
 

@@ -566,7 +566,8 @@ class TimedQueue(QueueHandle["TimedOptions"]):
             check_unique(values)
         if self._values is not None:
             values = tuple(map(self._values.encode, values))
-        wait = nanoseconds("delay", delay, positive=False)
+        is_none = type(delay) is int and not delay  # usually: not to be looked at more closely
+        wait = 0 if is_none else nanoseconds("delay", delay, positive=False)
         if at is None:
             return values, wait, _check_priority(priority)
         if wait:

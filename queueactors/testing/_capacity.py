@@ -308,6 +308,16 @@ async def _it_tells_how_much_is_in_it(make: MakeStore) -> None:
         equal((await queue.len(), await queue.is_empty()), (1, False))
 
 
+async def _statistics_in_a_batch_are_those_of_their_place(make: MakeStore) -> None:
+    async with a_queue(make) as queue:
+        await queue.push(b"a")
+        sent = [(queue.submit.push(b"a"), queue.submit.statistics()) for _ in range(3)]
+        told = [await numbers.get() for _, numbers in sent]
+        equal([(each.pushed, each.length) for each in told], [(2, 2), (3, 3), (4, 4)])
+        numbers = await queue.statistics()
+        equal((numbers.pushed, numbers.length), (4, 4))
+
+
 async def _statistics_are_of_now_and_ever(make: MakeStore) -> None:
     async with a_queue(make, max_elements=5) as queue:
         await queue.push(b"a", b"bb", b"ccc")
@@ -524,6 +534,7 @@ CAPACITY_RULES: Final[tuple[CapacityRule, ...]] = (
     _a_taker_that_left_takes_nothing,
     _takers_and_pushers_let_each_other_go_on,
     _it_tells_how_much_is_in_it,
+    _statistics_in_a_batch_are_those_of_their_place,
     _statistics_are_of_now_and_ever,
     _clear_throws_everything_away,
     _a_closed_queue_takes_nothing_in_and_is_worked_off,

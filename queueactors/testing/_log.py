@@ -426,6 +426,16 @@ async def _a_dead_letter_goes_in_and_comes_out(make: MakeStore) -> None:
 # -- the whole queue -------------------------------------------------------------------------------
 
 
+async def _statistics_in_a_batch_are_those_of_their_place(make: MakeStore) -> None:
+    async with a_queue(make) as queue:
+        await queue.add(b"a")
+        sent = [(queue.submit.add(b"a"), queue.submit.statistics()) for _ in range(3)]
+        told = [await numbers.get() for _, numbers in sent]
+        equal([(each.added, each.length) for each in told], [(2, 2), (3, 3), (4, 4)])
+        numbers = await queue.statistics()
+        equal((numbers.added, numbers.length), (4, 4))
+
+
 async def _statistics_are_of_now_and_ever(make: MakeStore) -> None:
     async with a_queue(make, ttl=30) as queue:
         equal(await told(queue), [0, 0, None, 0, 0, 0, 0])
@@ -690,6 +700,7 @@ LOG_RULES: Final[tuple[LogRule, ...]] = (
     _only_bytes_go_in_unless_there_is_a_codec,
     _a_codec_lets_other_values_in,
     _a_dead_letter_goes_in_and_comes_out,
+    _statistics_in_a_batch_are_those_of_their_place,
     _statistics_are_of_now_and_ever,
     _clear_throws_all_items_away_and_keeps_the_labels,
     _a_closed_queue_takes_nothing_in_and_can_be_read,

@@ -610,6 +610,16 @@ async def _long_content_is_read_in_pages(make: MakeStore) -> None:
         )
 
 
+async def _statistics_in_a_batch_are_those_of_their_place(make: MakeStore) -> None:
+    async with a_queue(make) as queue:
+        await queue.enqueue("a")
+        sent = [(queue.submit.enqueue("a"), queue.submit.statistics()) for _ in range(3)]
+        told = [await numbers.get() for _, numbers in sent]
+        equal([(each.added, each.queued) for each in told], [(2, 2), (3, 3), (4, 4)])
+        numbers = await queue.statistics()
+        equal((numbers.added, numbers.queued), (4, 4))
+
+
 async def _statistics_are_of_now_and_ever(make: MakeStore) -> None:
     async with a_queue(make, lock_time=4) as queue:
         await fill(queue, "abc")
@@ -943,6 +953,7 @@ MESSAGE_RULES: Final[tuple[MessageRule, ...]] = (
     _the_numbers_are_exact_in_every_state,
     _the_content_shows_every_message,
     _long_content_is_read_in_pages,
+    _statistics_in_a_batch_are_those_of_their_place,
     _statistics_are_of_now_and_ever,
     _a_removed_message_is_gone_whatever_it_was,
     _clear_removes_everything,

@@ -328,6 +328,24 @@ async def _a_key_that_never_was_is_not_found(make: MakeStore) -> None:
                 await use(12345)
 
 
+async def _a_number_may_be_of_any_size(make: MakeStore) -> None:
+    async with a_queue(make) as queue:
+        for power in (31, 53, 63, 64, 100):
+            large = 2**power + 1
+            await queue.insert("a")
+            equal(len(await queue.peek(limit=large)), 1)
+            (held,) = await queue.reserve_many(large)
+            for use in (queue.touch, queue.release, queue.bury, queue.fail):
+                with refused(ReservationNotFoundError) as refusal:
+                    await use(large)
+                equal(refusal.error and refusal.error.keys, (large,))
+            with refused(ReservationNotFoundError) as other:
+                await queue.delete(large, held, large + 1)
+            equal(other.error and other.error.keys, (large, large + 1))
+            equal(await queue.remove(large), 0)
+            equal(await queue.kick(large), 0)
+
+
 async def _delete_finishes_the_live_ones_and_names_the_stale(make: MakeStore) -> None:
     async with a_queue(make) as queue:
         await queue.insert("a", "b", "c")
@@ -560,6 +578,16 @@ async def _peek_changes_nothing(make: MakeStore) -> None:
         equal((message.state, message.attempts, message.priority), ("ready", 0, -1))
         equal((message.inserted_at, message.ready_at, message.error), (now, now, None))
         equal(await drain(queue), ["c", "a", "b"])
+
+
+async def _statistics_in_a_batch_are_those_of_their_place(make: MakeStore) -> None:
+    async with a_queue(make) as queue:
+        await queue.insert("a")
+        sent = [(queue.submit.insert("a"), queue.submit.statistics()) for _ in range(3)]
+        told = [await numbers.get() for _, numbers in sent]
+        equal([(each.inserted, each.ready) for each in told], [(2, 2), (3, 3), (4, 4)])
+        numbers = await queue.statistics()
+        equal((numbers.inserted, numbers.ready), (4, 4))
 
 
 async def _statistics_count(make: MakeStore) -> None:
@@ -818,6 +846,7 @@ TIMED_RULES: Final[tuple[TimedRule, ...]] = (
     _an_expired_reservation_is_refused_as_expired,
     _one_that_somebody_took_since_is_not_found,
     _a_key_that_never_was_is_not_found,
+    _a_number_may_be_of_any_size,
     _delete_finishes_the_live_ones_and_names_the_stale,
     _expired_ok_finishes_what_nobody_took_since,
     _a_cast_to_delete_is_silent_about_stale_ones,
@@ -834,6 +863,7 @@ TIMED_RULES: Final[tuple[TimedRule, ...]] = (
     _takers_of_a_closed_queue_wait_while_something_may_come_back,
     _clear_removes_all_and_voids_reservations,
     _peek_changes_nothing,
+    _statistics_in_a_batch_are_those_of_their_place,
     _statistics_count,
     _a_bad_argument_is_refused_before_anything_happens,
     _a_handle_says_what_it_is,

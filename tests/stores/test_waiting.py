@@ -178,6 +178,34 @@ async def test_who_leaves_while_a_commit_fails_is_let_go(
         assert await queue.len() == 0
 
 
+@pytest.mark.parametrize("commit", ["loop", "thread"])
+async def test_who_waited_and_leaves_while_a_commit_fails_is_let_go(
+    commit: str, path: Path, switch: Switch
+) -> None:
+    async with running(path, switched(switch), on_failure="wait", commit=commit) as runtime:
+        queue = await define(runtime)
+        scope = trio.CancelScope()
+
+        @switch.calls.append
+        def leave() -> None:
+            trio.from_thread.run_sync(scope.cancel) if commit == "thread" else scope.cancel()
+
+        async def fail() -> None:
+            while not (await queue.statistics()).waiting:
+                pass
+            switch.broken = WRITES
+            queue.submit.insert(b"1")
+
+        with trio.fail_after(5):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail)
+                with scope:
+                    await queue.reserve()
+        assert scope.cancelled_caught
+        switch.broken = ()
+        assert (await queue.reserve()).attempt == 1
+
+
 async def test_a_store_that_fails_is_waited_for_until_all_is_idle(
     path: Path, switch: Switch, autojump_clock: MockClock
 ) -> None:
