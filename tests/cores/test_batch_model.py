@@ -20,6 +20,7 @@ from queueactors.cores.batch import (
     Buffer,
     Merging,
 )
+from tests.torture import TORTURE
 
 from .naive_batch import NaiveBatches
 
@@ -390,4 +391,4 @@ def outcome(operation: Callable[..., object], *args: object) -> object:  # type:
 
 
 TestBatchCore = pytest.mark.slow(BatchMachine.TestCase)
-TestBatchCore.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestBatchCore.settings = settings(max_examples=60 * TORTURE, stateful_step_count=50, deadline=None)

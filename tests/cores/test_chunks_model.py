@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from queueactors import QueueActorsError
 from queueactors.cores.capacity import CapacityCore, CapacityRecords
 from queueactors.cores.log import LATE, LogCore, LogRecords
+from tests.torture import TORTURE
 
 from .kit_chunks import ChunkStore, Foreign, capacity_store, log_store, set_limits
 from .naive_chunks import NaiveCapacity, NaiveLog
@@ -314,6 +315,8 @@ def outcome(operation: Callable[..., object], *args: object) -> object:  # type:
 
 
 TestCapacityCore = pytest.mark.slow(CapacityMachine.TestCase)
-TestCapacityCore.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestCapacityCore.settings = settings(
+    max_examples=60 * TORTURE, stateful_step_count=50, deadline=None
+)
 TestLogCore = pytest.mark.slow(LogMachine.TestCase)
-TestLogCore.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+TestLogCore.settings = settings(max_examples=60 * TORTURE, stateful_step_count=50, deadline=None)

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from queueactors import QueueActorsError
 from queueactors.cores import Changed
 from queueactors.cores.message import MessageCore, QueuedMessage
+from tests.torture import TORTURE
 
 from .naive_message import NaiveMessages
 
@@ -241,4 +242,6 @@ def outcome(operation: Callable[..., object], *args: object) -> object:  # type:
 
 
 TestMessageCore = pytest.mark.slow(MessageMachine.TestCase)
-TestMessageCore.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestMessageCore.settings = settings(
+    max_examples=60 * TORTURE, stateful_step_count=50, deadline=None
+)

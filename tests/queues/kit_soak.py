@@ -1,4 +1,4 @@
-"""What the virtual weeks of load have in common: clients, crashes, noons, and the memory in use."""
+"""What the virtual days of load have in common: clients, crashes, noons, and the memory in use."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from trio.lowlevel import ParkingLot
 from queueactors import Config, MemoryStore, QueueFullError
 from queueactors.config import StoreConfig
 from supervisors import ActorCrashedError, ActorDownError
+from tests.torture import TORTURE
 
 from .kit import FaultyStore
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from supervisors import Operation
     from tests.conftest import Events
 
-DAYS = 7
+DAYS = 3 * TORTURE
 DAY = 86_400  # seconds, and operations
 CLIENTS = 60  # who act at the same instants, to save jumps of the clock
 CRASH_EVERY = 7_919  # operations of the queue, those of a worker among them

@@ -1,4 +1,4 @@
-"""A virtual week of load on a batch queue, one operation a second: nothing leaks or gets lost.
+"""Virtual days of load on a batch queue, one operation a second: nothing leaks or gets lost.
 
 As ``test_soak.py``: operations crash now and then; at noon the queue is restarted, but not on the
 last day. Each midnight the load rests until the queue is empty: then all counts must add up, and
@@ -150,7 +150,7 @@ class Load(Soak):
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.no_cover
-async def test_a_week_of_load_leaks_nothing_and_all_counts_add_up(
+async def test_days_of_load_leak_nothing_and_all_counts_add_up(
     autojump_clock: MockClock, events: Events
 ) -> None:
     faulthandler.cancel_dump_traceback_later()  # a busy machine takes longer than pytest waits

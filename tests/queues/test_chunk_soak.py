@@ -23,7 +23,7 @@ import trio
 from queueactors import PositionError, open_runtime
 from queueactors._insist import insist
 
-from .kit_soak import DAY, TOLERANCE, Crashes, Soak, memory
+from .kit_soak import DAY, DAYS, TOLERANCE, Crashes, Soak, memory
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from queueactors import CapacityQueue, LogQueue
     from tests.conftest import Events
 
-DAYS = 4
 TTL = 600  # seconds
 LABELS = ("fast", "slow", "committing")
 

@@ -1,4 +1,4 @@
-"""A virtual week of load, one operation a second: nothing leaks and nothing gets lost.
+"""Virtual days of load, one operation a second: nothing leaks and nothing gets lost.
 
 A real runtime with a queue, its worker, its refill and its queue for dead letters. Operations
 crash now and then; once a day the queue and the worker are restarted. Not on the last day: a
@@ -214,7 +214,7 @@ class Load(Soak):
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.no_cover
-async def test_a_week_of_load_leaks_nothing_and_all_counts_add_up(
+async def test_days_of_load_leak_nothing_and_all_counts_add_up(
     autojump_clock: MockClock, events: Events
 ) -> None:
     faulthandler.cancel_dump_traceback_later()  # a busy machine takes longer than pytest waits

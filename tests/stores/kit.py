@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import asynccontextmanager
 from copy import deepcopy
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
     from queueactors.stores._actor import StoreActor
     from queueactors.stores._protocol import StoredRecords
 
-# How many times as long as usual the tests torture, that could go on for ever.
-TORTURE = int(os.environ.get("QUEUEACTORS_TORTURE", "1"))
 LONG = 1e6  # seconds: longer than any test
 
 Facts = dict[int, tuple[object, ...]]

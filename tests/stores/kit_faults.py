@@ -23,8 +23,9 @@ from queueactors import (
     StoreError,
     TimedQueue,
 )
-from tests.stores.kit import LONG, TORTURE, Seen, in_memory, on_disk, running
+from tests.stores.kit import LONG, Seen, in_memory, on_disk, running
 from tests.stores.vfs import Disk, Fault, store_on
+from tests.torture import TORTURE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable

@@ -154,8 +154,8 @@ ACTS: Final[dict[str, BatchAct]] = {
         lambda model, now, _held: model.core.kick(now, 5),
     ),
     "remove": Act(
-        lambda queue, _held: queue.remove(*range(10**6)),
-        lambda model, now, _held: model.core.remove(now, range(10**6)),
+        lambda queue, _held: queue.remove(*range(1000)),
+        lambda model, now, _held: model.core.remove(now, range(1000)),
     ),
     "clear": Act(
         lambda queue, _held: queue.clear(),

@@ -15,7 +15,6 @@ from trio.testing import MockClock
 from queueactors import ClaimLostError, StoreError
 from tests.stores.kit import (
     LONG,
-    TORTURE,
     MessageModel,
     define_messages,
     in_memory,
@@ -25,6 +24,7 @@ from tests.stores.kit import (
 from tests.stores.test_message_faults import ACTS, Held
 from tests.stores.test_restart import SECOND, START, World
 from tests.stores.vfs import Disk, store_on
+from tests.torture import TORTURE
 
 if TYPE_CHECKING:
     from pathlib import Path

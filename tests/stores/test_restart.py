@@ -21,7 +21,6 @@ from queueactors import (
 )
 from tests.cores.kit import STATES
 from tests.stores.kit import (
-    TORTURE,
     a_model,
     define,
     expected,
@@ -32,6 +31,7 @@ from tests.stores.kit import (
 )
 from tests.stores.test_faults import ACTS
 from tests.stores.vfs import Disk, store_on
+from tests.torture import TORTURE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

@@ -25,10 +25,10 @@ from typing import Final
 import attrs
 import pytest
 
-from tests.stores.kit import TORTURE
 from tests.stores.victim import BATCHED, CAPPED, LOGGED, NAMED, OWN, UNIQUE
+from tests.torture import TORTURE
 
-ROUNDS: Final = 200 * TORTURE
+ROUNDS: Final = 100 * TORTURE
 AT_ONCE: Final = 2
 UP_TO: Final = 0.5  # seconds from the fork to the kill: some 30 ms go by until it works
 
