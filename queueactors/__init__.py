@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         TimedSubmit,
     )
     from .retry import Exponential, Fixed, Linear, RetryPolicy
-    from .stores import MemoryStore, SqliteStore
+    from .stores import MemoryStore, RedisStore, SqliteStore
     from .workers import (
         Delivery,
         Error,
@@ -111,7 +111,7 @@ else:
                 "MessageSubmit TimedOptions TimedQueue TimedSubmit"
             ),
             ".retry": "Exponential Fixed Linear RetryPolicy",
-            ".stores": "MemoryStore SqliteStore",
+            ".stores": "MemoryStore RedisStore SqliteStore",
             ".workers": (
                 "Delivery Error Observation Retry Snooze Success Summary Worker "
                 "WorkerOptions WorkerStatistics WorkerStatus default_throttle exp_backoff "
@@ -185,6 +185,7 @@ __all__ = [
     "QueueNotFoundError",
     "QueueStatus",
     "Read",
+    "RedisStore",
     "RefillError",
     "ReloadRefusedError",
     "Reservation",

@@ -107,6 +107,12 @@ class Parts:
                     f"and store {options.store!r} is durable"
                 )
             values = Values(codec)
+        keeps: Collection[str] = getattr(store, "keeps", KINDS)
+        if kind not in keeps:
+            raise ValueError(
+                f"queue {name!r}: store {options.store!r} keeps no queues of kind {kind}, "
+                f"only of {', '.join(keeps)}"
+            )
         kept = parts.kind(name, options, values)
 
         def open_engine(parked: Parked) -> Awaitable[Engine]:

@@ -14,6 +14,7 @@ from hypothesis import settings
 from structlog.testing import capture_logs
 
 from tests.listed import documented_events
+from tests.valkey import valkey  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, MutableMapping

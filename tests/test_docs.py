@@ -146,13 +146,15 @@ def test_the_life_of_a_batch_that_is_drawn_is_the_one_that_the_core_leads() -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", blocks("python"))
-def test_a_python_block_runs(code: str, tmp_path: Path) -> None:
+def test_a_python_block_runs(code: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     program = tmp_path / "example.py"
     program.write_text(code, encoding="utf-8")
+    server = {"REDIS_URL": request.getfixturevalue("valkey")} if "REDIS_URL" in code else {}
 
     done = subprocess.run(
         [sys.executable, "-W", "error", program],
         cwd=tmp_path,
+        env=os.environ | server,
         capture_output=True,
         text=True,
         timeout=60,
@@ -172,6 +174,7 @@ def test_a_toml_block_is_a_configuration(text: str, tmp_path: Path) -> None:
     arguments["merge"] = "old, new"
     functions = [f"def {name}({those}): pass\n" for name, those in arguments.items()]
     (tmp_path / "myapp.py").write_text("".join(functions))
+    (tmp_path / "redis-password").write_text("a secret")
 
     assert load_config(file).queues
 
@@ -228,6 +231,44 @@ def test_the_commands_of_the_page_on_stores_run_on_the_file_of_its_first_program
     assert done.stdout.count("emails-again: 2 messages from emails.jsonl") == 1
     assert "emails-again: these 2 messages were imported at " in done.stdout
     assert "backup.sqlite: schema version" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_scaling_out_move_the_queue_of_its_configuration(
+    tmp_path: Path, valkey: str
+) -> None:
+    text = (ROOT / "docs/scaling-out.md").read_text(encoding="utf-8")
+    found = BLOCK.findall(text)
+    (config,) = [code for language, code in found if language == "toml" and "store.disk" in code]
+    (tmp_path / "queues.toml").write_text(config, encoding="utf-8")
+    program = """if True:
+        import sys, trio, queueactors
+        async def main():
+            async with queueactors.open_runtime("queues.toml") as runtime:
+                emails = runtime.queue("emails")
+                if len(sys.argv) > 1:
+                    await emails.insert(*sys.argv[1:])
+                else:
+                    print([each.value for each in await emails.reserve_many(9)])
+                    await runtime.drop("emails")
+        trio.run(main)
+    """
+    shell = "".join(code for language, code in found if language == "sh")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    done = subprocess.run(
+        ["bash", "-ec", f'python -c "$1" ann bob\n{shell}python -c "$1"', "-", program],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "REDIS_URL": valkey},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "shared: 2 records of 1 queue" in done.stdout
+    assert "['ann', 'bob']" in done.stdout
 
 
 def test_docs_list_exactly_the_events_that_are_logged() -> None:

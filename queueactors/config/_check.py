@@ -5,7 +5,7 @@ Supervisors and their children are left to `_tree`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeVar, Union
+from typing import TYPE_CHECKING, Final, Literal, TypeVar, Union
 
 import attrs
 
@@ -31,7 +31,7 @@ Tables = dict[str, Table]
 Made = TypeVar("Made")
 
 _MEMORY = "memory"
-_SQLITE = "sqlite"
+STORE_TYPES: Final = (_MEMORY, "sqlite", "redis")
 _NO_QUEUE = ("drop", "bury")  # what on_exhausted may be instead of a queue
 
 
@@ -134,6 +134,21 @@ def _stores(reader: Reader, tables: Tables) -> dict[str, StoreConfig]:
     return stores
 
 
+def store_class(type_: str) -> type:
+    """Return the class of a store of ours, by its type; only that is imported."""
+    if type_ == _MEMORY:
+        from queueactors.stores import MemoryStore
+
+        return MemoryStore
+    if type_ == "sqlite":
+        from queueactors.stores import SqliteStore
+
+        return SqliteStore
+    from queueactors.stores import RedisStore
+
+    return RedisStore
+
+
 def _factory(reader: Reader, path: KeyPath, table: Table) -> type | None:
     """Return the class of a store; None if there is none."""
     at = (*path, "type")
@@ -142,18 +157,13 @@ def _factory(reader: Reader, path: KeyPath, table: Table) -> type | None:
         reader.refuse(path, "type is required")
     elif at in reader.refused:
         pass
-    elif kind == _MEMORY:
-        from queueactors.stores import MemoryStore
-
-        return MemoryStore
-    elif kind == _SQLITE:
-        from queueactors.stores import SqliteStore
-
-        return SqliteStore
+    elif isinstance(kind, str) and kind in STORE_TYPES:
+        return store_class(kind)
     elif isinstance(kind, str) and ":" not in kind:
         secret = reader.got(at, kind) != repr(kind)
-        hint = "" if secret else did_you_mean(kind, [_MEMORY, _SQLITE])
-        told = "expected type to be 'memory', 'sqlite' or a target 'module:Class', got "
+        hint = "" if secret else did_you_mean(kind, STORE_TYPES)
+        known = ", ".join(map(repr, STORE_TYPES))
+        told = f"expected type to be one of {known} or a target 'module:Class', got "
         reader.refuse(at, f"{told}{reader.got(at, kind)}{hint}")
     else:
         return _own_store(reader, at, kind)
@@ -201,14 +211,19 @@ def _queues(
 def _check_store(
     reader: Reader, path: KeyPath, given: Table, kind: str, stores: dict[str, StoreConfig]
 ) -> None:
-    """Note a durable store for a kind that only memory can keep."""
+    """Note a store that does not keep the kind: a durable one, if only memory can keep it."""
     name = given.get("store", _MEMORY)
-    stored = issubclass(KIND_OPTIONS[kind], StoredOptions)
-    if stored or not isinstance(name, str) or name not in stores:
+    if not isinstance(name, str) or name not in stores:
         return
-    if getattr(stores[name].factory, "durable", False) is True:
-        at = (*path, "store") if "store" in given else path
-        told = f"a {kind} is kept in memory only, and store {reader.got(at, name)} is durable"
+    factory = stores[name].factory
+    at = (*path, "store") if "store" in given else path
+    if not issubclass(KIND_OPTIONS[kind], StoredOptions):
+        if getattr(factory, "durable", False) is True:
+            told = f"a {kind} is kept in memory only, and store {reader.got(at, name)} is durable"
+            reader.refuse(at, told)
+    elif kind not in getattr(factory, "keeps", KIND_OPTIONS):
+        keeps = ", ".join(getattr(factory, "keeps", ()))
+        told = f"store {reader.got(at, name)} keeps no queues of kind {kind}, only of {keeps}"
         reader.refuse(at, told)
 
 

@@ -24,6 +24,7 @@ from queueactors.retry import RetryPolicy
 from queueactors.workers._options import WorkerOptions
 from supervisors import Backoff, ChildSpec, SupervisorFlags
 
+from ._check import STORE_TYPES, store_class
 from ._durations import DURATION
 from ._reader import BACKOFF, POLICIES, hints
 from ._schema import ControlOptions, RuntimeOptions
@@ -150,10 +151,8 @@ def _own(cls: type) -> Schema:
 
 
 def _store() -> Schema:
-    from queueactors.stores import MemoryStore, SqliteStore
-
-    kinds: dict[str, Schema] = {"memory": _own(MemoryStore), "sqlite": _own(SqliteStore)}
-    what = "What it is: 'memory', 'sqlite', or a class of yours."
+    kinds = {type_: _own(store_class(type_)) for type_ in STORE_TYPES}
+    what = f"What it is: {', '.join(map(repr, STORE_TYPES))}, or a class of yours."
     type_ = {"anyOf": [{"enum": [*kinds]}, _TARGET], "description": what}
     return {"type": "object", "properties": {"type": type_}, "allOf": _cases("type", kinds)}
 

@@ -77,7 +77,8 @@ WORKER: Final[Mapping[str, How]] = {
     "shutdown": "live",
 }
 STORES: Final[Mapping[str, Mapping[str, How]]] = {
-    "sqlite": {"timeout": "live", "on_failure": "live", "release_on_start": "later"}
+    "sqlite": {"timeout": "live", "on_failure": "live", "release_on_start": "later"},
+    "redis": {"poll": "live", "timeout": "live", "on_failure": "live"},
 }
 """Of a store; what is not there cannot change while the runtime runs."""
 RUNTIME: Final[Mapping[str, How]] = {"name": "never", "data_dir": "never", "log_level": "live"}

@@ -30,9 +30,14 @@ log_level = "info"              # debug, info, warning, error or critical; defau
 # max_line = 67108864           # bytes of a request or an answer; default 64 MiB
 
 # [store.disk]                  # a file: its queues outlast the process
-# type = "sqlite"               # what it is; or "memory", or "module:Class"; required
+# type = "sqlite"               # or "memory", "redis", or "module:Class"; required
 # path = "var/disk.sqlite"      # the file; default <data_dir>/<name>.sqlite
 # durability = "process"        # what it outlasts: "process", or "power" cuts; default "process"
+
+# [store.shared]                # a server: any number of machines share its queues
+# type = "redis"                # needs queueactors[redis], and Redis >= 7.0 or Valkey
+# url = "redis://localhost:6379" # or rediss:// for TLS, or unix:///path; may have a password
+# prefix = "queueactors"        # what the names of its keys begin with; default "queueactors"
 
 # What every queue, worker or supervisor has that does not say otherwise.
 [defaults.queue]

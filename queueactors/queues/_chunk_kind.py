@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from queueactors._codecs import Values
     from queueactors.cores import Changed
     from queueactors.cores.capacity import Load
+    from queueactors.engines.redis import CapacityWire, LogWire
     from queueactors.stores import StoredMessage
 
     from ._chunk_options import CapacityOptions, LogOptions
@@ -91,6 +92,10 @@ class _ChunkKind(Generic[Options]):
         """Return the kind of a queue: its items are bytes in memory, too."""
         return cls(name, ChunkValues(make_codec(options.codec, options.type)), options)
 
+    @property
+    def _item_codec(self) -> str:
+        return self.values.codec.name.removeprefix(ITEMS)
+
     def _load(self, value: ReadValue | None) -> Load | None:
         """Return what reads the items of a chunk."""
         if value is None:
@@ -132,6 +137,12 @@ class CapacityKind(_ChunkKind["CapacityOptions"]):
             ready=False,
         )
 
+    def wire(self) -> CapacityWire:
+        """Return how its operations travel to a server."""
+        from queueactors.engines.redis import CapacityWire
+
+        return CapacityWire(self.name, self._item_codec, lambda: self.options.max_elements)
+
     def configure(self, _core: CapacityCore) -> None:
         """Let a core be: its capacity is the store's, and `CapacityQueue.resize` changes it."""
 
@@ -169,6 +180,12 @@ class LogKind(_ChunkKind["LogOptions"]):
         )
         self.configure(core)
         return core
+
+    def wire(self) -> LogWire:
+        """Return how its operations travel to a server."""
+        from queueactors.engines.redis import LogWire
+
+        return LogWire(self.name, self._item_codec, lambda: self.options.ttl)
 
     def configure(self, core: LogCore) -> None:
         """Let a core go by the options as they are now."""

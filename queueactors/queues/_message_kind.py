@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from queueactors._codecs import Values
     from queueactors.cores import Changed
+    from queueactors.engines.redis import MessageWire
     from queueactors.stores import StoredMessage
 
     from ._options import MessageOptions
@@ -70,6 +71,13 @@ class MessageKind:
         )
         self.configure(core)
         return core
+
+    def wire(self) -> MessageWire:
+        """Return how its operations travel to a server."""
+        from queueactors.engines.redis import MessageWire
+
+        values = cast("Values", self.values)  # on a server they are encoded
+        return MessageWire(self.name, lambda: self.options, values.codec.name, values.decode)
 
     def configure(self, core: MessageCore) -> None:
         """Let a core go by the options as they are now."""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from queueactors._codecs import Values
     from queueactors.cores import Changed
+    from queueactors.engines.redis import TimedWire
     from queueactors.stores import StoredMessage
 
     from ._options import TimedOptions
@@ -86,6 +87,29 @@ class TimedKind:
         )
         self.configure(core)
         return core
+
+    def wire(self) -> TimedWire:
+        """Return how its operations travel to a server."""
+        from queueactors.engines.redis import TimedWire
+
+        values = cast("Values", self.values)  # on a server they are encoded
+        initial = cast("tuple[bytes, ...]", self._initial)
+        return TimedWire(self.name, self._limits, values.codec.name, initial, values.decode)
+
+    def _limits(self) -> dict[str, object]:
+        """Return what the queue goes by on a server; instants are microseconds there."""
+        options = self.options
+        limits: dict[str, object] = {
+            "unique": options.unique,
+            "on_exhausted": options.on_exhausted,
+        }
+        if options.max_reservations is not None:
+            limits["max_reservations"] = options.max_reservations
+        if options.max_length is not None:
+            limits["max_length"] = options.max_length
+        if options.sync_interval is not None:
+            limits["sync_interval"] = round(options.sync_interval * 1e6)
+        return limits
 
     def configure(self, core: TimedCore) -> None:
         """Let a core go by the options as they are now."""

@@ -7,6 +7,7 @@ from supervisors._lazy import lazy_exports
 if TYPE_CHECKING:
     from ._memory import MemoryStore
     from ._protocol import Kind, Place, Store, StoreStatistics
+    from ._redis import RedisStore
     from ._sqlite import SqliteStore
     from ._table import StoredMessage, Table
 else:
@@ -17,6 +18,7 @@ else:
             "._protocol": "Kind Place Store StoreStatistics",
             "._table": "StoredMessage Table",
             "._sqlite": "SqliteStore",
+            "._redis": "RedisStore",
         },
     )
 
@@ -24,6 +26,7 @@ __all__ = [
     "Kind",
     "MemoryStore",
     "Place",
+    "RedisStore",
     "SqliteStore",
     "Store",
     "StoreStatistics",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from queueactors._histogram import Buckets
     from queueactors.cores import Changed
     from queueactors.engines import Core, Engine, Parked
+    from queueactors.engines.redis import Wire
     from supervisors import ChildSpec
 
     from ._table import StoredMessage, Table
@@ -88,6 +89,13 @@ class LazyKind(Kind, Protocol):
         """
 
 
+class RemoteKind(Kind, Protocol):
+    """A kind whose queues a server can keep."""
+
+    def wire(self) -> Wire:
+        """Return how its operations travel."""
+
+
 @attrs.frozen(kw_only=True)
 class StoreStatistics:
     """A store's numbers; counters run since it was opened first, over restarts.
@@ -109,8 +117,9 @@ class Store(Protocol):
     """Keeps the records of queues. An attrs class whose init arguments are its options.
 
     It may have a method ``statistics()`` that returns `StoreStatistics`, without waiting, or None:
-    then it is in the metrics, and the runtime is ready only while it works. And a method
-    ``let_go(queue)``, for what it has in memory of a queue that a reload has taken out.
+    then it is in the metrics, and the runtime is ready only while it works. A method
+    ``let_go(queue)``, for what it has in memory of a queue that a reload has taken out. And
+    ``keeps``: the kinds of queues that it keeps, if not all.
     """
 
     @property

@@ -57,7 +57,7 @@ q.toml:3: queu: unknown table 'queu' (did you mean 'queue'?)
 q.toml:5: defaults.worker.concurency: unknown key 'concurency' (did you mean 'concurrency'?)
 q.toml:7: runtime.log_level: expected log_level to be 'debug', 'info', 'warning', 'error' or \
 'critical', got 'loud'
-q.toml:9: store.disk.type: expected type to be 'memory', 'sqlite' or a target \
+q.toml:9: store.disk.type: expected type to be one of 'memory', 'sqlite', 'redis' or a target \
 'module:Class', got 'rocks'
 q.toml:12: queue.a.reservation_time: expected reservation_time to be seconds >= 0 or a duration \
 such as '250ms', '30s', '5m', '2h' or '7d', got '30'

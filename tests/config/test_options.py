@@ -83,15 +83,15 @@ def test_the_options_of_a_store_are_checked(folder: Path, line: str, fault: str)
         (
             'type = "memroy"',
             (
-                "q.toml:3: store.t.type: expected type to be 'memory', 'sqlite' or a target "
-                "'module:Class', got 'memroy' (did you mean 'memory'?)"
+                "q.toml:3: store.t.type: expected type to be one of 'memory', 'sqlite', 'redis' or "
+                "a target 'module:Class', got 'memroy' (did you mean 'memory'?)"
             ),
         ),
         (
             'type = "rocks"',
             (
-                "q.toml:3: store.t.type: expected type to be 'memory', 'sqlite' or a target "
-                "'module:Class', got 'rocks'"
+                "q.toml:3: store.t.type: expected type to be one of 'memory', 'sqlite', 'redis' or "
+                "a target 'module:Class', got 'rocks'"
             ),
         ),
         (
