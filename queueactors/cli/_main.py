@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
 
 import attrs
 import click
@@ -12,7 +11,9 @@ from ._checked import echo_json, load, told
 from ._early import end_at_signals, take_signals
 from ._look import LOOKING
 from ._messages import ABOUT_MESSAGES
+from ._migrate import migrate
 from ._operate import OPERATING
+from ._places import USAGE, fail
 from ._ready import ready
 from ._reload import plan, reload
 from ._store import store_
@@ -20,7 +21,7 @@ from ._text import say
 from ._top_command import top
 from ._transfer import export, import_
 
-USAGE, INTERRUPTED = 2, 130  # exit codes
+INTERRUPTED = 130  # exit code
 
 
 class _Group(click.Group):
@@ -68,7 +69,7 @@ def run(file: str, *, until_idle: bool, log_format: str) -> None:
     try:
         code = run_file(file, until_idle=until_idle, log_format=log_format, hangup=hangup)
     except ConfigError as error:
-        _fail(str(error))
+        fail(str(error), USAGE)
     end_at_signals(code)
     sys.stdout.flush()  # what handlers printed: here a closed pipe is no traceback
     sys.exit(code)
@@ -146,19 +147,15 @@ def init(file: str) -> None:
         with open(file, "x", encoding="utf-8") as stream:  # noqa: PTH123 - "x" creates, or fails
             stream.write(TEMPLATE)
     except OSError as error:
-        _fail(f"{file}: {error.strerror or error}")
+        fail(f"{file}: {error.strerror or error}", USAGE)
     click.echo(f"wrote {file}; try: queueactors check {file}")
 
 
 main.add_command(export)
 main.add_command(import_)
+main.add_command(migrate)
 main.add_command(ready)
 main.add_command(store_)
 main.add_command(top)
 for _command in (*LOOKING, *ABOUT_MESSAGES, *OPERATING, plan, reload):
     main.add_command(_command)
-
-
-def _fail(message: str) -> NoReturn:
-    say(*message.split("\n"), err=True)
-    sys.exit(USAGE)

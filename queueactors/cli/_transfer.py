@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ._live_import import import_live
+from ._migrate import export_server, server_of
 from ._places import (
+    FAILED,
     USAGE,
     fail,
     failures,
@@ -26,10 +28,10 @@ from ._places import (
     tables,
 )
 from ._progress import Progress
-from ._text import say
+from ._text import counted, interruptible, say
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from queueactors.stores import RedisStore
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,15 +50,20 @@ def export(
 ) -> None:
     """Write queues of SOURCE, all or those named, as JSON lines.
 
-    SOURCE is a store's file, or a configuration (.toml). A runtime may use the store meanwhile:
-    what is written is as it was at one instant. An export that was interrupted goes on when the
-    same command is run again.
+    SOURCE is a store's file, a configuration (.toml), or a server (redis://host/0?prefix=NAME). A
+    runtime may use the file meanwhile: what is written is as it was at one instant. On a server
+    nobody can use a queue while it is written. An export from a file that was interrupted goes on
+    when the same command is run again.
 
     Example: queueactors export var/disk.sqlite emails -o emails.jsonl
     """
     from queueactors.stores._transfer import Export
 
     begun = perf_counter()
+    server = server_of(source, store, queues)
+    if server is not None:
+        _export_server(server, source, queues, output, begun, as_json=as_json)
+        return
     place = find_place(source, store, queues)
     if place.elsewhere is not None:
         told = f"queue {place.elsewhere!r} is in no file, so it cannot be exported; look at it with"
@@ -64,7 +71,7 @@ def export(
     with readable(place) as file:
         made = Export(file, tables(), queues)
         total = sum(made.messages.values())
-        with Progress("exporting", total) as progress, _interruptible():
+        with Progress("exporting", total) as progress, interruptible():
             if output == "-":
                 made.write(sys.stdout.buffer, progress)
                 sys.stdout.buffer.flush()
@@ -80,8 +87,37 @@ def export(
         "seconds": round(perf_counter() - begun, 3),
     }
     before = f", {made.resumed:,} of them before" if made.resumed else ""
-    many = f"{len(made.messages):,} queue{'' if len(made.messages) == 1 else 's'}"
-    _tell(result, f"{output}: {_messages(total)} of {many}{before}", as_json=as_json)
+    many = counted(len(made.messages), "queue")
+    _tell(result, f"{output}: {counted(total, 'message')} of {many}{before}", as_json=as_json)
+
+
+def _export_server(  # noqa: PLR0913 - as many as the command has
+    server: RedisStore,
+    source: str,
+    queues: tuple[str, ...],
+    output: str,
+    begun: float,
+    *,
+    as_json: bool,
+) -> None:
+    """Write queues of a server; to a file, under another name until it is complete."""
+    if output == "-":
+        export_server(server, source, queues, sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    path = Path(output)
+    if path.exists():
+        fail(f"{path} is there already; remove it, or choose another name", FAILED)
+    part = path.with_name(path.name + ".part")
+    with part.open("wb") as stream:
+        made = export_server(server, source, queues, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.rename(path)
+    total, seconds = sum(made.values()), round(perf_counter() - begun, 3)
+    result = {"file": output, "queues": made, "messages": total, "resumed": 0, "seconds": seconds}
+    many = counted(len(made), "queue")
+    _tell(result, f"{output}: {counted(total, 'message')} of {many}", as_json=as_json)
 
 
 @click.command("import")
@@ -114,6 +150,9 @@ def import_(  # noqa: PLR0913 - as many as the command has
     from queueactors.stores._transfer import Import
 
     begun = perf_counter()
+    if "://" in source:
+        told = "name the configuration of a daemon that uses it; or, for a new queue, see"
+        fail(f"a server takes no lines by itself: {told}: queueactors migrate --help", USAGE)
     place, path = find_place(source, store, (queue,)), Path(file)
     if not place.configured:
         require(place.path)
@@ -130,7 +169,7 @@ def import_(  # noqa: PLR0913 - as many as the command has
     with (
         owned(place, create=place.configured) as stored,
         Progress("importing", lines.messages) as progress,
-        _interruptible(),
+        interruptible(),
     ):
         lines.run(stored, progress, again=again)
     result = {
@@ -140,27 +179,14 @@ def import_(  # noqa: PLR0913 - as many as the command has
         "resumed": lines.resumed,
         "seconds": round(perf_counter() - begun, 3),
     }
+    messages = counted(lines.messages, "message")
     if lines.finished_at is not None:
         at = (_EPOCH + timedelta(microseconds=lines.finished_at // 1000)).isoformat(" ", "seconds")
-        told = f"{queue}: these {_messages(lines.messages)} were imported at {at}; see --again"
+        told = f"{queue}: these {messages} were imported at {at}; see --again"
     else:
         before = f", {lines.resumed:,} of them before" if lines.resumed else ""
-        told = f"{queue}: {_messages(lines.messages)} from {file}{before}"
+        told = f"{queue}: {messages} from {file}{before}"
     _tell(result, told, as_json=as_json)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Say at Ctrl-C that nothing is lost."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("interrupted; the same command goes on where it was", err=True)
-        raise
-
-
-def _messages(number: int) -> str:
-    return f"{number:,} message{'' if number == 1 else 's'}"
 
 
 def _tell(result: dict[str, object], text: str, *, as_json: bool) -> None:

@@ -397,7 +397,20 @@ class StoreFile:
         rows = self._connection.execute("SELECT value FROM store WHERE key = ?", (key,))
         return next((str(row[0]) for row in rows), None)
 
+    def is_leaving(self, queue: StoredQueue) -> bool:
+        """Return whether a queue is on its way to another store, see `hold`."""
+        return self.noted(f"moving:{queue.number}") is not None
+
     # -- writing -------------------------------------------------------------------------------
+
+    def hold(self, queue: StoredQueue) -> None:
+        """Let nobody use a queue: it is on its way to another store."""
+        self.note(f"moving:{queue.number}", "")
+
+    def let_go(self, queue: StoredQueue) -> None:
+        """Let others use a queue again."""
+        key = f"moving:{queue.number}"
+        self._connection.execute("DELETE FROM store WHERE key = ?", (key,))
 
     def begin(self) -> None:
         """Open a transaction."""
@@ -443,6 +456,7 @@ class StoreFile:
             self._connection.execute("DELETE FROM queue WHERE number = ?", (queue.number,))
             notes = f"import:{queue.number}:*"  # see `_transfer`: another queue may get the number
             self._connection.execute("DELETE FROM store WHERE key GLOB ?", (notes,))
+            self.let_go(queue)
 
     def _repeat(self, sql: str, values: Row) -> Iterator[None]:
         """Run a statement as long as it changes something; yield whenever others may run."""

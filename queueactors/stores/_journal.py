@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from supervisors import Operation
 
     from ._actor import StoreActor
+    from ._file import StoredQueue
     from ._protocol import Kind, LazyKind, StoredRecords
     from ._sqlite import SqliteStore
     from ._table import Row, StoredMessage
@@ -83,13 +84,27 @@ class SqliteJournal:
         """Return the records of an empty queue."""
         return self.kind.new_records()
 
+    def _stored(self, file: StoreFile) -> StoredQueue | None:
+        """Return what the file says of the queue.
+
+        Raises:
+          NotAStoreError: If it is on its way to another store.
+        """
+        stored = file.queue(self.queue)
+        if stored is not None and file.is_leaving(stored):
+            raise NotAStoreError(
+                f"queue {self.queue!r} in {file.path} is on its way to another store; "
+                "queueactors migrate, run again, goes on with it"
+            )
+        return stored
+
     async def _load(self, file: StoreFile) -> StoredRecords:
         kind = self.kind
         self.changed.written()
         self._kept.clear()
         self.changed.aside.clear()
         self._head, self._next_id = None, 1
-        stored = file.queue(self.queue)
+        stored = self._stored(file)
         if stored is not None and stored.kind != kind.table.name:
             if file.count(stored):
                 raise NotAStoreError(

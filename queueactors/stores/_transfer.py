@@ -233,8 +233,7 @@ class Import:
         self._path = path
         self._queue = queue
         self._now = now
-        with path.open("rb") as stream:
-            self._section = _find(path, queue, list(_sections(path, stream)))
+        self._section = _find(path, queue, sections(path))
         header = self._section.header
         self._kind = (kind or "timed") if header is None else header.kind
         if kind not in {None, self._kind}:
@@ -264,7 +263,7 @@ class Import:
         groups: dict[int, tuple[object, int]] = {}  # by key: the state, and a line
         positions = Positions(header)
         with closing(Names(second or "")) as names:
-            for done, (number, fields) in enumerate(self._read(), 1):
+            for done, (number, fields) in enumerate(self.read(), 1):
                 if header is not None:
                     last = self._check_numbers(number, fields, header, last)
                 if second is not None:
@@ -293,11 +292,11 @@ class Import:
         """Refuse chunks and labels that are not where they can be."""
         try:
             positions.place(fields)
-            positions.note(number, fields, *self._kept(fields))
+            positions.note(number, fields, *self.kept(fields))
         except LineError as error:
             self._refuse(number, str(error))
 
-    def _kept(self, fields: dict[str, object]) -> tuple[str, bytes]:
+    def kept(self, fields: dict[str, object]) -> tuple[str, bytes]:
         """Return a value's codec and bytes."""
         value = fields["value"]
         if isinstance(value, Encoded):
@@ -350,7 +349,7 @@ class Import:
         """Refuse names that messages in the queue have; so many lines have been imported before."""
         with closing(Names(self._table.second or "")) as names:
             names.fill(file.mids(stored))
-            for done, (number, fields) in enumerate(self._read()):
+            for done, (number, fields) in enumerate(self.read()):
                 mid = cast("str | None", fields["mid"])
                 if mid is None:
                     continue
@@ -363,11 +362,20 @@ class Import:
         """Refuse labels that the queue has; so many lines have been imported before."""
         rows = file.messages(stored, self._table, light=True)
         there = {name_of(str(row[-1]), cast("bytes", row[1])) for row in rows if row[1] is not None}
-        for done, (number, fields) in enumerate(self._read()):
+        for done, (number, fields) in enumerate(self.read()):
             if done >= begun and fields["state"] == self._table.lazy:
-                name = name_of(*self._kept(fields))
+                name = name_of(*self.kept(fields))
                 if name is not None and name in there:
                     self._refuse(number, f"label {name!r} is in queue {self._queue!r}", begun)
+
+    def is_begun(self, file: StoreFile) -> bool:
+        """Return whether some of these lines have come."""
+        return self._noted(file, file.queue(self._queue)) is not None
+
+    def is_complete(self, file: StoreFile) -> bool:
+        """Return whether all of these lines have come."""
+        noted = self._noted(file, file.queue(self._queue))
+        return noted is not None and noted.messages == self.messages
 
     def run(self, file: StoreFile, progress: Callable[[int], None], *, again: bool) -> None:
         """Put the messages in, some in each transaction.
@@ -399,10 +407,12 @@ class Import:
             self._check_target(file, stored, noted.messages)
         if stored is not None and self._table.lazy:
             self._check_labels(file, stored, noted.messages)
-        lines = self._read()
+        lines = self.read()
         for _ in range(noted.messages):
             next(lines)
         progress(noted.messages)
+        if stored is None and not self.messages:
+            self._put(file, [], noted)  # it has its head nevertheless
         while some := [fields for _, (_, fields) in zip(range(PART), lines)]:  # noqa: B905 - as many as there are
             noted.messages += len(some)
             self._put(file, some, noted)
@@ -480,7 +490,7 @@ class Import:
     ) -> None:
         """Let chunks follow those that are there, and labels stand among them as they did."""
         header, end = self._section.header, head["end"] or 0
-        least = next((each["first"] for _, each in self._read() if each["state"] == "kept"), None)
+        least = next((each["first"] for _, each in self.read() if each["state"] == "kept"), None)
         if least is None:
             least = 0 if header is None else header.head.get("end") or 0
         least = cast("int", least)
@@ -488,7 +498,7 @@ class Import:
             noted.shift = end - least
         begin = 0 if header is None else header.head.get("begin") or 0
         for fields in some:
-            codec, data = self._kept(fields)
+            codec, data = self.kept(fields)
             left = cut(fields, begin, codec, data) if fields["state"] == "kept" else None
             if left is not None:
                 fields["value"] = left if codec == self._codec else Encoded(codec, left)
@@ -504,7 +514,7 @@ class Import:
     def _key(self, number: int) -> str:
         return f"import:{number}:{self._section.digest}"
 
-    def _read(self) -> Iterator[tuple[int, dict[str, object]]]:
+    def read(self) -> Iterator[tuple[int, dict[str, object]]]:
         """Yield the messages, each with the number of its line."""
         section, positions = self._section, Positions(None)
         read = Lines(self._table, self._codec, self._now).read
@@ -528,6 +538,40 @@ class Import:
         """The codec of lines that name none."""
         return self._codec
 
+    @property
+    def queue(self) -> str:
+        """The name of the queue that they go to."""
+        return self._queue
+
+    @property
+    def kind(self) -> str:
+        """Its kind."""
+        return self._kind
+
+    @property
+    def digest(self) -> str:
+        """Identifies the lines."""
+        return self._section.digest
+
+    @property
+    def head(self) -> Mapping[str, int | None]:
+        """What the header says of the queue beside its messages; empty without a header."""
+        return {} if self._section.header is None else self._section.header.head
+
+    @property
+    def first_line(self) -> int:
+        """The number of the first line in the file, from 1."""
+        return self._section.first
+
+    def copy(self, stream: IO[bytes]) -> None:
+        """Write the lines with their header, as they are."""
+        section = self._section
+        with self._path.open("rb") as source:
+            if section.header is not None:
+                stream.write(header_line(section.header))
+            source.seek(section.start)
+            stream.writelines(islice(source, section.lines))
+
     def texts(self, skip: int) -> Iterator[dict[str, object]]:
         """Yield the lines as they are written, without the first so many."""
         section = self._section
@@ -540,6 +584,16 @@ class Import:
     def _refuse(self, line: int, what: str, begun: int = 0) -> None:
         came = f"nothing of it but the first {begun} messages" if begun else "nothing of it"
         raise TransferError(f"{self._path}:{line}: {what}; {came} was imported")
+
+
+def sections(path: Path) -> list[Section]:
+    """Return the sections of a file.
+
+    Raises:
+      TransferError: If a header cannot be read.
+    """
+    with path.open("rb") as stream:
+        return list(_sections(path, stream))
 
 
 def _sections(path: Path, stream: IO[bytes]) -> Iterator[Section]:
