@@ -11,11 +11,21 @@ from pathlib import Path
 
 import structlog
 
-from bench import _channel, _daemon, _deep, _job_rows, _metrics, _pauses, _start
+from bench import (
+    _channel,
+    _daemon,
+    _deep,
+    _job_rows,
+    _metrics,
+    _pauses,
+    _redis_rows,
+    _start,
+)
 from bench._batch_rows import batches
 from bench._job_rows import jobs
 from bench._log_rows import logs
 from bench._peers import Environment, Reference, here
+from bench._redis_rows import redis
 from bench._stores import ENVIRONMENTS, describe_disk, stores
 from bench._table import Peer, Row, print_table
 
@@ -389,6 +399,7 @@ def rows(
         *jobs(messages),
         *batches(messages),
         *logs(messages, cycles),
+        *redis(messages, depth),
         *starts(),
         *metrics(messages),
         *supervision(messages, actors),
@@ -427,7 +438,8 @@ def main() -> None:
         if options.only in row.what
     ]
     names = {peer.name for row in wanted for peer in row.peers}
-    measuring = (reference, BEANSTALKD, TRIOTP, PYKKA, *ENVIRONMENTS, *_job_rows.ENVIRONMENTS)
+    stores_and_jobs = (*ENVIRONMENTS, *_job_rows.ENVIRONMENTS, *_redis_rows.ENVIRONMENTS)
+    measuring = (reference, BEANSTALKD, TRIOTP, PYKKA, *stores_and_jobs)
     told = [each.describe() for each in measuring if each.name in names]
     for line in dict.fromkeys(told):  # some have a script for stores and one for jobs
         print(line)

@@ -1,7 +1,8 @@
 """Ours: a worker on a message queue. ``python -m bench._jobs MEASURE COUNT``.
 
 Each measure runs in a process of its own, with the worker's and the queue's options as they are
-by default, but for the concurrency. ``memory`` is the memory store, ``process`` SQLite.
+by default, but for the concurrency. ``memory`` is the memory store, ``process`` SQLite, ``redis``
+a server that keeps nothing on the disk.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -19,22 +20,29 @@ import trio
 from bench.peers._embedded import values
 from bench.peers._jobs import PATIENCE, chunks, measures, pauses
 from bench.peers._measured import answer
+from bench.peers._server import server
 from queueactors import Delivery, MessageQueue, Runtime, open_runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+REDIS = "redis"
+STORES = {"memory": "memory", "process": "disk", REDIS: "shared"}  # by mode
+
 
 @asynccontextmanager
 async def new(mode: str) -> AsyncIterator[tuple[Runtime, MessageQueue]]:
-    """Open a runtime with a message queue, in a new directory if it is to be on the disk."""
-    with tempfile.TemporaryDirectory() as folder:
+    """Open a runtime with a message queue: in a new directory, or on a new server, if need be."""
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         config: dict[str, object] = {}
         if mode == "process":
             config["runtime"] = {"data_dir": folder}
             config["store"] = {"disk": {"type": "sqlite", "durability": mode}}
+        elif mode == REDIS:
+            url = stack.enter_context(server("memory")).connection_url
+            config["store"] = {"shared": {"type": "redis", "url": url}}
         async with open_runtime(config) as runtime:
-            store = "disk" if mode == "process" else "memory"
+            store = STORES[mode]
             yield runtime, await runtime.define("jobs", kind="message", store=store)
 
 
@@ -93,6 +101,7 @@ async def waits(mode: str, count: int) -> list[float]:
 MEASURES = measures(
     lambda mode, concurrency, count: trio.run(rate, mode, concurrency, count),
     lambda mode, count: trio.run(waits, mode, count),
+    modes=tuple(STORES),
 )
 
 if __name__ == "__main__":

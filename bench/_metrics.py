@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import structlog
 import trio
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from queueactors import Runtime
-    from queueactors.metrics import Metrics
 
 ROUNDS: Final = 10
 QUEUES: Final = 1000
@@ -74,15 +73,9 @@ def scrape(measure: Callable[[Runtime], float], queues: int) -> float:
 def _piece(runtime: Runtime) -> float:
     """Return the longest time in which nothing else runs, of the best round."""
 
-    def pieces() -> Iterator[str]:
-        steps = runtime._metrics_steps()  # noqa: SLF001 - as the endpoint does
-        metrics: Metrics | None = None
-        while metrics is None:
-            try:
-                next(steps)
-            except StopIteration as end:
-                metrics = cast("Metrics", end.value)
-            yield ""
+    def pieces() -> Iterator[object]:
+        metrics = yield from runtime._metrics_steps()  # noqa: SLF001 - as the endpoint does
+        yield None
         yield from TEXT.chunks(metrics)
 
     def longest() -> float:

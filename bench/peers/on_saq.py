@@ -15,7 +15,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from _embedded import values
-from _jobs import AsyncioCountdown, AsyncioEntrance, chunks, measures
+from _jobs import (
+    CONCURRENCIES,
+    AsyncioCountdown,
+    AsyncioEntrance,
+    chunks,
+    enqueued,
+    measures,
+)
 from _measured import answer
 from _server import server
 from saq import Queue, Worker
@@ -69,8 +76,27 @@ async def waits(mode: str, count: int) -> list[float]:
         return found
 
 
+async def enqueues(tasks: int, count: int) -> float:
+    """Return the jobs a second that are put in, without a worker."""
+    with server("memory") as running:
+        queue = Queue.from_url(running.connection_url, dump=pickle.dumps, load=pickle.loads)
+        await queue.connect()
+        rate = await enqueued(
+            lambda value: queue.enqueue("job", ttl=KEEP_NOTHING, value=value),
+            values(),
+            tasks,
+            count,
+        )
+        assert await queue.count("queued") == count // tasks * tasks
+        await queue.disconnect()
+        return rate
+
+
 def run(work: Callable[..., object], *arguments: object) -> object:
     return asyncio.run(work(*arguments))
 
 
-answer(measures(partial(run, rate), partial(run, waits)))
+answer(
+    measures(partial(run, rate), partial(run, waits))
+    | {f"enqueues_{tasks}": partial(run, enqueues, tasks) for tasks in CONCURRENCIES}
+)
