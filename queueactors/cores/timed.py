@@ -144,7 +144,7 @@ class TimedCore(TimedIndexes):
         self.name = name
         self.inserters: Sized = ()  # who waits in `wait_insert`, and
         self.syncers: Sized = ()  # in `sync`; the shell sets both
-        self.drains = False  # the engine says so: then no taker wants a refill
+        self.drains = False  # the engine says so: then nobody wants a refill, and none begins
         self._changed = changed
         self.configure(
             max_reservations=max_reservations,
@@ -680,9 +680,9 @@ class TimedCore(TimedIndexes):
     # -- errands: what the shell does for the core ---------------------------------------------
 
     def begin_refill(self, now: int) -> bool:
-        """Note that a refill begins; False if none is wanted."""
+        """Note that a refill begins; False if none is wanted, or what it brings is not taken in."""
         records = self.records
-        if not records.refill_wanted:
+        if not records.refill_wanted or records.closed or self.drains:
             return False
         records.refill_wanted = False
         records.refilling = True
@@ -744,7 +744,8 @@ class TimedCore(TimedIndexes):
     def sync(self, now: int) -> int | None:  # noqa: ARG002 - every operation has it
         """Want a refill, or wait for the one that runs; return how many values went in.
 
-        None: not yet. The first of those who wait asks for it, and all get its answer.
+        None: not yet. The first of those who wait asks for it, and all get its answer; while the
+        queue takes nothing in they go on waiting.
 
         Raises:
           QueueClosedError: If the queue is closed.
@@ -754,10 +755,10 @@ class TimedCore(TimedIndexes):
         if records.closed:
             raise QueueClosedError(self.name)
         if not self.syncers:
-            if not records.refilling:
-                records.refill_wanted = self._new_errands = True
             records.synced = False
         if not records.synced:
+            if not records.refilling and not records.refill_wanted and not self.drains:
+                records.refill_wanted = self._new_errands = True
             return None
         if records.sync_error is not None:
             raise RefillError(self.name, describe(records.sync_error)) from records.sync_error

@@ -56,7 +56,6 @@ def refuse_adds(core: object, name: str, methods: dict[str, Method]) -> None:
         methods["try_send"] = lambda _now, _value: False
     if isinstance(core, TimedCore):
         core.drains = True
-        methods["begin_refill"] = lambda _now: False
         methods["insert_nowait"] = partial(core.drop, error=QueueClosedError(name))
 
 

@@ -712,6 +712,22 @@ async def _while_somebody_waits_a_refill_comes_every_interval(make: MakeStore) -
         equal(len(instants), 3)
 
 
+async def _a_queue_that_is_closed_is_not_refilled(make: MakeStore) -> None:
+    calls: list[object] = []
+
+    async def refill() -> list[str]:
+        calls.append(None)
+        return ["lost"]
+
+    async with a_queue(make, sync_fn=refill, sync_interval=10) as queue:
+        synced = queue.submit.sync()
+        await queue.close()
+        with refused(QueueClosedError):
+            synced.get_nowait()
+        await trio.sleep(100)
+        equal((calls, (await queue.statistics()).refills), ([], 0))
+
+
 async def _a_failed_refill_harms_nothing(make: MakeStore) -> None:
     answers: list[object] = [KeyError("no"), "rubbish", None, 5, {"a": 1}, ["v"]]
 
@@ -870,6 +886,7 @@ TIMED_RULES: Final[tuple[TimedRule, ...]] = (
     _a_refill_is_called_when_a_taker_finds_nothing,
     _a_try_that_finds_nothing_asks_for_a_refill_too,
     _while_somebody_waits_a_refill_comes_every_interval,
+    _a_queue_that_is_closed_is_not_refilled,
     _a_failed_refill_harms_nothing,
     _a_refill_that_hangs_is_given_up,
     _the_queue_keeps_serving_while_it_is_refilled,

@@ -756,7 +756,7 @@ local others = made_late(methods, function()
   function methods.begin_refill()
     if refills_itself() then
       return true -- it began already, and the answer got lost
-    elseif not head.refill_wanted or refilling() or options.drains then
+    elseif not head.refill_wanted or refilling() or options.closed or options.drains then
       return false
     end
     set('refill_wanted', nil)
