@@ -14,6 +14,7 @@ from hypothesis import settings
 from structlog.testing import capture_logs
 
 from tests.listed import documented_events
+from tests.torture import REPEATS
 from tests.valkey import valkey  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ Events = list["MutableMapping[str, object]"]
 _HANGS_AFTER: Final = {"": 60, "slow": 600, "long": 1800}
 
 # How long an example takes says more of the machine than of the code.
-settings.register_profile("ours", deadline=None)
+settings.register_profile("ours", deadline=None, derandomize=REPEATS)
 settings.load_profile("ours")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
