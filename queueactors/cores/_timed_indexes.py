@@ -174,18 +174,21 @@ class TimedIndexes:
     # -- many messages -------------------------------------------------------------------------
 
     def _first_due(self) -> tuple[int, Message] | None:
-        """Return when something next happens by itself, and to which message."""
+        """Return when something next happens by itself, and to which message.
+
+        At one instant reservations end in the order in which they were made, before delays do.
+        """
         first = None
         if self._growing:
             message = next(iter(self._growing.values()))
-            first = message.deadline_at, message
+            first = message.deadline_at, message.key, message
         other = self._others.first()
-        if other is not None and (first is None or other[0] < first[0]):
-            first = other[0], other[2]
+        if other is not None and (first is None or other < first):  # no two keys are the same
+            first = other
         delayed = self._delayed.first()
         if delayed is not None and (first is None or delayed[0] < first[0]):
-            first = delayed[0], delayed[2]
-        return first
+            return delayed[0], delayed[2]
+        return None if first is None else (first[0], first[2])
 
     def _in_state(self, state: PeekState) -> Iterator[Message]:
         """Yield the messages in a state, in their order; the first few cost little."""

@@ -71,6 +71,18 @@ def test_a_dropped_message_is_told_and_counted() -> None:
     assert core.statistics(1).exhausted == 1
 
 
+def test_in_one_instant_reservations_end_in_the_order_in_which_they_were_made() -> None:
+    core = TimedCore(max_reservations=1)
+    core.insert(1, ["a", "b"])
+    long = reserve(core, 1, 10)
+    reserve(core, 1, 5)
+
+    core.touch(1, long.key, 5)  # a reservation anew
+
+    core.advance(6)
+    assert [facts["id"] for _, facts in core.notices] == [2, 1]
+
+
 def test_an_exhausted_message_can_be_buried() -> None:
     core = TimedCore(max_reservations=1, on_exhausted="bury", unique=True)
     core.insert(0, ["a"])
