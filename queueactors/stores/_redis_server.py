@@ -42,7 +42,9 @@ if TYPE_CHECKING:
     from ._redis_masters import Cluster, Finder
 
 SLOW_PACE: Final = Backoff()  # for those that want none of us
-FULL: Final = 60.0  # seconds after which it is told once more that a server has no memory left
+TOLD_AGAIN: Final = (
+    60.0  # seconds after which it is told once more that a server has no memory left
+)
 KEEPS: Final = "noeviction"  # the only `maxmemory-policy` with which nothing is thrown away
 LOOK_AGAIN: Final = 0.5  # seconds between looks at a cluster part of which is away
 
@@ -378,7 +380,7 @@ class Server:
         self._failures += 1
         now = trio.current_time()
         if now >= self._tells_at:
-            self._tells_at = now + FULL
+            self._tells_at = now + TOLD_AGAIN
             self._log.error("store_full", store=self._place.name, error=why)
         return ServerFullError(self._place.name, "not applied", why)
 

@@ -16,7 +16,7 @@ from queueactors._state_errors import QueueClosedError
 from queueactors.cores.capacity import CapacityStatistics
 from queueactors.cores.log import LogStatistics, Read
 
-from ._wire import FIRST_VALUE, from_body, join_values, origin_of, to_body, to_micros
+from ._wire import BEYOND, FIRST_VALUE, from_body, join_values, origin_of, to_body, to_micros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from ._wire import Aside, Join, Statistics
 
-MOST: Final = 1 << 53  # up to here, a Lua number is exact
+MOST: Final = BEYOND  # up to here, a Lua number is exact
 QUIET: Final = frozenset(
     {
         "commit",

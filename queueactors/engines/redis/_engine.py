@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 EACH: Final = 2  # what a result is that has the answers of several operations in a row
 HEADS: Final = 1000  # of those who wait in a lane, so many are sent at once
 SECOND: Final = 1_000_000_000  # nanoseconds
-FULL: Final = SECOND  # until a server that had no memory left is asked again to take something in
+FULL_FOR: Final = (
+    SECOND  # until a server that had no memory left is asked again to take something in
+)
 _GROWS: Final = ADDS | {"insert_nowait", "refilled"}  # what takes memory there for good
 
 
@@ -294,7 +296,7 @@ class RedisEngine:
         except StoreError as error:
             if isinstance(error, ServerFullError) and not full:
                 if self._link.waits:
-                    self._full = self._link.clock.now_ns() + FULL, error
+                    self._full = self._link.clock.now_ns() + FULL_FOR, error
                 lanes = {name: _undone(lane) for name, lane in lanes.items()}
                 return await self._spare(lanes, _undone(new), error, resolved)
             self._failed(_undone(sent), error, resolved)

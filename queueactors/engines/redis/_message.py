@@ -24,6 +24,7 @@ from ._wire import (
     LOST,
     Decoding,
     at_most,
+    each_of,
     exact,
     join_same,
     lua_tables,
@@ -158,7 +159,7 @@ class MessageWire:
             case "claim":
                 return self._claimed(answer, values) if answer else None
             case "claim_many":
-                claimed = [self._claimed(each, values) for each in _each(answer)]
+                claimed = [self._claimed(each, values) for each in each_of(answer)]
                 return [each for each in claimed if each is not None]
             case "extend":
                 return to_nanos(cast("int", answer))
@@ -170,7 +171,7 @@ class MessageWire:
                 ids, *after = cast("tuple[list[int], int]", answer)
                 return Ids(ids or [], tuple(after) or None)
             case "content":
-                shown = [self._shown(each, values) for each in _each(answer)]
+                shown = [self._shown(each, values) for each in each_of(answer)]
                 return {mid: info for mid, info in shown if info.message is not LOST}
             case "close" | "finish" | "pause" | "resume" | "snooze":
                 return None
@@ -233,7 +234,3 @@ def _enqueued(mid: str, step: str) -> Enqueued:
     if step in get_args(Refusal):
         return Enqueued(False, mid, None, cast("Refusal", step))
     return Enqueued(True, mid, "added" if step in {"add", "requeue"} else "updated")
-
-
-def _each(answer: object) -> Sequence[object]:
-    return cast("Sequence[object]", answer or ())

@@ -23,6 +23,7 @@ from ._wire import (
     LOST,
     Decoding,
     at_most,
+    each_of,
     exact,
     from_body,
     join_same,
@@ -219,13 +220,13 @@ class TimedWire:
             case "prolongate" | "touch":
                 return self._reservation(answer, values)
             case "reserve_many":
-                taken = [self._taken(each, values) for each in _each(answer)]
+                taken = [self._taken(each, values) for each in each_of(answer)]
                 return [each for each in taken if each is not None]
             case "peek":
-                shown = [self._shown(each, values) for each in _each(answer)]
+                shown = [self._shown(each, values) for each in each_of(answer)]
                 return [each for each in shown if each.value is not LOST]
             case "dead_letters":
-                return [self._letter(each, values) for each in _each(answer)]
+                return [self._letter(each, values) for each in each_of(answer)]
             case "bury" | "close" | "fail" | "pause" | "release" | "resume" | "snooze":
                 return None
             case "begin_refill":
@@ -334,7 +335,3 @@ def _refused(operation: Operation, told: object) -> list[int]:
     keys = cast("Sequence[int]", (given,) if isinstance(given, int) else given)
     stale = set(cast("list[int]", told))
     return [key for key in dict.fromkeys(keys) if exact(key) in stale]
-
-
-def _each(answer: object) -> Sequence[object]:
-    return cast("Sequence[object]", answer or ())

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 LOST: Final = object()  # stands for what cannot be decoded
 COUNTABLE: Final = 1 << 31  # messages that are taken at once: what the server can count
 BEYOND: Final = 1 << 53  # from here on a Lua number is not exact, and no id or key is there
+_CONTENT: Final = {
+    "timed": "messages",
+    "message": "messages",
+    "capacity": "items",
+    "log": "items",
+}  # what a queue of each kind holds
 FIRST_VALUE: Final = 5  # the number of the argument that the first value is
 
 
@@ -49,21 +55,21 @@ class ServerFullError(StoreError):
 
 @cache
 def script(kind: str, tables: str = "", *, full: bool = False) -> Script:
-    """Return the script of a kind of queue: its tables, what all have, and its own.
+    """Return the script of a kind of queue: its tables, what it shares with others, and its own.
 
     Args:
       kind: The queue's.
       tables: Those of the kind.
       full: Carry out everything, although the server has no memory left.
     """
-    made = _script(kind, tables, "common", kind)
+    made = _script(kind, tables, "base", "common", _CONTENT[kind], kind)
     return _of(b"#!lua flags=allow-oom\n" + made.text) if full else made
 
 
 @cache
 def transfer_script(kind: str) -> Script:
     """Return the script that reads and writes all of a queue, to move it."""
-    return _script(kind, "", "transfer", f"{kind}_transfer")
+    return _script(kind, "", "base", "transfer", f"{kind}_transfer")
 
 
 @cache
@@ -270,6 +276,11 @@ def exact(number: object) -> int:
 def at_most(limit: object) -> int:
     """Return how many are asked for, or as many as can be there."""
     return min(cast("int", limit), COUNTABLE)
+
+
+def each_of(answer: object) -> Sequence[object]:
+    """Return what is in a list of the server's; an empty one may be anything there."""
+    return cast("Sequence[object]", answer or ())
 
 
 def to_body(value: bytes | Encoded, codec: str) -> bytes:

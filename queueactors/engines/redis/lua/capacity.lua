@@ -155,20 +155,12 @@ function methods.clear()
   return held
 end
 
-function methods.close()
-  options.closed = true
-  return false
-end
+add_switches(methods)
+local pause = methods.pause
 
 function methods.pause(operation)
-  set('paused_until', operation[3] and now + operation[3] or -1)
   told_all = true -- who waits elsewhere learns when it ends
-  return false
-end
-
-function methods.resume()
-  set('paused_until', nil)
-  return false
+  return pause(operation)
 end
 
 function methods.resize(operation)

@@ -1,25 +1,9 @@
--- What the scripts of all kinds begin with. A script is this file and that of its kind, after the
--- name of that, KIND.
+-- What the scripts do that carry out batches.
 --
 -- One call carries out one batch of one actor: those who wait in it, lane by lane, and then what
--- is new, in order, as `queueactors.engines.LocalEngine` does. Instants and durations are
--- microseconds: a Lua number is a double, and has no room for nanoseconds since 1970.
---
--- ARGV: the instant ("": the server's own), the session's number of this batch, milliseconds that
--- a session is remembered, the packed request, and the values, one an argument.
--- KEYS: the session's, the queue's head, who waits elsewhere for room, for messages and for refills,
--- and then those of the kind, in the order of its wire.
--- Answers: the packed reply, and the values.
+-- is new, in order, as `queueactors.engines.LocalEngine` does.
 
-local now
-if ARGV[1] == '' then
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-else
-  now = tonumber(ARGV[1])
-end
-
-local SESSION, HEAD, seq = KEYS[1], KEYS[2], tonumber(ARGV[2])
+local SESSION, seq = KEYS[1], tonumber(ARGV[2])
 local WAITING = { room = KEYS[3], takers = KEYS[4], syncs = KEYS[5] }
 local remembered = redis.call('HMGET', SESSION, 'seq', 'until')
 local done, forgotten_at = tonumber(remembered[1] or 0), tonumber(remembered[2] or nil)
@@ -39,10 +23,8 @@ end
 
 local request = cmsgpack.unpack(ARGV[4])
 local options, lanes, batch = request[1], request[2], request[3]
-local values = {} -- those of the answer
 local counts = {} -- what has happened, for the statistics
 local notices = {} -- for the log
-local dirty = false -- whether anything was written
 
 local NOT_YET = {} -- what an operation answers that has to wait
 local LANES = { 'room', 'takers', 'syncs' } -- in the order in which they are served
@@ -60,7 +42,6 @@ local ADDS = {
 
 local PATIENCE = 250000 -- microseconds in which those who are told come for it
 local MOST_GONE = 1000 -- runtimes that waited and listen no more, of which one call takes note
-local FEW = 4000 -- arguments of one command: a Lua function takes 8,000
 local REMEMBERED = 7 * 86400 * 1000000 -- a message taken over is known again for so long
 
 local function count(name, by)
@@ -86,14 +67,6 @@ local function refuse(name, ...)
   return { refused = { name, ... } }
 end
 
--- Call a command with any number of arguments, which may be many.
-local function call(command, key, arguments)
-  for first = 1, #arguments, FEW do
-    redis.call(command, key, unpack(arguments, first, math.min(first + FEW - 1, #arguments)))
-  end
-  dirty = dirty or #arguments > 0
-end
-
 -- Return some fields of a hash, which may be many; false for those that are not there.
 local function fields(key, names)
   if #names <= FEW then
@@ -107,21 +80,6 @@ local function fields(key, names)
     end
   end
   return found
-end
-
-local function write(command, ...)
-  dirty = true
-  return redis.call(command, ...)
-end
-
-local function whole(number)
-  return string.format('%.0f', number)
-end
-
--- Put a value into the answer; return its number there.
-local function answer_value(value)
-  values[#values + 1] = value
-  return #values
 end
 
 -- Return the first member of a sorted set and its score, as a number.
@@ -361,25 +319,6 @@ local function times(answer, many)
   return answers
 end
 
--- A closure costs the server about as much as a command, in each batch: the methods that few batches
--- have a use for are made together when one has. Return what makes them, and returns what `make` does.
-local function made_late(methods, make)
-  local made
-
-  local function others()
-    made = made or make()
-    return made
-  end
-
-  setmetatable(methods, {
-    __index = function(_, name)
-      others()
-      return rawget(methods, name)
-    end,
-  })
-  return others
-end
-
 -- What there is beside the messages. `set` changes it, and `conclude` writes it.
 local head, changed = {}, {}
 
@@ -416,71 +355,52 @@ local function write_head()
       old[#old + 1] = name
     else
       new[#new + 1] = name
-      new[#new + 1] = type(value) == 'number' and string.format('%.0f', value) or value
+      new[#new + 1] = type(value) == 'number' and whole(value) or value
     end
   end
   call('HSET', HEAD, new)
   call('HDEL', HEAD, old)
 end
 
--- What a runtime cannot decode is set aside: nobody gets it, and it counts for nothing. Messages come
--- back when a runtime begins with the queue: it may know their codec. `ASIDE` is a hash: by number, a
--- message and its value.
-local function set_aside(ASIDE, id, message, body)
-  write('HSET', ASIDE, id, cmsgpack.pack({ message, body }))
-  set('aside', (head.aside or 0) + 1)
-end
-
--- Let some of what was set aside come back by `put`; return whether that was all.
-local function come_back(ASIDE, most, put)
-  if options.begins and (head.aside or 0) > 0 and not head.coming_back then
-    set('coming_back', '0')
+-- Add the operations by which a queue is closed, and hands out nothing for a while.
+local function add_switches(methods)
+  function methods.close()
+    options.closed = true
+    return false
   end
-  if not head.coming_back then
-    return true
+
+  function methods.pause(operation)
+    set('paused_until', operation[3] and now + operation[3] or -1)
+    return false
   end
-  local found = redis.call('HSCAN', ASIDE, head.coming_back, 'COUNT', most)
-  local ids = {}
-  for index = 1, #found[2], 2 do
-    ids[#ids + 1] = found[2][index]
-    put(tonumber(found[2][index]), unpack(cmsgpack.unpack(found[2][index + 1])))
+
+  function methods.resume()
+    set('paused_until', nil)
+    return false
   end
-  call('HDEL', ASIDE, ids)
-  set('aside', head.aside - #ids)
-  set('coming_back', found[1] ~= '0' and found[1] or nil)
-  return head.coming_back == nil
 end
 
-local KNOWN = {} -- codecs' names, and whether this runtime can decode what is in them
+-- A closure costs the server about as much as a command, in each batch: the methods that few batches
+-- have a use for are made together when one has: those that every kind has, and those that `make` adds.
+-- Return what makes them, and returns what `make` does.
+local function made_late(methods, make)
+  local made
 
-for _, name in ipairs(options.codecs or {}) do
-  KNOWN[name] = true
-end
-
--- Return what precedes the value itself: its codec's name; nil: there is none.
-local function codec_of(body)
-  local stop = string.find(body, '\0', 1, true)
-  return stop and string.sub(body, 1, stop - 1)
-end
-
--- Whether this runtime knows the codec of what is kept, as `Values.check` has it.
-local function is_known(body)
-  local name = codec_of(body)
-  if name and KNOWN[name] == nil then
-    local bare, letters = name, nil
-    repeat
-      bare, letters = string.gsub(bare, '^' .. options.letter, '')
-    until letters == 0
-    KNOWN[name] = KNOWN[bare] or false
+  local function others()
+    if not made then
+      add_switches(methods)
+      made = make() or true
+    end
+    return made
   end
-  return name and KNOWN[name]
-end
 
--- Tell the log of what has been set aside: its number, if it has one, and its codec's name.
-local function notice_aside(id, body)
-  local name = codec_of(body)
-  local is_name = name and #name < 100 and string.find(name, '^[%w_.:-]*$')
-  notice('message_set_aside', id, is_name and name or '?')
+  setmetatable(methods, {
+    __index = function(_, name)
+      others()
+      return rawget(methods, name)
+    end,
+  })
+  return others
 end
 
 -- Tell those who wait elsewhere of what there is for them, and note who waits here. Return when this
@@ -519,11 +439,11 @@ local function inform(waits, news, there, due)
     local kept_at, keeper = tonumber(known[1] or nil), known[2]
     local is_kept = kept_at ~= nil and now < kept_at and kept_at <= due
     if waits and (not is_kept or keeper == '') then
-      write('HSET', HEAD, 'kept_at', string.format('%.0f', due), 'keeper', options.session)
+      write('HSET', HEAD, 'kept_at', whole(due), 'keeper', options.session)
       return due
     elseif not waits and not is_kept and (told or wake(WAITING.takers, 1)) then
       -- Whoever has been told keeps it when he asks, or tells another one.
-      local until_then = string.format('%.0f', math.min(due, now + PATIENCE))
+      local until_then = whole(math.min(due, now + PATIENCE))
       write('HSET', HEAD, 'kept_at', until_then, 'keeper', '')
     end
     return is_kept and keeper == options.session and kept_at or nil
@@ -538,7 +458,7 @@ local function inform(waits, news, there, due)
       many = redis.call('ZCARD', WAITING[name])
     end
     if many > 0 and wake(WAITING[name], many) and there and there[name] then
-      local waker = { 'woken_' .. name, string.format('%.0f', now), 'waker_' .. name, options.session }
+      local waker = { 'woken_' .. name, whole(now), 'waker_' .. name, options.session }
       call('HSET', HEAD, waker)
       again_at = earliest(again_at, now + PATIENCE) -- whether they have come
       told = told or name == 'takers'
@@ -582,7 +502,7 @@ local function conclude(packed, look)
     local lease = ARGV[3] * 1000
     local left = forgotten_at and forgotten_at - now or 0
     if left < lease / 2 or left > lease then -- not each time: it is one more command to replicate
-      redis.call('HSET', SESSION, 'until', string.format('%.0f', now + lease))
+      redis.call('HSET', SESSION, 'until', whole(now + lease))
       redis.call('PEXPIRE', SESSION, ARGV[3])
     end
   end

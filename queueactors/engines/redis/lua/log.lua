@@ -340,21 +340,12 @@ made_late(methods, function()
     return held
   end
 
-  function methods.close()
-    options.closed = true
-    return false
-  end
-
-  function methods.pause(operation)
-    set('paused_until', operation[3] and now + operation[3] or -1)
-    told_all = true -- who waits elsewhere learns when it ends
-    return false
-  end
-
-  function methods.resume()
-    set('paused_until', nil)
-    told_all = true
-    return false
+  for _, name in ipairs({ 'pause', 'resume' }) do
+    local switch = methods[name]
+    methods[name] = function(operation)
+      told_all = true -- who waits elsewhere learns of it, and when it ends
+      return switch(operation)
+    end
   end
 
   function methods.length()

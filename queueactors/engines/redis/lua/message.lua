@@ -7,7 +7,7 @@
 -- as the requeue of one, the ready ones, those that back off, the locked, the keys of locks, those
 -- that are remembered, dead letters taken over, and what is set aside.
 
-local MESSAGES, BODIES, NAMES, REQUEUES = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
+local NAMES, REQUEUES = KEYS[8], KEYS[9]
 local READY, BACKOFFS, LOCKS, HOLDERS, DONE = KEYS[10], KEYS[11], KEYS[12], KEYS[13], KEYS[14]
 local TAKEN_OVER, ASIDE = KEYS[15], KEYS[16]
 
@@ -29,32 +29,11 @@ head.next_id, head.last_key = head.next_id or 1, head.last_key or 0
 -- -- messages ---------------------------------------------------------------------------------
 
 local function member_of(id, message)
-  return struct.pack('>I8I8', message[INSTANT], id)
+  return pair(message[INSTANT], id)
 end
 
 local function instant_of(member)
   return (struct.unpack('>I8', member))
-end
-
-local function id_of(member)
-  return (struct.unpack('>I8', member, 9))
-end
-
-local function message_of(id)
-  local packed = redis.call('HGET', MESSAGES, id)
-  return packed and cmsgpack.unpack(packed)
-end
-
-local function messages_of(ids)
-  local found = {}
-  for index, packed in ipairs(fields(MESSAGES, ids)) do
-    found[index] = packed and cmsgpack.unpack(packed)
-  end
-  return found
-end
-
-local function save(id, message)
-  write('HSET', MESSAGES, id, cmsgpack.pack(message))
 end
 
 -- Return how many messages there are; requeues do not count.
@@ -117,7 +96,7 @@ local function advance()
       local due = redis.call('ZRANGE', agenda, '-', until_now, 'BYLEX', 'LIMIT', 0, left)
       local ids = {}
       for index, member in ipairs(due) do
-        ids[index] = id_of(member)
+        ids[index] = second_of(member)
       end
       call('ZREM', agenda, due)
       local holders = {}
@@ -262,7 +241,7 @@ local function claim(limit)
   end
   local ids = {}
   for index = 1, #popped, 2 do
-    ids[#ids + 1] = id_of(popped[index])
+    ids[#ids + 1] = second_of(popped[index])
   end
   local bodies, claimed = fields(BODIES, ids), {}
   local packed, members, holders = {}, {}, {}
@@ -430,13 +409,13 @@ local others = made_late(methods, function()
   -- last member of it that has been seen.
   function methods.ids(operation)
     local first, instant, last = operation[3], operation[4], operation[5]
-    local after = first > 0 and '(' .. struct.pack('>I8I8', instant, last) or '-'
+    local after = first > 0 and '(' .. pair(instant, last) or '-'
     local ids = {}
     for number = math.max(first, 1), #SHOWN do
       local members =
         redis.call('ZRANGE', SHOWN[number], after, '+', 'BYLEX', 'LIMIT', 0, PAGE - #ids)
       for _, member in ipairs(members) do
-        ids[#ids + 1] = id_of(member)
+        ids[#ids + 1] = second_of(member)
       end
       if #ids == PAGE then
         return { ids, number, instant_of(members[#members]), ids[#ids] }
@@ -488,21 +467,6 @@ local others = made_late(methods, function()
       write('UNLINK', MESSAGES, BODIES, NAMES, REQUEUES, READY, BACKOFFS, LOCKS, HOLDERS, DONE)
     end
     return held
-  end
-
-  function methods.close()
-    options.closed = true
-    return false
-  end
-
-  function methods.pause(operation)
-    set('paused_until', operation[3] and now + operation[3] or -1)
-    return false
-  end
-
-  function methods.resume()
-    set('paused_until', nil)
-    return false
   end
 
   -- Another message may have got its name meanwhile: neither may be lost.

@@ -4,7 +4,6 @@
 -- reserved, reservations' keys, the buried, the order of the dead and what they are, unique values,
 -- dead letters taken over, and what is set aside.
 
-local MESSAGES, BODIES = KEYS[6], KEYS[7]
 local READY, DELAYED, RESERVED, HOLDERS = KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local BURIED, DEAD, LETTERS, UNIQUE, TAKEN_OVER = KEYS[12], KEYS[13], KEYS[14], KEYS[15], KEYS[16]
 local ASIDE = KEYS[17]
@@ -38,36 +37,11 @@ end
 -- -- messages ---------------------------------------------------------------------------------
 
 local function ready_member(priority, ready_at, id)
-  return priority .. struct.pack('>I8I8', ready_at, id)
-end
-
-local function pair(first, second)
-  return struct.pack('>I8I8', first, second)
-end
-
-local function second_of(member)
-  return (struct.unpack('>I8', member, 9))
+  return priority .. pair(ready_at, id)
 end
 
 local function third_of(member)
   return (struct.unpack('>I8', member, 17))
-end
-
-local function message_of(id)
-  local packed = redis.call('HGET', MESSAGES, id)
-  return packed and cmsgpack.unpack(packed)
-end
-
-local function messages_of(ids)
-  local found = {}
-  for index, packed in ipairs(fields(MESSAGES, ids)) do
-    found[index] = packed and cmsgpack.unpack(packed)
-  end
-  return found
-end
-
-local function save(id, message)
-  write('HSET', MESSAGES, id, cmsgpack.pack(message))
 end
 
 local function refilling()
@@ -726,21 +700,6 @@ local others = made_late(methods, function()
     write('UNLINK', MESSAGES, BODIES, READY, DELAYED, RESERVED, HOLDERS, BURIED, UNIQUE)
     made_room = made_room + held
     return held
-  end
-
-  function methods.close()
-    options.closed = true
-    return false
-  end
-
-  function methods.pause(operation)
-    set('paused_until', operation[3] and now + operation[3] or -1)
-    return false
-  end
-
-  function methods.resume()
-    set('paused_until', nil)
-    return false
   end
 
   function methods.length()

@@ -1,53 +1,20 @@
--- What the scripts begin with that move a queue to another store, or from one. A script is this
--- file and that of its kind, which tells how its messages are read and written.
+-- What the scripts do that move a queue to another store, or from one: that of a kind tells how its
+-- messages are read and written. The request is the operation and its arguments.
 --
 -- While a queue is moved its head has a mark, by which the scripts of `common.lua` refuse
 -- everything: `moving` is "out" while it is read, "in" while it comes, and "gone" when it has left.
 -- Each call does a bounded part and can be sent again: what comes is counted in the head.
---
--- KEYS and ARGV as in `common.lua`; the request is the operation and its arguments.
 
-local now
-if ARGV[1] == '' then
-  local time = redis.call('TIME')
-  now = time[1] * 1000000 + time[2]
-else
-  now = tonumber(ARGV[1])
-end
-
-local HEAD = KEYS[2]
 local request = cmsgpack.unpack(ARGV[4])
-local values = {} -- those of the answer
 
-local FEW = 4000 -- arguments of one command: a Lua function takes 8,000
 local PAGE = 1000 -- messages in one answer
 local SIZE = 4194304 -- bytes of the answer, from which on no more are added
 local REMEMBERED = 86400000 -- milliseconds: a queue that has left is not made anew for so long
-
-local function whole(number)
-  return string.format('%.0f', number)
-end
-
-local function call(command, key, arguments)
-  for first = 1, #arguments, FEW do
-    redis.call(command, key, unpack(arguments, first, math.min(first + FEW - 1, #arguments)))
-  end
-end
 
 local function add(list, ...)
   for index = 1, select('#', ...) do
     list[#list + 1] = (select(index, ...))
   end
-end
-
--- Put a value into the answer; return its number there.
-local function answer_value(value)
-  values[#values + 1] = value
-  return #values
-end
-
-local function pair(first, second)
-  return struct.pack('>I8I8', first, second)
 end
 
 -- What a kind brings: `facts`, the fields of its head that come along; `length()`, how many records
