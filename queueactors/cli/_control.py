@@ -16,6 +16,7 @@ import attrs
 import click
 from click.core import ParameterSource
 
+from ._interrupts import run_loop
 from ._places import FAILED, USAGE, fail
 from ._text import fit, json_text, len_of, plain, say
 
@@ -160,7 +161,7 @@ def talk(
             return await body(client)
 
     try:
-        return trio.run(connected, strict_exception_groups=True)
+        return run_loop(connected)
     except ControlUnreachableError as error:
         fail(nobody or _line(error), FAILED)
     except ConfigError as error:
@@ -202,7 +203,7 @@ def names(ctx: click.Context, *, workers: bool) -> list[str]:
         return found
 
     try:
-        return trio.run(ask)
+        return run_loop(ask)
     except (Exception, SystemExit):  # noqa: BLE001 - a shell is told nothing
         return []
 

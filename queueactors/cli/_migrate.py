@@ -11,9 +11,10 @@ from urllib.parse import parse_qsl, urlencode
 import attrs
 import click
 
+from ._interrupts import interruptible, run_loop
 from ._places import FAILED, USAGE, Place, fail, failures, owned, require, tables
 from ._progress import Progress
-from ._text import counted, interruptible, json_text, say
+from ._text import counted, json_text, say
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -53,7 +54,6 @@ def migrate(  # noqa: PLR0913 - as many as the command has
     Example: queueactors migrate disk shared emails --config queues.toml
     """
     import structlog
-    import trio
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     begun = perf_counter()
@@ -69,7 +69,7 @@ def migrate(  # noqa: PLR0913 - as many as the command has
                 return await _migrate.migrate(from_, to, queues, tables(), tell, keep=keep)
 
     with failures(Path(target)), _store_failures(), interruptible():
-        done = trio.run(moved)
+        done = run_loop(moved)
     if isinstance(done, list):
         names = ", ".join(done) or "no queue"
         _tell({"undone": done}, f"taken back: {names}", as_json=as_json)
@@ -156,7 +156,6 @@ def export_server(
 ) -> dict[str, int]:
     """Write queues of a server as lines; return how many lines each made."""
     import structlog
-    import trio
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
 
@@ -168,7 +167,7 @@ def export_server(
                 return await _migrate.export(side, queues, stream, tell)
 
     with failures(Path(shown(name))), _store_failures(), interruptible():
-        return trio.run(written)
+        return run_loop(written)
 
 
 # -- where -----------------------------------------------------------------------------------------

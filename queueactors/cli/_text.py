@@ -7,14 +7,9 @@ change colours or titles, or look like a line of ours.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 from unicodedata import category, east_asian_width
 
 import click
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -77,13 +72,3 @@ def fit(text: str, width: int) -> str:
         kept += each
         used += _wide(each)
     return kept + "~" * min(width, 1) + " " * (width - used - 1)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Say at Ctrl-C that nothing is lost."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo("interrupted; the same command goes on where it was", err=True)
-        raise

@@ -16,6 +16,7 @@ import termios
 import tty
 from codecs import getincrementaldecoder
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeAlias
 
 import attrs
@@ -25,6 +26,7 @@ import trio
 from supervisors import bare_nursery
 
 from ._control import talk
+from ._interrupts import run_loop
 from ._text import json_text, plain, say
 from ._top_screen import Screen, read_keys
 
@@ -74,7 +76,7 @@ def watch(path: Path, interval: float, *, as_json: bool, once: bool) -> None:
         await client.status()
 
     talk(path, greet)  # a wrong path is told at once, on the screen that one has
-    code = trio.run(_draw if drawn else _print, path, interval, show)
+    code = run_loop(partial(_draw if drawn else _print, path, interval, show))
     if code:
         sys.exit(code)
 

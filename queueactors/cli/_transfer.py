@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ._interrupts import interruptible
 from ._live_import import import_live
 from ._migrate import export_server, server_of
 from ._places import (
@@ -28,7 +29,7 @@ from ._places import (
     tables,
 )
 from ._progress import Progress
-from ._text import counted, interruptible, say
+from ._text import counted, say
 
 if TYPE_CHECKING:
     from queueactors.stores import RedisStore

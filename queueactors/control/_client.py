@@ -533,6 +533,7 @@ class ControlClient:
 
     # -- the connection --------------------------------------------------------------------------
 
+    @trio.lowlevel.enable_ki_protection  # Ctrl-C is for whoever waits, not for what he waits for
     async def _read(self, lines: Lines, first: list[bytes]) -> None:
         """Hand answers to those who wait for them, until the connection ends."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -15,6 +16,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from queueactors.control import (
+    ControlClient,
     ControlClosedError,
     ControlLockedError,
     ControlUnreachableError,
@@ -191,6 +193,21 @@ async def test_whoever_leaves_a_runtime_that_reads_nothing_any_more_gets_away(
 
         assert leaving.cancelled_caught
         assert trio.current_time() == begun + PATIENCE  # a line is not cut off before
+
+
+def test_ctrl_c_ends_whoever_waits_and_not_what_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(_client: ControlClient, _answer: object) -> None:
+        signal.raise_signal(signal.SIGINT)  # while an answer is read
+
+    async def main() -> None:
+        async with controlled(tmp_path) as (_, client):
+            monkeypatch.setattr(ControlClient, "_take", interrupted)
+            await client.tree()
+
+    with pytest.raises(KeyboardInterrupt):  # alone: nothing else has failed by that
+        trio.run(main)
 
 
 @asynccontextmanager
