@@ -16,6 +16,7 @@ import pytest
 
 from queueactors import load_config
 from queueactors.cores.batch import BatchCore, BatchState
+from tests.examples.kit_wordcount import plainly, told, wordcount
 from tests.listed import bound_keys, documented_events, logged_events
 
 if TYPE_CHECKING:
@@ -181,6 +182,7 @@ def test_a_toml_block_is_a_configuration(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.no_cover
 def test_the_first_command_of_the_readme_runs_the_main_job_from_a_fresh_clone(
     tmp_path: Path,
 ) -> None:
@@ -198,7 +200,11 @@ def test_the_first_command_of_the_readme_runs_the_main_job_from_a_fresh_clone(
     )
 
     assert done.returncode == 0, done.stderr
-    assert re.search(r"[\d,]+ files, [\d,]+ identifiers", done.stdout)
+    count = told(done.stdout)
+    assert count == plainly(wordcount())
+    assert count.unreadable
+    assert count.files > 1000
+    assert len(re.findall(r"^\w+ +[\d,]+$", done.stdout, re.MULTILINE)) == 20
 
 
 @pytest.mark.slow

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# the fixture `module` is used by name
-from .test_wordcount import FOLDER, WordCount, module, plainly, told  # noqa: F401
+from .kit_wordcount import FOLDER, plainly, told, wordcount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,9 +44,9 @@ def results(folder: Path) -> int:
 @pytest.mark.no_cover
 def test_the_totals_are_those_of_a_plain_loop_also_after_kills(
     tmp_path: Path,
-    module: WordCount,  # noqa: F811 - the fixture
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    module = wordcount()
     done = subprocess.run(
         [sys.executable, FOLDER / "durable.py"], capture_output=True, text=True, check=True
     )

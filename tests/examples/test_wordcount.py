@@ -2,93 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import json
-import re
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import cast
 
-import attrs
 import pytest
 import trio
 from structlog.testing import capture_logs
 
 from queueactors import load_config, open_runtime, wait_until_idle
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-FOLDER = Path(__file__).parents[2] / "examples/wordcount"
-TOTALS = re.compile(r"^([\d,]+) files, ([\d,]+) identifiers, ([\d,]+) different$", re.MULTILINE)
-UNREADABLE = re.compile(r"^  (\S+): ", re.MULTILINE)
-
-
-class WordCount(Protocol):
-    """The example's module."""
-
-    LIBRARY: Path
-
-    def files(self) -> list[str]: ...
-    def identifiers(self, path: str) -> Iterator[str]: ...
-    def report(self) -> str: ...
-
-
-@attrs.frozen
-class Result:
-    """What a count comes to."""
-
-    files: int
-    identifiers: int
-    different: int
-    unreadable: frozenset[str]
-
-
-def told(text: str) -> Result:
-    """Read the report that the example prints."""
-    match = TOTALS.search(text)
-    assert match is not None, text
-    files, identifiers, different = (int(number.replace(",", "")) for number in match.groups())
-    return Result(files, identifiers, different, frozenset(UNREADABLE.findall(text)))
-
-
-def plainly(module: WordCount) -> Result:
-    """Count in a plain loop."""
-    total: Counter[str] = Counter()
-    unreadable: set[str] = set()
-    count = 0
-    for path in module.files():
-        try:
-            counts = Counter(module.identifiers(path))
-        except Exception:  # noqa: BLE001 - whatever the file does
-            unreadable.add(path)
-        else:
-            total.update(counts)
-            count += 1
-    return Result(count, total.total(), len(total), frozenset(unreadable))
-
-
-@pytest.fixture(scope="module")
-def module() -> WordCount:
-    """A copy of the example's module of our own."""
-    spec = importlib.util.spec_from_file_location("wordcount_plain", FOLDER / "wordcount.py")
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return cast("WordCount", found)
-
-
-@pytest.fixture(scope="module")
-def expected(module: WordCount) -> Callable[[], Result]:
-    """What a plain loop over the whole standard library finds, told when a test asks.
-
-    So that the loop runs where the test does: untraced. For a fixture, coverage is not paused.
-    """
-    return functools.cache(functools.partial(plainly, module))
+from .kit_wordcount import FOLDER, WordCount, plainly, told, wordcount
 
 
 def run(file: str) -> tuple[str, list[dict[str, object]]]:
@@ -112,24 +38,11 @@ def named(log: list[dict[str, object]], name: str) -> list[dict[str, object]]:
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.no_cover
-def test_the_totals_are_those_of_a_plain_loop(expected: Callable[[], Result]) -> None:
-    out, _ = run("queues.toml")
-
-    count = told(out)
-    assert count == expected()
-    assert count.unreadable
-    assert count.files > 1000
-    assert len(re.findall(r"^\w+ +[\d,]+$", out, re.MULTILINE)) == 20
-
-
-@pytest.mark.slow
-@pytest.mark.long
-@pytest.mark.no_cover
-def test_the_totals_are_the_same_when_everything_crashes(expected: Callable[[], Result]) -> None:
+def test_the_totals_are_the_same_when_everything_crashes() -> None:
     out, log = run("chaos.toml")
 
     count = told(out)
-    assert count == expected()
+    assert count == plainly(wordcount())
     crashes = named(log, "child_crashed")
     assert {event["child"] for event in crashes} == {"queue.files"}
     assert all("InjectedCrash" in str(event["exception"]) for event in crashes)

@@ -261,17 +261,16 @@ def swept(
     play: Callable[[Queue, Disk, Callable[[], Seen], Callable[[], Seen]], Play[Queue, Model, Held]],
     **options: object,
 ) -> int:
-    """Run `sweep`, see `run`. The clock does not jump while a thread is about to commit."""
-    threshold = 0.02 if options.get("commit") == "thread" else 0.0
-    return run(threshold, lambda: sweep(path, act, fault, make, play, **options))
+    """Run `sweep`, see `run`."""
+    return run(lambda: sweep(path, act, fault, make, play, **options))
 
 
-def run(threshold: float, main: Callable[[], Awaitable[T]]) -> T:
-    """Run on a clock that jumps when nothing has run for so many seconds, in no thread either.
+def run(main: Callable[[], Awaitable[T]]) -> T:
+    """Run on a clock that jumps when there is nothing to do, in no thread either.
 
-    A threshold alone is not enough: on a busy machine a thread may get no turn for longer.
+    Another threshold would not do: on a busy machine a thread may get no turn for longer.
     """
-    clock = MockClock(autojump_threshold=threshold)
+    clock = MockClock(autojump_threshold=0)
     jump, run_sync = clock.jump, trio.to_thread.run_sync
     working = 0  # threads, until their results have arrived
 

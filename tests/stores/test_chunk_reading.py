@@ -63,7 +63,7 @@ def test_items_are_read_while_a_thread_commits(path: Path) -> None:
                 read += (await log.next("a", limit=2))[0]
             assert popped == read == numbers(0, 60)
 
-    run(0.02, main)
+    run(main)
 
 
 async def test_items_are_read_while_another_queue_is_opened(path: Path) -> None:

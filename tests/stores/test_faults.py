@@ -269,6 +269,6 @@ def test_a_commit_for_several_queues_is_whole_or_nothing(
     path = tmp_path / "store.sqlite"
     several = partial(_several, path, fault, commit=commit, durability="power")
 
-    steps = run(0.02 if commit == "thread" else 0, several)
+    steps = run(several)
 
     assert steps >= (1 if fault == "fsync" else 3)

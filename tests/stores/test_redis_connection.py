@@ -289,7 +289,7 @@ async def test_callers_wait_while_the_connections_actor_restarts(
 async def test_a_server_that_is_away_is_waited_for_until_all_is_idle(tmp_path: Path) -> None:
     made = Valkey(tmp_path / "s", free_ports(1)[0])
     with running(made):
-        config = a_config(made.url, uuid4().hex)
+        config = a_config(made.url, uuid4().hex, timeout=0.5)
         with trio.fail_after(20):
             async with open_runtime(config) as runtime, trio.open_nursery() as nursery:
                 queue = await a_queue(runtime)
