@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from supervisors import Operation
     from tests.conftest import Events
 
-DAYS = 1 + TORTURE
+DAYS = 2 + TORTURE
 DAY = 86_400  # seconds, and operations
 CLIENTS = 60  # who act at the same instants, to save jumps of the clock
-CRASH_EVERY = 1_009  # operations of the queue, those of a worker among them
+CRASH_EVERY = 3_001  # operations of the queue, those of a worker among them
 TOLERANCE = 0.1  # bytes an operation; a leak of one pointer would be 8
 
 

@@ -243,6 +243,6 @@ async def test_days_of_load_leak_nothing_and_all_counts_add_up(
             seen.append(memory())
 
     operations = (DAYS - 1) * DAY
-    assert seen[-1] == pytest.approx(seen[0], abs=TOLERANCE * operations), seen
+    assert seen[-1] - seen[0] <= TOLERANCE * operations, seen
     assert crashes.count.total() > DAYS
     assert set(crashes.count) >= {"insert", "reserve", "delete"}
