@@ -39,9 +39,7 @@ def test_each_file_is_hashed_though_a_process_is_killed(valkey: str) -> None:
     assert done.returncode == 0, done.stderr
     first, second, third, last = done.stdout.splitlines()
     assert first.startswith(f"{FILES} files: ")
-    assert re.fullmatch(
-        r"killed after 100 hashes: (one|two); files handed out again: [1-9]", second
-    )
+    assert re.fullmatch(r"killed after 100 hashes: (one|two); files handed out again: \d", second)
     times = {int(many): int(files) for many, files in re.findall(r"hashed (\d)x: (\d+)", third)}
     assert sum(times.values()) == FILES
     assert times.keys() <= {1, 2}
