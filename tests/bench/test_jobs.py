@@ -42,6 +42,7 @@ def some_jobs() -> list[Row]:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", _jobs.MEASURES)
 def test_a_measure_of_a_worker_on_a_message_queue_returns_a_number(name: str) -> None:
     with structlog.testing.capture_logs():

@@ -50,6 +50,7 @@ def test_tasks_that_do_lists_do_at_least_one_each(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize(
     "name",
     [

@@ -172,6 +172,7 @@ def test_every_measure_of_ours_that_a_row_asks_for_is_there() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("row", [pytest.param(row, id=row.what) for row in one_row_of_each()])
 def test_our_part_of_a_row_runs(row: Row) -> None:
     assert row.ours() >= 0

@@ -211,6 +211,7 @@ class Both:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("max_length", [None, 1, 4])
 @pytest.mark.parametrize("seed", range(3))
 async def test_the_script_answers_as_the_core_does(
