@@ -142,6 +142,9 @@ class ChildStatus:
         _current_child.set(self)
         try:
             with self.scope:
+                # One that is down before its first step must not begin: whoever waits for it
+                # has been told already, and nobody would be told again.
+                await trio.lowlevel.checkpoint_if_cancelled()
                 await spec.start(*spec.args, task_status=self)
         except BaseException as error:  # noqa: BLE001 - the supervisor decides about all
             self.error = without_cancelled(error)

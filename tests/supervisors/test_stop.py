@@ -294,6 +294,43 @@ async def test_the_batch_of_a_killed_actor_is_answered(
     assert len(answered) == 3
 
 
+class KillsAtBirth(trio.abc.Instrument):
+    """Kills a supervisor between the spawn of a child's task and its first step."""
+
+    def __init__(self, supervisor: Supervisor, child: str) -> None:
+        self.supervisor, self.child = supervisor, child
+
+    def task_spawned(self, task: trio.lowlevel.Task) -> None:
+        if task.name == self.child:
+            self.supervisor.kill()
+
+
+class Quiet(Actor):
+    async def handle_call(self, message: object) -> object:
+        return message
+
+
+@pytest.mark.parametrize("_number", range(20))  # trio chooses who is first
+async def test_a_child_that_is_killed_before_its_first_step_does_not_begin(
+    _number: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with open_supervisor([child_spec("low", [Quiet.child_spec("a")])]) as supervisor:
+        low = supervisor.value_of("low")
+        assert isinstance(low, Supervisor)
+        reference = low.value_of("a")
+        assert isinstance(reference, ActorRef)
+        await low.terminate_child("a")
+        instrument = KillsAtBirth(supervisor, "root/low/a")
+        trio.lowlevel.add_instrument(instrument)
+        with pytest.raises(SupervisorStoppedError):
+            await low.restart_child("a")
+        trio.lowlevel.remove_instrument(instrument)
+
+    with trio.fail_after(1e5):
+        with pytest.raises(ActorDownError, match="gone"):
+            await reference.call("x")
+
+
 async def test_a_child_that_cannot_be_killed_is_reported_with_its_stack(
     autojump_clock: trio.testing.MockClock, events: Events
 ) -> None:
