@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
@@ -95,6 +96,7 @@ def alarm(request: pytest.FixtureRequest) -> Iterator[None]:
             capture.suspend_global_capture(in_=True)
         sys.stderr.write(f"\n{request.node.nodeid} hangs\n")
         sys.stderr.flush()
+        faulthandler.dump_traceback()
         os._exit(1)
 
     before = signal.signal(signal.SIGALRM, ring)

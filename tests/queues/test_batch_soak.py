@@ -7,7 +7,6 @@ the memory of the last midnight must be that of the first.
 
 from __future__ import annotations
 
-import faulthandler
 from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -153,7 +152,6 @@ class Load(Soak):
 async def test_days_of_load_leak_nothing_and_all_counts_add_up(
     autojump_clock: MockClock, events: Events
 ) -> None:
-    faulthandler.cancel_dump_traceback_later()  # a busy machine takes longer than pytest waits
     crashes = Crashes()
     seen: list[int] = []
     load = Load(crashes, Random(2))

@@ -8,7 +8,6 @@ of the first.
 
 from __future__ import annotations
 
-import faulthandler
 from collections import Counter
 from contextlib import suppress
 from functools import partial
@@ -209,7 +208,6 @@ class Load(Soak):
 async def test_days_of_load_leak_nothing_and_all_counts_add_up(
     autojump_clock: MockClock, events: Events
 ) -> None:
-    faulthandler.cancel_dump_traceback_later()  # a busy machine takes longer than pytest waits
     crashes = Crashes()
     seen: list[int] = []
     load = Load(crashes, Random(2))
